@@ -1,0 +1,3 @@
+"""Feedforward classifiers with backpropagation written by hand on NumPy."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,35 @@
+"""Every error that chainrule raises on purpose.
+
+A message says what was wrong, what was got, what is allowed and what to do, so the command line can print it alone,
+without a traceback. Anything else that escapes is a bug.
+"""
+
+__all__ = ["ChainruleError", "ConfigError", "DataError", "DivergenceError", "ModelFileError", "OutputError"]
+
+
+class ChainruleError(Exception):
+    """Base of all errors raised by chainrule."""
+
+    def __str__(self) -> str:
+        # KeyError, a base of UnknownNameError, would print the message with quotes around it.
+        return str(self.args[0]) if self.args else ""
+
+
+class ConfigError(ChainruleError, ValueError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class DataError(ChainruleError):
+    """A dataset could not be found, read or verified."""
+
+
+class DivergenceError(ChainruleError, ArithmeticError):
+    """The training loss is no longer a finite number."""
+
+
+class ModelFileError(ChainruleError):
+    """A file of saved parameters is not one that chainrule can use."""
+
+
+class OutputError(ChainruleError):
+    """A run's results could not be written."""

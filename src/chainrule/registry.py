@@ -1,0 +1,89 @@
+"""A registry: names that a person types, and the objects they stand for.
+
+Each kind of part (optimizers, activations, losses, initializers, datasets) has one registry. A part registers itself
+where it is written; the command line, the documentation and the tests find it there, so adding one is one edit.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
+
+from chainrule.errors import ConfigError
+
+__all__ = ["Registry", "UnknownNameError", "did_you_mean"]
+
+Part = TypeVar("Part")
+
+
+class UnknownNameError(ConfigError, KeyError):
+    """A name that its registry does not hold."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint such as ``" Did you mean 'adam'?"``, or nothing where no known name comes near.
+
+    >>> did_you_mean("adm", ["adam", "sgd"])
+    " Did you mean 'adam'?"
+    >>> did_you_mean("adm", ["sgd"])
+    ''
+    """
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return f" Did you mean {by_lower[close[0]]!r}?" if close else ""
+
+
+class Registry(Mapping[str, Part]):
+    """A mapping from names to parts, in the order they were registered. Look-ups ignore case.
+
+    >>> SHAPES: Registry[int] = Registry("shape")
+    >>> SHAPES.register("square")(4)
+    4
+    >>> SHAPES["Square"]
+    4
+    >>> SHAPES["sqare"]
+    Traceback (most recent call last):
+    chainrule.registry.UnknownNameError: Unknown shape 'sqare'. Did you mean 'square'? Choose from: square.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._parts: dict[str, Part] = {}
+
+    def register(self, name: str) -> Callable[[Part], Part]:
+        """A decorator that files a part under `name`.
+
+        Raises:
+            ConfigError: the name is taken (case ignored): two parts must not answer to one name.
+        """
+
+        def add(part: Part) -> Part:
+            if name in self:
+                raise ConfigError(f"The {self.kind} {name!r} is registered already; give the new one another name.")
+            self._parts[name] = part
+            return part
+
+        return add
+
+    def canonical(self, name: str) -> str:
+        """The registered spelling of `name`.
+
+        Raises:
+            UnknownNameError: nothing is registered under it; the message lists what is.
+        """
+        for known in self._parts:
+            if isinstance(name, str) and known.lower() == name.lower():
+                return known
+        raise UnknownNameError(
+            f"Unknown {self.kind} {name!r}.{did_you_mean(str(name), self)} Choose from: {', '.join(self)}."
+        )
+
+    def __getitem__(self, name: str) -> Part:
+        return self._parts[self.canonical(name)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
