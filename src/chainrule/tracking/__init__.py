@@ -1,0 +1,1 @@
+"""Trackers: those who are told about a run while it happens."""

@@ -52,8 +52,9 @@ class Tracker(Protocol):
         """Training is over and the test set was looked at.
 
         Args:
-            metrics: numbers by name as in `metrics.json`: `test_accuracy`, `test_loss`, `val_accuracy`, ... as fractions,
-                `per_class` (class name to precision, recall, f1, support) and `confusion_matrix` (k rows of k counts).
+            metrics: numbers by name as in `metrics.json`: `test_loss`, `test_accuracy`, `val_accuracy`, ... as
+                fractions, `per_class` (class name to precision, recall, f1, support) and `confusion_matrix` (k rows of
+                k counts).
             test: the predictions on the test set.
             figures: PNG files by name: `learning_curves`, `confusion_matrix`, `worst_mistakes`, `samples`.
             model: the saved parameters.

@@ -1,0 +1,113 @@
+"""Command-line flags made from settings, and the words of a command line made into a mapping of settings."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from chainrule.config import TrainConfig, optimizer_settings
+from chainrule.errors import ConfigError
+from chainrule.optimizers import OPTIMIZERS
+from chainrule.registry import did_you_mean
+from chainrule.settings import Choice, Number, Setting, Switch, Texts, Whole, Widths
+
+__all__ = ["build_parser", "parse_words"]
+
+
+class _Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose complaints are ConfigErrors, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message[:1].upper()}{message[1:]}. `--help` lists all flags.")
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Help that names a flag's value once, `-e, --epochs N`, and puts choices with the text."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        flags = ", ".join(action.option_strings)
+        return flags if action.nargs == 0 else f"{flags} {self._format_args(action, str(action.metavar))}"
+
+
+def build_parser(program: str) -> argparse.ArgumentParser:
+    """The parser of the train command. Values stay text: `TrainConfig.from_mapping` is the only validator."""
+    parser = _Parser(
+        prog=program,
+        usage=f"{program} [options]",
+        description="Train a feedforward network whose forward and backward passes are written by hand on NumPy.",
+        formatter_class=lambda prog: _Formatter(prog, max_help_position=40, width=118),
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for setting in TrainConfig.settings().values():
+        if setting.group not in groups:
+            groups[setting.group] = parser.add_argument_group(setting.group)
+        _add(groups[setting.group], setting, setting.help)
+    optimizer = parser.add_argument_group("optimizer settings", "used by the optimizers named, ignored by the others")
+    for uses in optimizer_settings().values():
+        rules = [rule for rule, _ in uses]
+        users = "all" if len(rules) == len(OPTIMIZERS) else ", ".join(rules)
+        _add(optimizer, uses[0][1], f"{uses[0][1].help} [{users}]")
+    files = parser.add_argument_group("configuration")
+    files.add_argument("--config", metavar="FILE", help="YAML or JSON file of settings; flags override it")
+    files.add_argument("--print_config", action="store_true", help="print the resolved configuration as YAML and exit")
+    return parser
+
+
+def _add(group: argparse._ArgumentGroup, setting: Setting[Any], text: str) -> None:
+    """Add one setting's flags."""
+    options: dict[str, Any] = {"dest": setting.name, "metavar": "VALUE"}
+    if isinstance(setting, Choice):
+        options["metavar"] = "NAME"
+        text += f": {', '.join(setting.choices)}"
+    if isinstance(setting, Number | Whole):
+        options["metavar"] = "N"
+    if isinstance(setting, Widths):
+        options |= {"nargs": "+", "metavar": "N"}
+    if isinstance(setting, Texts):
+        options |= {"action": "append", "metavar": "FILE"}
+    if isinstance(setting, Switch):
+        options |= {"nargs": "?", "const": "True", "metavar": "True"}
+    shown = setting.default is not None and not isinstance(setting, Texts | Switch)
+    default = f" (default: {_plain(setting.default)})" if shown else ""
+    flags = [flag for flag in (setting.flag, f"--{setting.name}") if flag]
+    group.add_argument(*flags, help=f"{text}{default}".replace("%", "%%"), **options)
+
+
+def _plain(value: object) -> str:
+    """A default as a person would type it: 0.0001 and not 1e-04."""
+    return np.format_float_positional(value, trim="-") if isinstance(value, float) else str(value)
+
+
+def parse_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[str, object]:
+    """The settings that were given, as text, by name.
+
+    Raises:
+        ConfigError: an unknown flag, with the nearest known one; a flag without a value.
+    """
+    known = [flag for action in parser._actions for flag in action.option_strings]
+    found: Mapping[str, object] = vars(parser.parse_args(_prepare(words, known)))
+    given = dict(found)
+    if "hidden_size" in given:
+        given["hidden_size"] = " ".join(given["hidden_size"])  # type: ignore[arg-type]
+    return given
+
+
+def _prepare(words: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Refuse unknown flags by name, and tie negative numbers to their flags, which argparse would take for flags."""
+    ready: list[str] = []
+    for word in words:
+        if re.fullmatch(r"-\.?\d.*|-inf|-nan", word) and ready and ready[-1] in known:
+            ready[-1] += f"={word}"
+            continue
+        flag = word.split("=", 1)[0]
+        attached = re.fullmatch(r"(-[a-zA-Z])[\d.].*", word)  # -b16
+        if word.startswith("-") and word != "-" and flag not in known and not (attached and attached[1] in known):
+            raise ConfigError(f"Unknown flag {flag!r}.{did_you_mean(flag, known)} `--help` lists all flags.")
+        ready.append(word)
+    return ready

@@ -1,0 +1,158 @@
+"""The configuration of a training run: every setting with its default, range, flag and help, and the one validator.
+
+Command line, YAML file, sweep and estimator all end in `TrainConfig.from_mapping`. The settings of the optimizers are
+not repeated here: they are read from the registered classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from chainrule.activations import ACTIVATIONS
+from chainrule.data import DATASETS
+from chainrule.engine import ENGINES
+from chainrule.errors import ConfigError
+from chainrule.initializers import INITIALIZERS
+from chainrule.losses import LOSSES
+from chainrule.optimizers import OPTIMIZERS
+from chainrule.registry import did_you_mean
+from chainrule.settings import Choice, Configurable, Number, OptionalText, Setting, Switch, Text, Texts, Whole, Widths
+
+__all__ = ["WANDB_MODES", "TrainConfig", "optimizer_settings"]
+
+WANDB_MODES = ("auto", "online", "offline", "disabled")
+
+_TRAINING, _MODEL, _DATA, _OUTPUT, _WANDB = "training", "network", "data", "output", "Weights & Biases"
+
+
+class TrainConfig(Configurable):
+    """Everything that determines a run, validated and read-only.
+
+    Attributes:
+        optimizer_options: the settings of the chosen optimizer, complete.
+        ignored: settings that were given but that this run does not use, with the reason.
+    """
+
+    dataset = Choice("fashion_mnist", "what to learn", DATASETS, flag="-d", group=_DATA)
+    data_dir = OptionalText(
+        None, "folder with the dataset's files; without it they are looked for and fetched", group=_DATA
+    )
+    val_fraction = Number(0.1, "share of the training set held out for validation", at_least=0, below=1, group=_DATA)
+    weight_init = Choice("Xavier", "how the first weights are drawn", INITIALIZERS, flag="-w_i", group=_MODEL)
+    num_layers = Whole(4, "hidden layers; 0 makes softmax regression", flag="-nhl", at_least=0, group=_MODEL)
+    hidden_size = Widths(
+        128,
+        "width of every hidden layer, or a list with the width of each, which sets their number",
+        flag="-sz",
+        group=_MODEL,
+    )
+    activation = Choice("ReLU", "what a hidden neuron does with its sum", ACTIVATIONS, flag="-a", group=_MODEL)
+    dtype = Choice("float32", "precision", ("float32", "float64"), group=_MODEL)
+    epochs = Whole(10, "passes over the training set", flag="-e", at_least=1, group=_TRAINING)
+    batch_size = Whole(16, "samples a step", flag="-b", at_least=1, group=_TRAINING)
+    loss = Choice("cross_entropy", "what to minimise", LOSSES, flag="-l", group=_TRAINING)
+    optimizer = Choice("rmsprop", "how to step", OPTIMIZERS, flag="-o", group=_TRAINING)
+    seed = Whole(
+        0, "of all random numbers: initial weights, order of samples, validation split", at_least=0, group=_TRAINING
+    )
+    keep = Choice(
+        "best",
+        "which epoch's parameters are kept and tested: the best on the validation set, or the last",
+        ("best", "last"),
+        group=_TRAINING,
+    )
+    engine = Choice("numpy", "what runs the steps", ENGINES, group=_TRAINING)
+    run_name = OptionalText(None, "name of the run; without it one is made from the settings", group=_OUTPUT)
+    output_dir = Text("runs", "folder that gets a folder for each run", group=_OUTPUT)
+    plugin = Texts((), "Python file that registers parts of your own, such as an optimizer", group=_OUTPUT)
+    quiet = Switch(False, "print errors only", group=_OUTPUT)
+    wandb_project = Text("DA6401_A1", "project that the run is filed under", flag="-wp", group=_WANDB)
+    wandb_entity = OptionalText(None, "user or team; without it the logged-in account's own", flag="-we", group=_WANDB)
+    wandb_mode = Choice(
+        "auto", "auto goes online where a login and a network are found, else offline", WANDB_MODES, group=_WANDB
+    )
+
+    def __init__(self, **values: object) -> None:
+        super().__init__(**values)
+        self.__dict__["optimizer_options"] = OPTIMIZERS[self.optimizer]().options()
+        self.__dict__["ignored"] = {}
+
+    optimizer_options: dict[str, Any]
+    ignored: dict[str, str]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"A TrainConfig is read-only; make a new one to change {name!r}.")
+
+    @classmethod
+    def from_mapping(cls, given: Mapping[str, object]) -> TrainConfig:
+        """Check and complete a mapping from setting names to values or to text.
+
+        Args:
+            given: keys as in `--<key>`. Keys of optimizers other than the chosen one are checked and set aside.
+
+        Raises:
+            ConfigError: unknown keys, wrong types, values out of range: all of them in one message.
+        """
+        own, rules, problems = cls.settings(), optimizer_settings(), []
+        checked: dict[str, Any] = {}
+        for name, value in given.items():
+            try:
+                if name in own:
+                    checked[name] = own[name].parse(value)
+                elif name in rules:
+                    checked[name] = rules[name][0][1].parse(value)
+                else:
+                    raise ConfigError(f"Unknown setting {name!r}.{did_you_mean(str(name), [*own, *rules])}")
+            except ConfigError as error:
+                problems.append(str(error))
+        if problems:
+            raise ConfigError(
+                problems[0] if len(problems) == 1 else "\n".join([f"{len(problems)} problems:", *problems])
+            )
+        config = cls(**{name: value for name, value in checked.items() if name in own})
+        rule = OPTIMIZERS[config.optimizer]
+        wanted = {name: value for name, value in checked.items() if name in rule.settings()}
+        config.__dict__["optimizer_options"] = rule(**wanted).options()
+        config.__dict__["ignored"] = {
+            name: f"the optimizer {config.optimizer} does not use it"
+            for name in checked
+            if name in rules and name not in rule.settings()
+        }
+        if isinstance(config.hidden_size, tuple):
+            if "num_layers" in checked and config.num_layers != len(config.hidden_size):
+                config.ignored["num_layers"] = f"hidden_size lists {len(config.hidden_size)} layers"
+            config.__dict__["num_layers"] = len(config.hidden_size)
+        return config
+
+    @property
+    def hidden_sizes(self) -> tuple[int, ...]:
+        """The width of each hidden layer."""
+        size = self.hidden_size
+        return size if isinstance(size, tuple) else (size,) * self.num_layers
+
+    def to_dict(self) -> dict[str, Any]:
+        """The complete configuration, by setting, as JSON and YAML can hold it. `from_mapping` takes it back."""
+        values = {**self.options(), **self.optimizer_options}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def optimizer_settings() -> dict[str, list[tuple[str, Setting[Any]]]]:
+    """The settings of all registered optimizers: name to (optimizer, setting) for each optimizer that has it.
+
+    Raises:
+        ConfigError: an optimizer's setting has the name or the flag of another setting.
+    """
+    found: dict[str, list[tuple[str, Setting[Any]]]] = {}
+    for optimizer, rule in OPTIMIZERS.items():
+        for name, setting in rule.settings().items():
+            found.setdefault(name, []).append((optimizer, setting))
+    flags = {setting.flag: name for name, setting in TrainConfig.settings().items() if setting.flag}
+    for name, uses in found.items():
+        for optimizer, setting in uses:
+            if name in TrainConfig.settings() or flags.setdefault(setting.flag or f"--{name}", name) != name:
+                raise ConfigError(
+                    f"The optimizer {optimizer!r} has a setting {name!r} with flag {setting.flag!r}: that name or flag "
+                    "is taken by another setting; choose another."
+                )
+    return found

@@ -1,0 +1,96 @@
+"""The IDX file format: how MNIST's authors store an array of bytes.
+
+An IDX file is a header and then the values, row after row: two zero bytes, one byte for the type of the values (8 for
+unsigned bytes), one byte for the number of dimensions, and each dimension as a big-endian 32-bit number. The files are
+commonly packed with gzip. Nothing in a file is believed before it has been checked: a broken or hostile one gets an
+error, and never costs more memory than the file it claims to be.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import struct
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.errors import DataError
+
+__all__ = ["read_idx", "read_shape", "unpack"]
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_UNSIGNED_BYTES = 8
+
+
+def unpack(content: bytes, *, limit: int, name: str) -> bytes:
+    """The unpacked bytes of a gzip file, or `content` itself where it is not packed.
+
+    What tells the two apart is their first bytes, not the file's name: some browsers unpack a download and keep the
+    ``.gz`` at the end of its name.
+
+    Args:
+        content: a file's bytes.
+        limit: unpacking stops after this many bytes, so that a small file cannot unpack to something huge.
+        name: what to call the file in an error.
+
+    Raises:
+        DataError: the gzip file is truncated or corrupt.
+    """
+    if not content.startswith(_GZIP_MAGIC):
+        return content
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            return file.read(limit)
+    except (EOFError, OSError, zlib.error) as error:
+        raise DataError(
+            f"{name} is not a whole gzip file: {error}. It has {len(content):,} bytes; it may be truncated or corrupt."
+        ) from error
+
+
+def read_shape(content: bytes, *, name: str) -> tuple[int, ...]:
+    """The shape that an IDX header declares; the values after it are not looked at.
+
+    Raises:
+        DataError: the bytes do not start with an IDX header for unsigned bytes.
+    """
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] != _UNSIGNED_BYTES or content[3] == 0:
+        raise DataError(
+            f"{name} is not an IDX file of unsigned bytes: expected it to start with the bytes 00 00 08 and a number "
+            f"of dimensions, got {content[:4].hex(' ') or 'an empty file'}."
+        )
+    dimensions = content[3]
+    if len(content) < 4 + 4 * dimensions:
+        raise DataError(
+            f"{name} is truncated: expected an IDX header of {4 + 4 * dimensions} bytes, got {len(content)} bytes."
+        )
+    return struct.unpack_from(f">{dimensions}I", content, 4)
+
+
+def read_idx(content: bytes, *, name: str) -> NDArray[np.uint8]:
+    """The array in the (unpacked) bytes of an IDX file.
+
+    Args:
+        content: the whole file. The array is a read-only view of it: nothing is copied.
+        name: what to call the file in an error.
+
+    Returns:
+        An array of the shape in the header: (n, height, width) for images, (n,) for labels.
+
+    Raises:
+        DataError: the bytes are no IDX file, or more or fewer than its header declares.
+
+    >>> read_idx(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 9]), name="labels")
+    array([7, 2, 9], dtype=uint8)
+    """
+    shape = read_shape(content, name=name)
+    start = 4 + 4 * len(shape)
+    declared = math.prod(shape)  # Python's integers: a product of large dimensions cannot overflow
+    if len(content) - start != declared:
+        raise DataError(
+            f"{name} is truncated or corrupt: its header declares {' x '.join(map(str, shape))} values, so expected "
+            f"{declared:,} bytes after the header, got {len(content) - start:,}."
+        )
+    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)

@@ -1,0 +1,201 @@
+"""One run from its configuration to its results: data, network, training, test, figures, trackers."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from chainrule.config import TrainConfig
+from chainrule.console import Console
+from chainrule.data import load_dataset
+from chainrule.history import History
+from chainrule.metrics import class_report
+from chainrule.model_file import save_model
+from chainrule.network import NeuralNetwork
+from chainrule.optimizers import OPTIMIZERS
+from chainrule.tracking.base import Run, Status, Tracker
+from chainrule.tracking.local import LocalTracker, create_run_folder, writing
+from chainrule.tracking.wandb import wandb_tracker
+from chainrule.training import Trainer
+
+__all__ = ["Outcome", "default_run_name", "run_experiment"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        status: "finished", or "aborted" by the user.
+        folder: the run folder.
+        metrics: what `metrics.json` holds.
+        history: a record of each finished epoch.
+    """
+
+    status: Status
+    folder: Path
+    metrics: Mapping[str, Any]
+    history: History
+
+
+def run_experiment(config: TrainConfig, console: Console) -> Outcome:
+    """Train, test and record.
+
+    Args:
+        config: what to do.
+        console: where notes and progress go.
+
+    Raises:
+        DataError: the dataset could not be had. No run folder is left behind.
+        OutputError: the run folder cannot be made or written to.
+        DivergenceError: the loss became infinite or NaN. The run folder holds the epochs before.
+    """
+    with console.showing_logs():
+        for name, reason in config.ignored.items():
+            console.note(f"Note: {name} has no effect: {reason}.")
+        data_dir = Path(config.data_dir) if config.data_dir is not None else None
+        data = load_dataset(
+            config.dataset, seed=config.seed, val_fraction=config.val_fraction, dtype=config.dtype, data_dir=data_dir
+        )
+        sizes = [data.x_train.shape[1], *config.hidden_sizes, len(data.classes)]
+        network = NeuralNetwork(
+            sizes, config.activation, config.weight_init, config.loss, seed=config.seed, dtype=config.dtype
+        )
+        rule = OPTIMIZERS[config.optimizer](**config.optimizer_options)
+        trainer = Trainer(network, data, rule, batch_size=config.batch_size, engine=config.engine, seed=config.seed)
+        name = config.run_name or default_run_name(config)
+        folder = create_run_folder(Path(config.output_dir or "."), name, unique=config.run_name is None)
+        run = Run(folder.name, folder, config.to_dict(), data)
+        mirror = wandb_tracker(config.wandb_mode, config.wandb_project, config.wandb_entity, notify=console.note)
+        trackers: list[Tracker] = [LocalTracker(), *([mirror] if mirror else [])]
+        console.note(
+            f"Training {'-'.join(map(str, sizes))} ({network.parameters.flat.size:,} parameters) on {data.name} with "
+            f"{config.optimizer}; results in {folder}"
+        )
+        return _record(config, run, trainer, trackers, console)
+
+
+def default_run_name(config: TrainConfig) -> str:
+    """A name that tells the settings that matter, and when: `hl_4_bs_16_ac_ReLU_opt_rmsprop_...`."""
+    size = config.hidden_size
+    parts = {
+        "hl": config.num_layers,
+        "bs": config.batch_size,
+        "ac": config.activation,
+        "opt": config.optimizer,
+        "lr": f"{config.optimizer_options['learning_rate']:g}",
+        "wd": f"{config.optimizer_options['weight_decay']:g}",
+        "sz": "-".join(map(str, size)) if isinstance(size, tuple) else size,
+        "init": config.weight_init,
+        "loss": {"cross_entropy": "ce", "mean_squared_error": "mse"}.get(config.loss, config.loss),
+        "ep": config.epochs,
+        "data": config.dataset,
+        "seed": config.seed,
+    }
+    name = "_".join(f"{key}_{value}" for key, value in parts.items())
+    # A long list of widths would make a name that no file system takes.
+    return f"{name[:150]}_{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _record(config: TrainConfig, run: Run, trainer: Trainer, trackers: list[Tracker], console: Console) -> Outcome:
+    """Train and test while the trackers listen; whatever happens, each that began is told how it ended."""
+    status: Status = "failed"
+    reason = "an unexpected error"
+    begun: list[Tracker] = []
+    try:
+        for tracker in trackers:
+            begun.append(tracker)
+            tracker.start(run)
+        stopped = _train(config, trainer, trackers, console)
+        status, reason = ("aborted", "stopped by the user") if stopped else ("finished", "")
+        metrics = _test(config, run, trainer, trackers, console, status)
+        return Outcome(status, run.folder, metrics, trainer.history)
+    except BaseException as error:
+        status, reason = "failed", str(error) or type(error).__name__
+        raise
+    finally:
+        for tracker in begun:
+            tracker.finish(status, reason)
+
+
+def _train(config: TrainConfig, trainer: Trainer, trackers: list[Tracker], console: Console) -> bool:
+    """Run the epochs. Returns whether the user stopped them early."""
+    with _stopping_on_interrupt(console) as stop, console.training(config.epochs, len(trainer.x)):
+        began = time.perf_counter()
+        for record in trainer.run(config.epochs, progress=console.progress, should_stop=stop.is_set):
+            now = time.perf_counter()
+            console.epoch(record, now - began)
+            began = now
+            for tracker in trackers:
+                tracker.log(record, trainer.network)
+        return len(trainer.history) < config.epochs
+
+
+def _test(
+    config: TrainConfig, run: Run, trainer: Trainer, trackers: list[Tracker], console: Console, status: Status
+) -> dict[str, Any]:
+    """Look at the test set, once; write the numbers, the figures and the model."""
+    from chainrule.figures import draw_all
+
+    data, history, network = run.dataset, trainer.history, trainer.network
+    last, best = (history[-1] if len(history) else None), history.best()
+    kept = best if best and config.keep == "best" else last
+    if kept is best and kept is not None:
+        network.parameters.flat[...] = trainer.best_parameters
+    test = trainer.evaluate(data.x_test, data.y_test)
+    metrics: dict[str, Any] = {
+        "status": status,
+        "epochs": len(history),
+        "steps": trainer.step,
+        "parameters": network.parameters.flat.size,
+        "kept_epoch": kept.epoch if kept else None,
+        "train_loss": kept.train_loss if kept else None,
+        "train_accuracy": kept.train_accuracy if kept else None,
+        "val_loss": kept.val_loss if kept else None,
+        "val_accuracy": kept.val_accuracy if kept else None,
+        "test_loss": test.loss,
+        "test_accuracy": test.accuracy,
+        **class_report(test, data.classes),
+    }
+    model, figures = run.folder / "model.safetensors", run.folder / "figures"
+    with writing(run.folder):
+        save_model(network, model, data.classes)
+        figures.mkdir(exist_ok=True)
+        paths = draw_all(figures, history=history, dataset=data, test=test, counts=metrics["confusion_matrix"])
+    for tracker in trackers:
+        tracker.report(metrics, test, paths, model)
+    stopped = "Stopped early. " if status == "aborted" else ""
+    of = f" with the parameters of epoch {kept.epoch}" if kept and kept is not last else ""
+    console.note(
+        f"{stopped}Test accuracy {100 * test.accuracy:.2f} %, loss {test.loss:.4f}{of}. Results in {run.folder}"
+    )
+    return metrics
+
+
+@contextmanager
+def _stopping_on_interrupt(console: Console) -> Iterator[threading.Event]:
+    """A block in which Ctrl-C asks for a clean stop between two batches; pressed again, it stops at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        # Python delivers signals to the main thread only; elsewhere, nothing is to be handled.
+        yield stop
+        return
+
+    def ask(_signal: int, _frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        console.note("Stopping after the current batches; press Ctrl-C again to stop at once.")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)

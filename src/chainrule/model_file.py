@@ -1,0 +1,77 @@
+"""Saving a network's parameters as safetensors, and reading them back: data only, checked, no code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chainrule.errors import ChainruleError, ModelFileError
+from chainrule.files import write_bytes
+from chainrule.network import NeuralNetwork
+
+__all__ = ["load_model", "save_model"]
+
+_FORMAT = "chainrule model 1"
+
+
+def save_model(network: NeuralNetwork, path: Path, classes: tuple[str, ...] = ()) -> None:
+    """Write the parameters, and what is needed to rebuild the network, to `path`.
+
+    Args:
+        network: what to save.
+        path: the file to replace; it ends in `.safetensors` by custom.
+        classes: class names to keep with it.
+
+    Raises:
+        OSError: the file could not be written; an older one is still whole.
+    """
+    from safetensors.numpy import save
+
+    description = {
+        "sizes": network.sizes,
+        "activation": network.activation,
+        "weight_init": network.weight_init,
+        "loss": network.loss,
+        "dtype": network.dtype,
+        "classes": classes,
+    }
+    metadata = {"format": _FORMAT, "network": json.dumps(description)}
+    # safetensors would write the wrong bytes for an array that is not contiguous.
+    tensors = {name: np.ascontiguousarray(array) for name, array in network.parameters.items()}
+    write_bytes(path, save(tensors, metadata))
+
+
+def load_model(path: Path | str) -> NeuralNetwork:
+    """The network that `save_model` wrote.
+
+    Raises:
+        ModelFileError: the file is missing, damaged, of another format, or does not describe a network that fits it.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            if metadata.get("format") != _FORMAT:
+                raise ModelFileError(f"{path} is not a model saved by chainrule (format {metadata.get('format')!r}).")
+            description: dict[str, Any] = json.loads(metadata["network"])
+            description.pop("classes", None)
+            network = NeuralNetwork(**description)
+            if set(file.keys()) != set(network.parameters):
+                raise ModelFileError(f"{path} holds {sorted(file.keys())}, expected {sorted(network.parameters)}.")
+            for name, parameter in network.parameters.items():
+                array = file.get_tensor(name)
+                if array.shape != parameter.shape or array.dtype != parameter.dtype or not np.isfinite(array).all():
+                    raise ModelFileError(
+                        f"{path}: {name} must be finite, {parameter.dtype} and of shape {parameter.shape}; "
+                        f"got {array.dtype}, {array.shape}."
+                    )
+                parameter[...] = array
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, ChainruleError) and not isinstance(error, ValueError):
+            raise
+        raise ModelFileError(f"Cannot read the model {path}: {error}") from error
+    return network

@@ -1,0 +1,275 @@
+"""A feedforward network: layers of weighted sums, each followed by an elementwise function; and backpropagation.
+
+Forward, for a batch of n samples x, layer by layer, beginning with a = x:
+
+    z = a @ W + b          (n, fan_in) @ (fan_in, fan_out) + (fan_out,)  ->  (n, fan_out)
+    a = f(z)               hidden layers; the output layer's z are the logits, which softmax turns into probabilities
+
+Backward, with delta = dL/dz, (n, fan_out), known for the output layer from the loss, from the last layer to the first:
+
+    dL/dW = a_before.T @ delta         each weight's gradient: its input times the delta of its output, over the batch
+    dL/db = delta summed over the batch
+    delta_before = (delta @ W.T) * f'(z_before)
+
+That is all there is to it; docs/maths.md derives each line. The network knows its parameters and these two passes. It
+knows no data, no optimizer and no files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chainrule.activations import ACTIVATIONS
+from chainrule.arrays import Array, Labels, ParameterDict
+from chainrule.errors import ConfigError
+from chainrule.initializers import INITIALIZERS, initialize
+from chainrule.losses import LOSSES, log_softmax
+from chainrule.metrics import Evaluation
+from chainrule.seeding import generator
+
+if TYPE_CHECKING:
+    from chainrule.data import Dataset
+    from chainrule.history import History
+    from chainrule.optimizer import Optimizer
+
+__all__ = ["NeuralNetwork"]
+
+# Rows that are evaluated together: enough for fast matrix products, few enough to need little memory.
+_ROWS = 2048
+
+
+class NeuralNetwork:
+    """A classifier with softmax output.
+
+    Args:
+        sizes: width of each layer from inputs to classes. `[784, 128, 10]` has one hidden layer; `[784, 10]` has none
+            and is softmax regression.
+        activation: name of the hidden layers' function, from `ACTIVATIONS`.
+        weight_init: name of the initializer, from `INITIALIZERS`.
+        loss: name of the loss, from `LOSSES`.
+        seed: of the initial weights.
+        dtype: "float32", or "float64" for gradient checks.
+
+    Attributes:
+        parameters: the weights (fan_in, fan_out) and biases (fan_out,) by name, "layer1.weights" first.
+
+    Raises:
+        ConfigError: fewer than two sizes or one below 1 (or a single class), an unknown name, another dtype.
+
+    >>> network = NeuralNetwork([4, 3, 2], seed=0)
+    >>> network.predict_proba(np.zeros((1, 4)))
+    array([[0.5, 0.5]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str = "ReLU",
+        weight_init: str = "Xavier",
+        loss: str = "cross_entropy",
+        seed: int = 0,
+        dtype: str = "float32",
+    ) -> None:
+        self.sizes = _check_sizes(sizes)
+        self.activation = ACTIVATIONS.canonical(activation)
+        self.weight_init = INITIALIZERS.canonical(weight_init)
+        self.loss = LOSSES.canonical(loss)
+        self.dtype = np.dtype(dtype).name
+        if self.dtype not in ("float32", "float64"):
+            raise ConfigError(f"dtype must be float32 or float64, got {dtype!r}.")
+        self.parameters = ParameterDict(self.sizes, self.dtype)
+        initialize(self.parameters, INITIALIZERS[weight_init], generator(seed, "initial weights"))
+
+    # --- the two passes -----------------------------------------------------------------------------------------------
+
+    def forward(self, x: Array) -> list[tuple[Array, Array]]:
+        """Every layer's z and a, first hidden layer first.
+
+        Args:
+            x: (n, d), of the network's dtype.
+
+        Returns:
+            For each layer (z, a), both (n, width). The output layer has no activation: its z and a are the logits.
+        """
+        function = ACTIVATIONS[self.activation].function
+        layers, a = self.parameters.layers(), x
+        outputs: list[tuple[Array, Array]] = []
+        for number, (weights, biases) in enumerate(layers, start=1):
+            z = a @ weights
+            z += biases
+            a = function(z) if number < len(layers) else z
+            outputs.append((z, a))
+        return outputs
+
+    def backward(self, x: Array, outputs: list[tuple[Array, Array]], delta: Array, gradients: ParameterDict) -> None:
+        """The gradients of the loss, by the chain rule from the last layer to the first.
+
+        Args:
+            x: the batch that `forward` got, (n, d).
+            outputs: what `forward` returned.
+            delta: the derivative of the loss with respect to the logits, (n, k).
+            gradients: written to; laid out like `parameters`.
+        """
+        derivative = ACTIVATIONS[self.activation].derivative
+        weights, slopes = self.parameters.layers(), gradients.layers()
+        inputs = [x] + [a for _, a in outputs[:-1]]
+        for layer in reversed(range(len(outputs))):
+            weight_slopes, bias_slopes = slopes[layer]
+            np.matmul(inputs[layer].T, delta, out=weight_slopes)
+            np.sum(delta, axis=0, out=bias_slopes)
+            if layer > 0:
+                delta = delta @ weights[layer][0].T
+                delta *= derivative(*outputs[layer - 1])
+
+    # --- for users ----------------------------------------------------------------------------------------------------
+
+    def loss_and_gradients(self, x: ArrayLike, y: ArrayLike) -> tuple[float, ParameterDict]:
+        """The mean loss of a batch and its gradient with respect to every parameter.
+
+        Args:
+            x: samples, (n, d) with n >= 1.
+            y: their classes, (n,), each from 0 to k - 1.
+
+        Returns:
+            The loss, and arrays with the names and shapes of `parameters`.
+
+        Raises:
+            ConfigError: a shape, a label or a value that does not fit; the message says which and what is expected.
+        """
+        samples, labels = self.check_samples(x), self.check_labels(y)
+        _check_pairs(samples, labels)
+        outputs = self.forward(samples)
+        loss, delta = LOSSES[self.loss].value_and_gradient(outputs[-1][0], labels)
+        gradients = self.parameters.zeros_like()
+        self.backward(samples, outputs, delta, gradients)
+        return loss, gradients
+
+    def predict_proba(self, x: ArrayLike) -> Array:
+        """The probability of each class: (n, d) -> (n, k), rows sum to 1. Raises ConfigError as above."""
+        return np.exp(log_softmax(self._logits(self.check_samples(x))))
+
+    def predict(self, x: ArrayLike) -> NDArray[np.int64]:
+        """The most probable class: (n, d) -> (n,). Raises ConfigError as above."""
+        classes: NDArray[np.int64] = self._logits(self.check_samples(x)).argmax(axis=1)
+        return classes
+
+    def evaluate(self, x: ArrayLike, y: ArrayLike) -> Evaluation:
+        """Loss, accuracy and predictions on labelled samples: x (n, d), y (n,). Raises ConfigError as above."""
+        samples, labels = self.check_samples(x), self.check_labels(y)
+        _check_pairs(samples, labels)
+        logits = self._logits(samples)
+        predictions = logits.argmax(axis=1)
+        losses = LOSSES[self.loss].values(logits, labels)
+        return Evaluation(
+            loss=float(losses.mean(dtype=np.float64)),
+            accuracy=float((predictions == labels).mean()),
+            labels=labels,
+            predictions=predictions,
+            probabilities=np.exp(log_softmax(logits)),
+        )
+
+    def fit(
+        self,
+        data: Dataset,
+        *,
+        optimizer: Optimizer,
+        epochs: int = 10,
+        batch_size: int = 16,
+        engine: str = "numpy",
+        seed: int = 0,
+    ) -> History:
+        """Train on `data.x_train`, looking at `data.x_val` after each epoch.
+
+        Args:
+            data: from `load_dataset`, or a `Dataset` of your own.
+            optimizer: such as `OPTIMIZERS["adam"](learning_rate=0.001)`. It keeps its memory: fitting again with the
+                same object goes on where it stopped.
+            epochs: passes over the training set.
+            batch_size: samples a step; the last batch of an epoch may be shorter.
+            engine: name of the engine, from `ENGINES`.
+            seed: of the order in which samples are visited.
+
+        Returns:
+            One record an epoch.
+
+        Raises:
+            ConfigError: a setting or the data do not fit.
+            DivergenceError: the loss became infinite or NaN.
+        """
+        # Imported here: training knows networks, networks do not know training.
+        from chainrule.training import Trainer
+
+        trainer = Trainer(self, data, optimizer, batch_size=batch_size, engine=engine, seed=seed)
+        for _ in trainer.run(epochs):
+            pass
+        return trainer.history
+
+    def __repr__(self) -> str:
+        return (
+            f"NeuralNetwork({list(self.sizes)}, activation={self.activation!r}, weight_init={self.weight_init!r}, "
+            f"loss={self.loss!r}, dtype={self.dtype!r})"
+        )
+
+    # --- checks -------------------------------------------------------------------------------------------------------
+
+    def check_samples(self, x: ArrayLike) -> Array:
+        """Samples as an (n, d) array of the network's dtype, or a ConfigError that says what does not fit."""
+        samples = _as_numbers(x, "x")
+        if samples.ndim != 2 or samples.shape[1] != self.sizes[0]:
+            raise ConfigError(f"x must have the shape (n, {self.sizes[0]}), a row a sample; got {samples.shape}.")
+        return samples.astype(self.dtype, copy=False)
+
+    def check_labels(self, y: ArrayLike) -> NDArray[np.int64]:
+        """Labels as an (n,) int64 array, or a ConfigError that says what does not fit."""
+        labels, k = _as_numbers(y, "y"), self.sizes[-1]
+        if labels.ndim != 1:
+            raise ConfigError(f"y must have the shape (n,), a class number a sample; got {labels.shape}.")
+        whole = labels.astype(np.int64, copy=False)
+        if len(labels) and not (np.array_equal(whole, labels) and whole.min() >= 0 and whole.max() < k):
+            raise ConfigError(f"y must hold class numbers from 0 to {k - 1}, got {_first_bad(labels, k)!r}.")
+        return whole
+
+    def _logits(self, x: Array) -> Array:
+        """The output layer's z, (n, k), a block of rows at a time."""
+        logits = np.empty((len(x), self.sizes[-1]), self.dtype)
+        for start in range(0, len(x), _ROWS):
+            logits[start : start + _ROWS] = self.forward(x[start : start + _ROWS])[-1][0]
+        return logits
+
+
+def _check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Layer widths as a tuple of ints."""
+    whole = [int(size) for size in sizes if isinstance(size, int | np.integer) and not isinstance(size, bool)]
+    if len(whole) != len(sizes) or len(whole) < 2 or min(whole) < 1 or whole[-1] < 2:
+        raise ConfigError(
+            f"sizes must list the inputs, the hidden widths and the classes, such as [784, 128, 10]: whole numbers of "
+            f"1 or more, and at least 2 classes. Got {list(sizes)!r}."
+        )
+    return tuple(whole)
+
+
+def _as_numbers(values: ArrayLike, name: str) -> NDArray[Any]:
+    """An array of real numbers, or a ConfigError."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "iufb":
+        raise ConfigError(f"{name} must hold numbers, got an array of {array.dtype}.")
+    return array
+
+
+def _check_pairs(samples: Array, labels: Labels) -> None:
+    """At least one sample, and a label for each."""
+    if len(samples) != len(labels) or len(samples) == 0:
+        raise ConfigError(
+            f"x and y must have the same number of rows, 1 or more; got {len(samples)} and {len(labels)}."
+        )
+
+
+def _first_bad(labels: NDArray[Any], k: int) -> float:
+    """The first label that is no class number."""
+    bad = ~np.isin(labels, np.arange(k))
+    value: float = labels[bad][0].item()
+    return value

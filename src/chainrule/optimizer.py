@@ -1,0 +1,146 @@
+"""What an optimizer is: an elementwise update, the arrays and numbers that it remembers, and its settings.
+
+The optimizers themselves are in `optimizers.py`; this file holds what they share. A rule is a class with
+
+    settings    attributes such as `beta = Number(0.9, "...", at_least=0, below=1)`: flags, config keys, help follow
+    slots       names of arrays that it keeps for every parameter, 0 at first
+    scalars     names of numbers that it computes once a step (a bias correction, say), 0 at first
+    prepare     the function that computes them
+    update      the function that gives the new weight and the new value of each slot
+
+`prepare` and `update` ask for what they need by the names of their arguments: `update` for `weight`, `gradient`, any
+slot, scalar or setting; `prepare` for `time` (1 in the first step), `loss` (the batch's), any setting, and any scalar
+as the step before left it. Both are plain functions of these arguments alone, so the same function can run on whole
+arrays or, compiled, element by element.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from typing import Any, ClassVar
+
+from chainrule.arrays import Array, ParameterDict, takes_weight_decay
+from chainrule.errors import ConfigError
+from chainrule.registry import Registry, did_you_mean
+from chainrule.settings import Configurable, Number
+
+__all__ = ["OPTIMIZERS", "Optimizer"]
+
+
+class Optimizer(Configurable):
+    """Base of all optimizers: keeps their memory and applies their update to every parameter.
+
+    Attributes:
+        time: steps taken so far; it goes on counting from epoch to epoch.
+        memory: the scalars by name, as the last step left them.
+        state: for each slot, arrays with the names and shapes of the parameters.
+    """
+
+    learning_rate = Number(0.0001, "step size", flag="-lr", above=0)
+    weight_decay = Number(0.0005, "L2 penalty: this times the weight joins its gradient", flag="-w_d", at_least=0)
+
+    slots: ClassVar[tuple[str, ...]] = ()
+    scalars: ClassVar[tuple[str, ...]] = ()
+    update: ClassVar[Callable[..., Any]]
+    prepare: ClassVar[Callable[..., Any]]
+    update_arguments: ClassVar[tuple[str, ...]]
+    prepare_arguments: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(cls) -> None:
+        known = [*cls.settings(), *cls.scalars]
+        cls.update_arguments = _arguments(cls, "update", ["weight", "gradient", *cls.slots, *known])
+        cls.prepare_arguments = _arguments(cls, "prepare", ["time", "loss", *known]) if cls.scalars else ()
+
+    def __init__(self, **values: object) -> None:
+        super().__init__(**values)
+        self.time = 0
+        self.memory = dict.fromkeys(self.scalars, 0.0)
+        self.state: dict[str, MutableMapping[str, Array]] = {}
+        self._aligned: tuple[object, object, list[_Piece]] | None = None
+
+    def step(self, parameters: MutableMapping[str, Array], gradients: Mapping[str, Array], *, loss: float) -> None:
+        """Take one step, in place.
+
+        Args:
+            parameters: arrays by name, such as `network.parameters`; changed.
+            gradients: arrays of the same names and shapes; left as they are.
+            loss: the batch's mean loss, which a few rules look at.
+
+        Raises:
+            ConfigError: the gradients do not fit the parameters, or these are not the parameters of the last step.
+        """
+        pieces = self._align(parameters, gradients)
+        self.time += 1
+        numbers = {**self.options(), **self.memory, "time": self.time, "loss": float(loss)}
+        if self.scalars:
+            computed = self.prepare(**{name: numbers[name] for name in self.prepare_arguments})
+            self.memory = dict(zip(self.scalars, _as_tuple(computed), strict=True))
+            numbers |= self.memory
+        constants = {name: numbers[name] for name in self.update_arguments if name in numbers}
+        for name, arrays in pieces:
+            weight, gradient = arrays["weight"], arrays["gradient"]
+            # The one place where the L2 penalty, 1/2 * weight_decay * weight**2, joins the gradient.
+            if self.weight_decay and takes_weight_decay(name):
+                gradient = gradient + self.weight_decay * weight
+            given = {**arrays, "gradient": gradient}
+            new = self.update(**{k: v for k, v in given.items() if k in self.update_arguments}, **constants)
+            for target, value in zip(("weight", *self.slots), _as_tuple(new), strict=True):
+                arrays[target][...] = value
+
+    def _align(self, parameters: MutableMapping[str, Array], gradients: Mapping[str, Array]) -> list[_Piece]:
+        """Cut parameters, gradients and slots into the same pieces: large flat ones where all lie in flat buffers."""
+        # The arrays in a ParameterDict never change their place, so those of the last step still stand.
+        if self._aligned is not None and self._aligned[0] is parameters and self._aligned[1] is gradients:
+            return self._aligned[2]
+        shapes = _shapes(parameters)
+        if _shapes(gradients) != shapes:
+            raise ConfigError(
+                f"The gradients do not fit: the parameters have {shapes}, they have {_shapes(gradients)}."
+            )
+        for slot in self.slots:
+            if slot not in self.state:
+                zeros = {name: array * 0 for name, array in parameters.items()}
+                self.state[slot] = parameters.zeros_like() if isinstance(parameters, ParameterDict) else zeros
+            elif _shapes(self.state[slot]) != shapes:
+                raise ConfigError(
+                    f"This {type(self).__name__} remembers steps on parameters of other shapes; make a new one."
+                )
+        groups = {"weight": parameters, "gradient": gradients, **self.state}
+        flat = [group for group in groups.values() if isinstance(group, ParameterDict)]
+        if len(flat) == len(groups):
+            rows = zip(*(group.pieces() for group in flat), strict=True)
+            pieces = [(row[0][0], dict(zip(groups, (array for _, array in row), strict=True))) for row in rows]
+            self._aligned = (parameters, gradients, pieces)
+            return pieces
+        return [(name, {key: group[name] for key, group in groups.items()}) for name in parameters]
+
+
+OPTIMIZERS: Registry[type[Optimizer]] = Registry("optimizer")
+
+# A parameter's name and its aligned arrays by role: "weight", "gradient" and each slot.
+_Piece = tuple[str, dict[str, Array]]
+
+
+def _shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in arrays.items()}
+
+
+def _as_tuple(result: Any) -> Sequence[Any]:
+    return result if isinstance(result, tuple) else (result,)
+
+
+def _arguments(cls: type[Optimizer], function: str, known: Sequence[str]) -> tuple[str, ...]:
+    """The argument names of `update` or `prepare`, each of which must be one that the rule can be given."""
+    if not callable(getattr(cls, function, None)):
+        raise ConfigError(f"{cls.__name__} needs a static method {function!r}; docs/adding-an-optimizer.md shows one.")
+    if not isinstance(inspect.getattr_static(cls, function), staticmethod):
+        raise ConfigError(f"{cls.__name__}.{function} must be a @staticmethod: it depends on its arguments alone.")
+    names = tuple(inspect.signature(getattr(cls, function)).parameters)
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"{cls.__name__}.{function} asks for {name!r}.{did_you_mean(name, known)} "
+                f"It can ask for: {', '.join(known)}."
+            )
+    return names

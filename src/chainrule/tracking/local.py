@@ -1,0 +1,139 @@
+"""The run folder: the one record of a run that is always written. Other trackers only mirror it.
+
+    config.json         the resolved configuration; `--config` takes it again
+    history.jsonl       one record an epoch
+    metrics.json        final numbers, scores by class, confusion matrix
+    model.safetensors   the parameters, saved after every epoch
+    figures/            PNG files
+    run.json            what differs between equal runs: status, times, versions
+
+Apart from run.json, equal runs write equal bytes.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chainrule.errors import OutputError
+from chainrule.files import write_json, write_text
+from chainrule.history import EpochRecord, History
+from chainrule.model_file import save_model
+from chainrule.tracking.base import Run, Status
+
+if TYPE_CHECKING:
+    from chainrule.metrics import Evaluation
+    from chainrule.network import NeuralNetwork
+
+__all__ = ["LocalTracker", "create_run_folder", "writing"]
+
+
+@contextmanager
+def writing(what: Path) -> Iterator[None]:
+    """Turn a failure to write into a message that says what is safe and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write to {what}: {error.strerror or error}. What was written before is whole. "
+            "Make room or give another --output_dir, then run again."
+        ) from error
+
+
+def create_run_folder(output_dir: Path, name: str, *, unique: bool) -> Path:
+    """Make an empty folder for a run.
+
+    Args:
+        output_dir: made too if missing.
+        name: the folder's name. It must not lead out of `output_dir`.
+        unique: whether a name that is taken gets a number added, or is refused.
+
+    Raises:
+        OutputError: the folder exists (and `unique` is False), cannot be made, or the name is no plain name.
+    """
+    if name in (".", "..") or "/" in name or "\\" in name or len(name.encode()) > 200:
+        raise OutputError(f"The run name {name!r} must be a plain folder name of at most 200 bytes, without / or \\.")
+    with writing(output_dir):
+        output_dir.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            folder = output_dir / (name if number == 1 else f"{name}_{number}")
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                if not unique:
+                    raise OutputError(f"{folder} exists already; choose another --run_name or remove it.") from None
+                number += 1
+
+
+class LocalTracker:
+    """Writes the run folder. Raises OutputError where that fails."""
+
+    def start(self, run: Run) -> None:
+        """Write the configuration and mark the run as running."""
+        self._run, self._history = run, History()
+        self._began = self._epoch_began = time.perf_counter()
+        self._journal: dict[str, Any] = {
+            "name": run.name,
+            "status": "running",
+            "started": _now(),
+            "ended": None,
+            "seconds": None,
+            "epoch_seconds": [],
+            "versions": _versions(),
+        }
+        self._write("config.json", dict(run.config))
+        self._write("run.json", self._journal)
+
+    def log(self, record: EpochRecord, network: NeuralNetwork) -> None:
+        """Save the parameters, then the record: a record on disk means that its parameters are there too."""
+        now = time.perf_counter()
+        self._journal["epoch_seconds"].append(round(now - self._epoch_began, 3))
+        self._epoch_began = now
+        self._history.append(record)
+        with writing(self._run.folder):
+            save_model(network, self._run.folder / "model.safetensors", self._run.dataset.classes)
+            write_text(self._run.folder / "history.jsonl", self._history.to_jsonl())
+        self._write("run.json", self._journal)
+
+    def report(self, metrics: Mapping[str, Any], test: Evaluation, figures: Mapping[str, Path], model: Path) -> None:
+        """Write the final numbers. Figures and model are in the folder already."""
+        self._write("metrics.json", dict(metrics))
+
+    def finish(self, status: Status, reason: str = "") -> None:
+        """Note how the run ended, as far as the disk allows."""
+        self._journal |= {
+            "status": status,
+            "ended": _now(),
+            "seconds": round(time.perf_counter() - self._began, 3),
+        }
+        if reason:
+            self._journal["reason"] = reason
+        self._write("run.json", self._journal)
+
+    def _write(self, name: str, content: Mapping[str, Any]) -> None:
+        with writing(self._run.folder):
+            write_json(self._run.folder / name, content)
+
+
+def _now() -> str:
+    """The time as ISO 8601, in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str]:
+    """What the run was made with."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in ("chainrule", "numpy", "scikit-learn", "wandb"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

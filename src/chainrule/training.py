@@ -1,0 +1,150 @@
+"""The training loop: epochs, shuffling, validation, and a stop when the loss is no longer a number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+
+from chainrule.arrays import Array, Labels
+from chainrule.engine import ENGINES
+from chainrule.errors import ConfigError, DivergenceError
+from chainrule.history import EpochRecord, History
+from chainrule.seeding import generator
+
+if TYPE_CHECKING:
+    from chainrule.data import Dataset
+    from chainrule.metrics import Evaluation
+    from chainrule.network import NeuralNetwork
+    from chainrule.optimizer import Optimizer
+
+__all__ = ["Trainer"]
+
+# Samples between two looks at the clock and at `should_stop`: a few hundredths of a second's work.
+_SAMPLES_A_STRETCH = 2048
+
+
+class Trainer:
+    """Trains one network on one dataset with one rule.
+
+    Args:
+        network: trained in place.
+        data: `x_train` (n, d), `y_train` (n,) and, unless empty, `x_val` and `y_val` are used. The test set is not.
+        rule: the optimizer.
+        batch_size: samples a step; an epoch's last batch may be shorter.
+        engine: a name from `ENGINES`.
+        seed: of the shuffling.
+
+    Attributes:
+        history: a record of each finished epoch.
+        step: optimizer steps taken.
+        best_parameters: a copy of `network.parameters.flat` after the epoch of `history.best()`; without validation,
+            after the last one.
+
+    Raises:
+        ConfigError: batch_size is below 1, or the data do not fit the network.
+    """
+
+    def __init__(
+        self, network: NeuralNetwork, data: Dataset, rule: Optimizer, *, batch_size: int, engine: str, seed: int
+    ) -> None:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+            raise ConfigError(f"batch_size must be a whole number of 1 or more, got {batch_size!r}.")
+        self.network, self.rule, self.batch_size = network, rule, int(batch_size)
+        self.x, self.y = _checked(network, data.x_train, data.y_train, "training")
+        self.x_val, self.y_val = _checked(network, data.x_val, data.y_val, "validation")
+        if len(self.x) == 0:
+            raise ConfigError("The training set is empty.")
+        self.engine = ENGINES[engine](network, rule, min(self.batch_size, len(self.x)))
+        self.history = History()
+        self.step = 0
+        self.best_parameters = network.parameters.flat.copy()
+        self._random = generator(seed, "shuffling")
+
+    def run(
+        self,
+        epochs: int,
+        *,
+        progress: Callable[[int], object] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[EpochRecord]:
+        """Train, and give each epoch's record as it ends.
+
+        Args:
+            epochs: how many passes over the training set.
+            progress: told the number of samples done in the current epoch, a few times a second.
+            should_stop: asked as often; when it says True, training stops between two batches. The parameters keep
+                what was learned, and the unfinished epoch gets no record.
+
+        Raises:
+            ConfigError: epochs is below 1.
+            DivergenceError: a batch's loss is infinite or NaN. Its step is not taken, and the parameters are set back
+                to those of the last finished epoch.
+        """
+        if isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 1:
+            raise ConfigError(f"epochs must be a whole number of 1 or more, got {epochs!r}.")
+        for _ in range(epochs):
+            before = self.network.parameters.flat.copy()
+            order = self._random.permutation(len(self.x))
+            stretch = max(1, _SAMPLES_A_STRETCH // self.batch_size) * self.batch_size
+            loss_sum, correct = 0.0, 0
+            for start in range(0, len(order), stretch):
+                if should_stop():
+                    return
+                chosen = order[start : start + stretch]
+                result = self.engine.train(self.x, self.y, chosen)
+                self.step += len(result.losses)
+                if not math.isfinite(result.losses[-1]):
+                    self._diverged(before, start // self.batch_size + len(result.losses), float(result.losses[-1]))
+                sizes = np.full(len(result.losses), self.batch_size)
+                sizes[-1] = len(chosen) - self.batch_size * (len(sizes) - 1)
+                loss_sum += float(result.losses @ sizes)
+                correct += result.correct
+                if progress is not None:
+                    progress(start + len(chosen))
+            record = self._look_back(loss_sum / len(order), correct / len(order))
+            if record.val_loss is not None and not math.isfinite(record.val_loss):
+                self._diverged(before, -(-len(order) // self.batch_size), record.val_loss)
+            self.history.append(record)
+            if record.val_accuracy is None or record is self.history.best():
+                self.best_parameters[...] = self.network.parameters.flat
+            yield record
+
+    def evaluate(self, x: Array, y: Labels) -> Evaluation:
+        """Loss, accuracy and predictions on other samples."""
+        return self.engine.evaluate(x, y)
+
+    def _look_back(self, train_loss: float, train_accuracy: float) -> EpochRecord:
+        """The record of the epoch just trained, with a look at the validation set."""
+        validation = self.engine.evaluate(self.x_val, self.y_val) if len(self.x_val) else None
+        return EpochRecord(
+            epoch=len(self.history) + 1,
+            step=self.step,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            val_loss=validation.loss if validation else None,
+            val_accuracy=validation.accuracy if validation else None,
+        )
+
+    def _diverged(self, before: Array, batch: int, loss: float) -> NoReturn:
+        """Set the parameters back to those before the epoch and say what happened."""
+        self.network.parameters.flat[...] = before
+        rate = self.rule.learning_rate
+        raise DivergenceError(
+            f"Training diverged: the loss is {loss} in epoch {len(self.history) + 1}, batch {batch}, with learning "
+            f"rate {rate:g}. Try a smaller one, such as {rate / 10:g}. The parameters were set back to "
+            f"{'those of the last finished epoch' if len(self.history) else 'the initial ones'}."
+        )
+
+
+def _checked(network: NeuralNetwork, x: Array, y: Labels, what: str) -> tuple[Array, Labels]:
+    """Samples and labels in the form that engines take."""
+    samples, labels = np.ascontiguousarray(network.check_samples(x)), network.check_labels(y)
+    if len(samples) != len(labels):
+        raise ConfigError(f"The {what} set has {len(samples)} samples but {len(labels)} labels.")
+    # The sum is NaN or infinite if any element is; it needs no array of booleans as large as the data.
+    if not math.isfinite(float(np.sum(samples, dtype=np.float64))):
+        raise ConfigError(f"The {what} samples hold values that are NaN or infinite; remove or replace them.")
+    return samples, labels

@@ -1,0 +1,282 @@
+"""load_dataset: the split, the scaling, the checks of a loader's arrays, and the real data."""
+
+import dataclasses
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_dataset import make_contents, make_spec, write_files
+
+import chainrule.data
+from chainrule.data import DATASETS, Dataset, Samples, load_dataset
+from chainrule.data.dataset import stratified_split
+from chainrule.data.idx import read_idx
+from chainrule.data.sources import find_files
+from chainrule.data.specs import SPECS
+from chainrule.errors import ConfigError, DataError
+from chainrule.registry import Registry, UnknownNameError
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Loads given samples under the name "mine", without a trace in the registry."""
+
+    def load_samples(samples, **options):
+        registry = Registry("dataset")
+        registry.register("mine")(lambda data_dir: samples)
+        monkeypatch.setattr("chainrule.data.dataset.DATASETS", registry)
+        return load_dataset("mine", **options)
+
+    return load_samples
+
+
+def samples(n=30, m=12, d=4, k=3, **changes):
+    rng = np.random.default_rng(0)
+    whole = Samples(
+        rng.integers(0, 256, (n, d)).astype(np.uint8),
+        np.arange(n) % k,
+        rng.integers(0, 256, (m, d)).astype(np.uint8),
+        np.arange(m) % k,
+        tuple("abcdefghij"[:k]),
+        image_shape=(2, 2),
+        scale=255.0,
+    )
+    return dataclasses.replace(whole, **changes)
+
+
+# --- the split
+
+
+@given(
+    st.lists(st.integers(0, 30), min_size=1, max_size=12).filter(lambda counts: sum(counts) > 0),
+    st.floats(0, 0.999),
+    st.integers(0, 2**32),
+)
+def test_the_split_is_a_stratified_partition(counts, fraction, seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat(np.arange(len(counts)), counts))
+    spare = sum(max(count - 1, 0) for count in counts)
+    expected = min(round(fraction * len(labels)), spare)
+    if fraction > 0 and expected == 0:
+        with pytest.raises(ConfigError, match="leaves none to hold out"):
+            stratified_split(labels, fraction, rng)
+        return
+    kept, held_out = stratified_split(labels, fraction, rng)
+    assert len(held_out) == expected
+    np.testing.assert_array_equal(np.sort(np.concatenate([kept, held_out])), np.arange(len(labels)))
+    assert (np.diff(kept) > 0).all()
+    assert (np.diff(held_out) > 0).all()
+    given_up = np.bincount(labels[held_out], minlength=len(counts))
+    for count, number in zip(counts, given_up, strict=True):
+        assert number <= max(count - 1, 0)
+        if spare == sum(counts) - len(counts) and all(c * (1 - fraction) >= 2 for c in counts):
+            assert abs(number - fraction * count) < 1 + 1e-9
+
+
+def test_the_split_matches_scikit_learns_shares():
+    """Largest remainders, by an independent implementation: equal wherever no two remainders are."""
+    from sklearn.model_selection import StratifiedShuffleSplit
+
+    labels = np.repeat([0, 1, 2], [101, 47, 252])
+    ours = np.bincount(labels[stratified_split(labels, 0.1, np.random.default_rng(0))[1]])
+    splitter = StratifiedShuffleSplit(1, test_size=40, random_state=0)
+    theirs = np.bincount(labels[next(splitter.split(np.zeros((400, 1)), labels))[1]])
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_seed_decides_the_split_and_nothing_else_does(load):
+    first, again, other = (load(samples(n=300), seed=seed, val_fraction=0.2) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.val_indices, again.val_indices)
+    assert not np.array_equal(first.val_indices, other.val_indices)
+    as_float64 = load(samples(n=300), seed=1, val_fraction=0.2, dtype="float64")
+    np.testing.assert_array_equal(first.val_indices, as_float64.val_indices)
+    np.random.seed(5)
+    expected = np.random.random()
+    np.random.seed(5)
+    load(samples())
+    assert np.random.random() == expected, "NumPy's global generator was used"
+
+
+def test_samples_stay_with_their_labels(load):
+    source = samples(n=10_000)  # more than are scaled at once
+    data = load(source, seed=3)
+    for x, y, indices in (
+        (data.x_train, data.y_train, data.train_indices),
+        (data.x_val, data.y_val, data.val_indices),
+        (data.x_test, data.y_test, None),
+    ):
+        expected_x, expected_y = (source.x_test, source.y_test) if indices is None else (source.x_train, source.y_train)
+        rows = slice(None) if indices is None else indices
+        np.testing.assert_array_equal(x, expected_x[rows].astype(np.float32) / np.float32(255))
+        np.testing.assert_array_equal(y, expected_y[rows])
+
+
+def test_no_validation_set_on_request(load):
+    data = load(samples(), val_fraction=0)
+    assert data.x_val.shape == (0, 4)
+    assert data.y_val.shape == data.val_indices.shape == (0,)
+    assert len(data.x_train) == len(data.train_indices) == 30
+
+
+# --- types, values and arguments
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_types_and_values(load, dtype):
+    x = np.arange(256, dtype=np.uint8).reshape(64, 4)
+    data = load(samples(x_train=x, y_train=np.arange(64, dtype=np.uint8) % 3), val_fraction=0, dtype=dtype)
+    assert isinstance(data, Dataset)
+    assert data.x_train.dtype == data.x_val.dtype == data.x_test.dtype == dtype
+    assert data.y_train.dtype == data.y_val.dtype == data.y_test.dtype == np.int64
+    assert data.train_indices.dtype == data.val_indices.dtype == np.int64
+    assert data.x_train.flags.c_contiguous
+    expected = [np.dtype(dtype).type(value) / np.dtype(dtype).type(255) for value in range(256)]
+    np.testing.assert_array_equal(data.x_train.ravel(), expected)
+    assert data.x_train.min() == 0
+    assert data.x_train.max() == 1
+
+
+def test_the_loaders_arrays_are_left_as_they_are(load):
+    source = samples(x_train=np.full((30, 4), 8.0, dtype=np.float32))
+    load(source)
+    assert (source.x_train == 8).all()
+
+
+def test_the_name_is_the_registered_spelling():
+    assert load_dataset("DIGITS").name == "digits"
+    with pytest.raises(UnknownNameError, match="Did you mean 'fashion_mnist'"):
+        load_dataset("fashion-mnist")
+    assert list(DATASETS) == ["fashion_mnist", "mnist", "digits"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"val_fraction": 1}, "val_fraction must be a number of at least 0 and less than 1, got 1"),
+        ({"val_fraction": -0.1}, "got -0.1"),
+        ({"val_fraction": float("nan")}, "got nan"),
+        ({"val_fraction": "0.1"}, "got '0.1'"),
+        ({"val_fraction": True}, "got True"),
+        ({"val_fraction": 0.001}, "leaves none to hold out"),
+        ({"dtype": "float16"}, "dtype must be one of float32, float64. Got 'float16'"),
+        ({"seed": -1}, "seed must be"),
+    ],
+)
+def test_arguments_out_of_range(load, options, message):
+    with pytest.raises(ConfigError, match=message):
+        load(samples(), **options)
+
+
+BAD_FLOATS = np.ones((30, 4))
+BAD_FLOATS[29, 3] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"y_train": np.arange(30) % 4}, "labels in y_train from 0 to 2 .* got 0 to 3"),
+        ({"y_test": np.arange(12) % 3 - 1}, "labels in y_test from 0 to 2 .* got -1 to 1"),
+        ({"y_train": np.arange(29) % 3}, "got 30 in x_train and 29 in y_train"),
+        ({"x_test": np.zeros((0, 4)), "y_test": np.zeros(0, int)}, "at least one, got 0 in x_test"),
+        ({"x_test": np.zeros((12, 5))}, "got 5 and 4"),
+        ({"x_train": np.zeros((30, 2, 2))}, r"expected x_train of shape \(n, d\)"),
+        ({"x_train": np.full((30, 4), "a")}, "with numbers"),
+        ({"y_train": np.zeros(30)}, "with whole numbers, got .* float64"),
+        ({"x_train": [[0, 0, 0, 0]] * 30}, "to be NumPy arrays, got list"),
+        ({"x_train": BAD_FLOATS}, "not finite as float32"),
+        ({"x_test": np.full((12, 4), np.inf)}, "not finite as float32"),
+        ({"x_train": np.full((30, 4), 1e300)}, "not finite as float32"),
+        ({"image_shape": (3, 2)}, r"image shape \(3, 2\) does not fit samples of 4 values"),
+        ({"scale": 0.0}, "scale must be a number above 0, got 0.0"),
+    ],
+)
+def test_a_loaders_arrays_must_fit(load, changes, message):
+    with pytest.raises(DataError, match=message):
+        load(samples(**changes))
+
+
+# --- the datasets that are built in
+
+
+def test_digits():
+    data = load_dataset("digits")
+    assert (data.x_train.shape, data.x_val.shape, data.x_test.shape) == ((1294, 64), (144, 64), (359, 64))
+    assert data.image_shape == (8, 8)
+    assert data.classes == tuple("0123456789")
+    assert (data.x_train.min(), data.x_train.max()) == (0, 1)
+    assert set(np.bincount(data.y_test)) <= {35, 36, 37}
+    other = load_dataset("digits", seed=9)
+    np.testing.assert_array_equal(data.x_test, other.x_test)
+    assert not np.array_equal(data.val_indices, other.val_indices)
+
+
+def test_digits_has_all_samples_once():
+    from sklearn.datasets import load_digits
+
+    data = load_dataset("digits", dtype="float64")
+    ours = np.concatenate([data.x_train, data.x_val, data.x_test]) * 16
+    labels = np.concatenate([data.y_train, data.y_val, data.y_test])
+    x, y = load_digits(return_X_y=True)
+    assert sorted(map(tuple, np.column_stack([ours, labels]))) == sorted(map(tuple, np.column_stack([x, y])))
+
+
+def test_idx_files_become_a_dataset(tmp_path, monkeypatch):
+    contents = make_contents(0)
+    monkeypatch.setitem(SPECS, "mnist", make_spec("mnist", contents))
+    write_files(tmp_path / "data", contents)
+    data = load_dataset("mnist", data_dir=str(tmp_path / "data"), val_fraction=0)
+    images = read_idx(contents["train-images-idx3-ubyte"], name="")
+    np.testing.assert_array_equal(data.x_train, images.reshape(40, 6).astype(np.float32) / np.float32(255))
+    np.testing.assert_array_equal(data.y_test, np.arange(20) % 10)
+    assert data.image_shape == (3, 2)
+
+
+def test_importing_costs_nothing_beyond_numpy():
+    code = "import sys, chainrule.data; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "chainrule.data.builtin" in modules
+    assert not {"sklearn", "scipy", "pooch", "requests", "platformdirs", "tarfile"} & set(modules)
+    assert set(chainrule.data.__all__) == {"DATASETS", "Dataset", "Samples", "load_dataset"}
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("name", "first_class"), [("fashion_mnist", "Ankle boot"), ("mnist", "5")])
+def test_the_real_data(name, first_class):
+    data = load_dataset(name, seed=0)
+    assert (data.x_train.shape, data.x_val.shape, data.x_test.shape) == ((54_000, 784), (6_000, 784), (10_000, 784))
+    assert data.image_shape == (28, 28)
+    for x in (data.x_train, data.x_val, data.x_test):
+        assert x.dtype == np.float32
+        assert (x.min(), x.max()) == (0, 1)
+    counts = np.bincount(data.y_train) + np.bincount(data.y_val)
+    assert np.abs(np.bincount(data.y_val) - counts / 10).max() < 1
+    assert np.bincount(data.y_test).min() > 800
+
+    restored = np.empty((60_000, 784), np.uint8)
+    labels = np.empty(60_000, np.uint8)
+    for x, y, indices in ((data.x_train, data.y_train, data.train_indices), (data.x_val, data.y_val, data.val_indices)):
+        restored[indices] = np.rint(x * 255)
+        labels[indices] = y
+    assert data.classes[labels[0]] == first_class
+    spec = SPECS[name]
+    header = find_files(spec)[spec.train_images][:16]
+    assert hashlib.sha256(header + restored.tobytes()).hexdigest() == spec.train_images.sha256
+    assert hashlib.sha256(header[:2] + b"\x08\x01" + header[4:8] + labels.tobytes()).hexdigest() == (
+        spec.train_labels.sha256
+    )
+
+
+@pytest.mark.real_data
+def test_the_real_data_fits_in_a_small_memory():
+    # VmHWM, since the peak that getrusage reports starts at that of the process which started this one.
+    code = (
+        "from chainrule.data import load_dataset; load_dataset('mnist');"
+        "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])"
+    )
+    load_dataset("mnist")  # a download is not what is measured
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 200_000 < int(result.stdout) < 350_000
