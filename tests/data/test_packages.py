@@ -108,6 +108,14 @@ def test_the_npm_package(tool, tmp_path):
     assert calls.read_text().startswith("npm pack tiny-package --ignore-scripts")
 
 
+def test_a_package_needs_no_cache(tool, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CHAINRULE_CACHE_DIR", str(tmp_path / "file"))
+    archive = make_archive(tmp_path / "package.tgz", CONTENTS, packed=False, mode="w:gz")
+    tool("npm", f"shutil.copy({str(archive)!r}, 'tiny.tgz')")
+    assert by_name(find_files(NPM)) == CONTENTS
+
+
 def test_a_missing_tool_is_named(tool):
     with pytest.raises(DataError, match=r"package tiny-package \(npm\): npm is not installed"):
         find_files(NPM)

@@ -7,7 +7,9 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -151,6 +153,18 @@ def test_a_bad_file_of_the_users_says_expected_got_and_why(tmp_path, monkeypatch
             assert word in str(caught.value)
 
 
+def test_no_more_is_read_of_a_file_than_it_can_have(tmp_path):
+    write_files(tmp_path / "data", CONTENTS)
+    with (tmp_path / "data" / f"{IMAGES}.gz").open("wb") as file:
+        file.truncate(200_000_000)  # sparse: it takes no room on the disk
+    tracemalloc.start()
+    with pytest.raises(DataError, match="got more than"):
+        search(data_dir=tmp_path / "data")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5e6
+
+
 def test_a_folder_under_a_files_name_cannot_be_read(tmp_path):
     (tmp_path / "data" / IMAGES).mkdir(parents=True)
     with pytest.raises(DataError, match=f"{IMAGES} cannot be read: Is a directory"):
@@ -278,6 +292,14 @@ def test_a_mirror_with_a_bad_file_is_passed_over_and_leaves_nothing(site, answer
     assert cached() == CONTENTS
 
 
+def test_mirrors_make_up_for_each_other(site):
+    for mirror, bad in (("/a", NAMES[0]), ("/b", NAMES[1])):
+        site.serve(mirror, CONTENTS)
+        site.answers[f"{mirror}/{bad}.gz"] = 404
+    assert search(make_spec("tiny_set", CONTENTS, mirrors=(f"{site.url}a/", f"{site.url}b/"))) == CONTENTS
+    assert [path[:2] for path in site.requests] == ["/a", "/b", "/a", "/a", "/a"]
+
+
 def test_a_mirror_of_the_users_is_the_only_one_asked(site, monkeypatch):
     site.serve("/mine/tiny_set", CONTENTS)
     monkeypatch.setenv("CHAINRULE_MIRROR", f"{site.url}mine")
@@ -310,13 +332,40 @@ def test_when_nothing_is_reachable_the_error_says_so_at_once(tmp_path, monkeypat
     assert "Max retries" not in message, "the HTTP library's own text must not get through"
 
 
-def test_a_trickle_is_given_up(site):
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_trickle_is_given_up(site, chunked):
     """Every single read succeeds, so only the watch over the whole download can end this."""
-    site.answers["/file"] = trickling
+    site.answers["/file"] = functools.partial(trickling, chunked=chunked)
     start = time.monotonic()
     with pytest.raises(UnreachableError, match=r"too slow a one, within 0\.3 s"):
         download(f"{site.url}file", limit=10**6, patience=0.3)
     assert time.monotonic() - start < 3
+
+
+def test_a_download_that_was_given_up_stops(site):
+    site.answers["/file"] = functools.partial(trickling, chunked=True)
+    before = set(threading.enumerate())
+    with pytest.raises(UnreachableError):
+        download(f"{site.url}file", limit=10**6, patience=0.3)
+    deadline = time.monotonic() + 5
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not set(threading.enumerate()) - before
+
+
+def test_a_large_file_that_keeps_coming_is_not_given_up(site):
+    content = bytes(range(256)) * 400
+
+    def slowly(handler, closing):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        for start in range(0, len(content), 10_240):
+            handler.wfile.write(content[start : start + 10_240])
+            closing.wait(0.1)
+
+    site.answers["/file"] = slowly
+    assert download(f"{site.url}file", limit=10**6, patience=0.4) == content
 
 
 def test_a_name_server_that_does_not_answer_is_given_up(monkeypatch):

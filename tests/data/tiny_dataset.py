@@ -109,12 +109,14 @@ def silent(handler: BaseHTTPRequestHandler, closing: threading.Event) -> None:
     closing.wait(20)
 
 
-def trickling(handler: BaseHTTPRequestHandler, closing: threading.Event) -> None:
+def trickling(handler: BaseHTTPRequestHandler, closing: threading.Event, chunked: bool = False) -> None:
     """A byte now and then: each one arrives well within any time limit for one read."""
     handler.send_response(200)
+    if chunked:
+        handler.send_header("Transfer-Encoding", "chunked")
     handler.end_headers()
     while not closing.wait(0.02):
-        handler.wfile.write(b"\x1f")
+        handler.wfile.write(b"1\r\nx\r\n" if chunked else b"x")
         handler.wfile.flush()
 
 

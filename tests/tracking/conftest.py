@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+from tracking.wandb_fake import FakeRun, FakeWandb
 
 
 @pytest.fixture(autouse=True)
@@ -23,3 +25,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("WANDB_HTTP_TIMEOUT", "8")
     monkeypatch.setenv("WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL", "0.1")
     return folder
+
+
+@pytest.fixture
+def wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeWandb:
+    """A stand-in that `import wandb` finds, and `tmp_path` as the current folder."""
+    fake = FakeWandb(FakeRun(tmp_path / "run"))
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    monkeypatch.chdir(tmp_path)
+    return fake

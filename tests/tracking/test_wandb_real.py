@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wandb_server import LoopbackServer
-from wandb_session import METRICS
+from tracking.wandb_server import LoopbackServer
+from tracking.wandb_session import METRICS
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 SESSION = Path(__file__).with_name("wandb_session.py")
@@ -87,7 +87,7 @@ def test_an_offline_run_holds_everything(tmp_path: Path, home: Path) -> None:
     }
     assert (summary["name"], summary["project"], summary["state"]) == ("bs 16/ReLU", "demo", "finished")
     numbers = {name: summary["summary"][name] for name in ("test_accuracy", "test_loss", "val_accuracy", "epoch")}
-    assert numbers == {"test_accuracy": 0.75, "test_loss": 0.5, "val_accuracy": 0.625, "epoch": 3}
+    assert numbers == {"test_accuracy": 0.75, "test_loss": 0.5, "val_accuracy": 0.5625, "epoch": 3}
     assert summary["summary"]["status"] == "finished"
     assert summary["console_lines"] == 0
 
@@ -227,9 +227,8 @@ def test_an_unreachable_server_means_offline(tmp_path: Path) -> None:
     assert files_with(tmp_path, KEY) == []
 
 
-@pytest.mark.parametrize("behaviour", ["hang", "500", "401"])
-@pytest.mark.parametrize("mode", ["auto", "online"])
-def test_a_server_that_does_not_let_us_in_means_offline(tmp_path: Path, behaviour: str, mode: str) -> None:
+@pytest.mark.parametrize(("mode", "behaviour"), [("auto", "hang"), ("auto", "500"), ("auto", "401"), ("online", "401")])
+def test_a_server_that_does_not_let_us_in_means_offline(tmp_path: Path, mode: str, behaviour: str) -> None:
     options = {"mode": mode, "init_seconds": 1.5}
     with LoopbackServer(behaviour) as server:
         session = Session(tmp_path, options, WANDB_BASE_URL=server.address, WANDB_API_KEY=KEY)
@@ -245,8 +244,8 @@ def test_a_server_that_does_not_let_us_in_means_offline(tmp_path: Path, behaviou
 
 @pytest.mark.parametrize("behaviour", ["gone", "hang", "500", "401"])
 def test_a_server_that_goes_away_costs_seconds_and_nothing_else(tmp_path: Path, behaviour: str) -> None:
-    options = {"mode": "auto", "wait": True, "finish_seconds": 2}
-    variables = {"WANDB_API_KEY": KEY, "WANDB_HTTP_TIMEOUT": "2"}
+    options = {"mode": "auto", "wait": True, "finish_seconds": 1}
+    variables = {"WANDB_API_KEY": KEY, "WANDB_HTTP_TIMEOUT": "1"}
     with LoopbackServer() as server:
         session = Session(tmp_path, options, WANDB_BASE_URL=server.address, **variables)
         assert len(session.wait_for_start()["told"]) == 1

@@ -5,6 +5,9 @@ it is used or kept (see `chainrule.data.specs`), so a source can be slow or brok
 
 What the user names is taken at its word: a folder given as ``data_dir`` must hold the files, and one that
 ``CHAINRULE_DATA_DIR`` names must exist. A wrong file there is an error; the search does not quietly go elsewhere.
+
+Two more environment variables steer it: ``CHAINRULE_CACHE_DIR`` names another cache folder, and ``CHAINRULE_MIRROR`` a
+base address with ``<dataset>/<file>.gz`` below it, which is then asked instead of the public mirrors.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ class WandbTracker:
             self._notify(f"W&B: not tracking this run, because wandb does not start ({self._reason(error)}).")
         self._guard(lambda: self._describe(run))
 
-    def log(self, record: EpochRecord, network: NeuralNetwork) -> None:  # noqa: ARG002
+    def log(self, record: EpochRecord, network: NeuralNetwork) -> None:
         """Send an epoch's numbers."""
         self._guard(lambda: self._run.log({name: x for name, x in asdict(record).items() if x is not None}))
 

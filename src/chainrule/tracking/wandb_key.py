@@ -41,7 +41,7 @@ def key_from_file(folder: Path, notify: Callable[[str], None]) -> str | None:
     if _git(folder, "ls-files", "--error-unmatch", "--", KEY_FILE) == 0:
         raise ConfigError(
             f"{path} holds a W&B key and git tracks it, so everyone who can read the repository can use the key: it "
-            f"is compromised. Revoke it at https://wandb.ai/authorize, run `git rm --cached {KEY_FILE}`, add "
+            f"is compromised. Revoke it at https://wandb.ai/settings, run `git rm --cached {KEY_FILE}`, add "
             f"{KEY_FILE} to .gitignore and put a new key there (or run `wandb login`, or set WANDB_API_KEY)."
         )
     # 0: ignored, 1: not ignored, anything else: no repository, or no git.

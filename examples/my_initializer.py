@@ -1,0 +1,17 @@
+"""An initializer of one's own: LeCun's, from "Efficient BackProp" (1998)."""
+
+from __future__ import annotations
+
+import math
+
+from chainrule.initializers import INITIALIZERS
+
+
+@INITIALIZERS.register("LeCun")
+class LeCun:
+    """std = 1 / sqrt(fan_in): the weighted sums of a layer are as large as its inputs."""
+
+    @staticmethod
+    def std(fan_in: int, fan_out: int) -> float:
+        """1 / sqrt(fan_in)."""
+        return 1 / math.sqrt(fan_in)

@@ -1,0 +1,195 @@
+"""Every registered optimizer: it descends, keeps dtypes, decays weights and not biases, and is unlike the others."""
+
+import numpy as np
+import pytest
+
+from chainrule import OPTIMIZERS, NeuralNetwork
+from chainrule.arrays import ParameterDict
+from chainrule.errors import ConfigError
+from chainrule.settings import Number
+
+NAMES = list(OPTIMIZERS)
+
+
+def quadratic(w: np.ndarray) -> tuple[float, np.ndarray]:
+    """A bowl ten times steeper one way than the other, lowest at (1, -2)."""
+    distance, steepness = w - np.array([1.0, -2.0]), np.array([1.0, 10.0])
+    return float(0.5 * (steepness * distance**2).sum()) + 0.1, steepness * distance
+
+
+def walk(rule, steps: int, dtype: str = "float64") -> list[np.ndarray]:
+    w = {"w": np.array([3.0, 2.0], dtype)}
+    places = []
+    for _ in range(steps):
+        loss, gradient = quadratic(w["w"])
+        rule.step(w, {"w": gradient.astype(dtype)}, loss=loss)
+        places.append(w["w"].copy())
+    return places
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_goes_downhill(name) -> None:
+    rule = OPTIMIZERS[name](learning_rate=0.02, weight_decay=0)
+    last = walk(rule, 2000)[-1]
+    # rmsprop never settles: its steps keep about the size of the learning rate.
+    np.testing.assert_allclose(last, [1.0, -2.0], atol=0.05)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_test_above_can_fail(name) -> None:
+    """Uphill steps, the classic sign mistake, end far away."""
+
+    class Uphill(OPTIMIZERS[name]):
+        def step(self, parameters, gradients, *, loss):
+            super().step(parameters, {key: -value for key, value in gradients.items()}, loss=loss)
+
+    with np.errstate(all="ignore"):
+        last = walk(Uphill(learning_rate=0.02, weight_decay=0), 2000)[-1]
+    assert not np.allclose(last, [1.0, -2.0], atol=0.05)
+
+
+def test_each_differs_from_every_other() -> None:
+    """A nag that is plain momentum, or a nadam that is adam, would show here."""
+    ends = {name: walk(OPTIMIZERS[name](learning_rate=0.02, weight_decay=0), 3)[-1] for name in NAMES}
+    for first in NAMES:
+        for second in NAMES:
+            if first < second:
+                assert np.abs(ends[first] - ends[second]).max() > 1e-5, (first, second)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dtype_arguments_and_slots(name, dtype) -> None:
+    rule = OPTIMIZERS[name](learning_rate=0.01)
+    parameters = {"layer1.weights": np.ones((2, 3), dtype), "layer1.biases": np.ones(3, dtype)}
+    arrays = list(parameters.values())
+    gradients = {key: np.full_like(value, 0.5) for key, value in parameters.items()}
+    rule.step(parameters, gradients, loss=1.0)
+    assert all(parameters[key] is array for key, array in zip(parameters, arrays, strict=True)), "changed in place"
+    assert all(array.dtype == dtype and (array < 1).all() for array in arrays)
+    assert all((gradient == 0.5).all() for gradient in gradients.values())
+    assert set(rule.state) == set(rule.slots)
+    assert all(slot[key].dtype == dtype for slot in rule.state.values() for key in slot)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_flat_buffers_give_the_same_as_single_arrays(name, random) -> None:
+    """The fast path over a network's flat buffer (several pieces) against array by array, to the last bit."""
+    network = NeuralNetwork([300, 200, 3], seed=1, dtype="float64")
+    plain = {key: value.copy() for key, value in network.parameters.items()}
+    fast, slow = (OPTIMIZERS[name](learning_rate=0.01, weight_decay=0.1) for _ in range(2))
+    gradients = network.parameters.zeros_like()
+    for step in range(3):
+        gradients.flat[...] = random.normal(size=gradients.flat.size)
+        fast.step(network.parameters, gradients, loss=1.0 + step)
+        slow.step(plain, dict(gradients), loss=1.0 + step)
+    for key, value in plain.items():
+        np.testing.assert_array_equal(network.parameters[key], value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weight_decay_is_part_of_the_gradient_of_weights_only(name, random) -> None:
+    decayed, plain = OPTIMIZERS[name](weight_decay=0.3), OPTIMIZERS[name](weight_decay=0)
+    w = {"layer1.weights": random.normal(size=(3, 2)), "layer1.biases": random.normal(size=2)}
+    same = {key: value.copy() for key, value in w.items()}
+    for step in range(3):
+        g = {key: random.normal(size=value.shape) for key, value in w.items()}
+        with_penalty = {
+            "layer1.weights": g["layer1.weights"] + 0.3 * same["layer1.weights"],
+            "layer1.biases": g["layer1.biases"],
+        }
+        decayed.step(w, g, loss=1.0 + step)
+        plain.step(same, with_penalty, loss=1.0 + step)
+    for key in w:
+        np.testing.assert_allclose(w[key], same[key], rtol=1e-15)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_settings_are_declared_once_and_checked(name) -> None:
+    rule = OPTIMIZERS[name]
+    assert all(isinstance(setting, Number) and setting.help for setting in rule.settings().values())
+    assert rule().options() == {key: setting.default for key, setting in rule.settings().items()}
+    for key in rule.settings():
+        with pytest.raises(ConfigError, match=f"{key} must be a number"):
+            rule(**{key: -1})
+        with pytest.raises(ConfigError, match="got nan"):
+            rule(**{key: float("nan")})
+    with pytest.raises(ConfigError, match="Did you mean 'learning_rate'"):
+        rule(learning_rat=0.1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_time_counts_steps(name) -> None:
+    rule = OPTIMIZERS[name]()
+    walk(rule, 3)
+    assert rule.time == 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_wrong_arrays_are_refused_and_nothing_moves(name) -> None:
+    rule, w = OPTIMIZERS[name](), {"w": np.ones(3)}
+    for gradients in ({}, {"v": np.ones(3)}, {"w": np.ones(2)}):
+        with pytest.raises(ConfigError, match="do not fit"):
+            rule.step(w, gradients, loss=1.0)
+    assert rule.time == 0
+    assert (w["w"] == 1).all()
+    rule.step(w, {"w": np.ones(3)}, loss=1.0)
+    if rule.slots:
+        with pytest.raises(ConfigError, match="make a new one"):
+            rule.step({"w": np.ones(4)}, {"w": np.ones(4)}, loss=1.0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rules_are_pure_elementwise_functions(name, random) -> None:
+    """`update` of single numbers is what it is of arrays, and leaves its arguments alone: an engine may compile it."""
+    rule = OPTIMIZERS[name]
+    arrays = {key: np.abs(random.normal(size=4)) for key in ("weight", "gradient", *rule.slots)}
+    numbers = {key: 0.5 for key in (*rule.settings(), *rule.scalars)}
+    kept = {key: value.copy() for key, value in arrays.items()}
+    given = {key: value for key, value in {**arrays, **numbers}.items() if key in rule.update_arguments}
+    whole = rule.update(**given)
+    whole = whole if isinstance(whole, tuple) else (whole,)
+    assert len(whole) == 1 + len(rule.slots)
+    for key, value in kept.items():
+        np.testing.assert_array_equal(arrays[key], value)
+    for i in range(4):
+        single = rule.update(**{key: value[i] if key in arrays else value for key, value in given.items()})
+        single = single if isinstance(single, tuple) else (single,)
+        assert [float(value) for value in single] == [float(value[i]) for value in whole]
+
+
+def test_a_rule_that_asks_for_something_unknown_is_refused() -> None:
+    from chainrule.optimizer import Optimizer
+
+    with pytest.raises(ConfigError, match="asks for 'gradiant'. Did you mean 'gradient'"):
+
+        class Misspelt(Optimizer):
+            @staticmethod
+            def update(weight, gradiant):
+                return weight - gradiant
+
+    with pytest.raises(ConfigError, match="@staticmethod"):
+
+        class Method(Optimizer):
+            def update(self, weight):
+                return weight
+
+    with pytest.raises(ConfigError, match="needs a static method 'update'"):
+
+        class Empty(Optimizer):
+            pass
+
+
+def test_eve_looks_at_the_loss() -> None:
+    calm, jumpy = OPTIMIZERS["eve"](), OPTIMIZERS["eve"]()
+    one, other = {"w": np.ones(1)}, {"w": np.ones(1)}
+    for step in range(5):
+        calm.step(one, {"w": np.ones(1)}, loss=1.0)
+        jumpy.step(other, {"w": np.ones(1)}, loss=1.0 if step % 2 else 5.0)
+    assert one["w"] < other["w"], "a loss that jumps makes smaller steps"
+
+
+def test_parameters_of_a_network_are_one_buffer() -> None:
+    network = NeuralNetwork([4, 3, 2])
+    assert isinstance(network.parameters, ParameterDict)
+    assert all(np.shares_memory(array, network.parameters.flat) for array in network.parameters.values())

@@ -1,0 +1,181 @@
+"""When the W&B tracker goes online, with which key, and what it says when it does not."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tracking.wandb_fake import FakeError, FakeWandb, started
+from tracking.wandb_session import RECORDS, toy_run
+
+from chainrule.errors import ConfigError
+from chainrule.tracking import wandb as tracking
+from chainrule.tracking.wandb import wandb_tracker
+
+KEY = "0123456789abcdef0123456789abcdef01234567"
+
+network: Any = None
+
+
+def test_a_key_leads_online_and_is_given_explicitly(
+    wandb: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    told: list[str] = []
+    started(tmp_path / "run", told, "auto")
+    assert [options["mode"] for options in wandb.inits] == ["online"]
+    # wandb must not look for a key itself: where it finds none, it asks on the terminal.
+    assert wandb.inits[0]["settings"]["api_key"] == KEY
+    assert told == ["W&B: https://wandb.example.org/run"]
+
+
+@pytest.mark.parametrize("place", ["environment", "file", "login"])
+def test_the_environment_wins_over_the_file_and_the_file_over_the_login(
+    wandb: FakeWandb, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    places = ("environment", "file", "login")
+    keys = dict(zip(places, ("a" * 40, "b" * 40, "c" * 40), strict=True))
+    (home / ".netrc").write_text(f"machine api.wandb.ai login user password {keys['login']}\n")
+    if place != "login":
+        (tmp_path / "wandb_key.txt").write_text(keys["file"])
+    if place == "environment":
+        monkeypatch.setenv("WANDB_API_KEY", keys["environment"])
+    started(tmp_path / "run", [], "auto")
+    assert wandb.inits[0]["settings"]["api_key"] == keys[place]
+
+
+@pytest.mark.parametrize(("mode", "warning"), [("auto", "W&B: not logged in"), ("online", "Warning: W&B was asked")])
+def test_without_a_key_the_run_is_offline_and_one_line_says_what_to_do(
+    wandb: FakeWandb, tmp_path: Path, mode: str, warning: str
+) -> None:
+    told: list[str] = []
+    started(tmp_path / "run", told, mode)
+    assert [options["mode"] for options in wandb.inits] == ["offline"]
+    (line,) = told
+    assert line.startswith(warning)
+    assert "`wandb login`" in line
+    assert line.endswith(f"wandb sync {tmp_path}/run/wandb/offline-run-1")
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("error", [FakeError(f"no\nsuch key: {KEY}"), RuntimeError("odd"), AssertionError()])
+def test_an_init_that_fails_is_repeated_offline(
+    wandb: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    wandb.fails["online"] = error
+    told: list[str] = []
+    remains = tmp_path / "run" / "wandb" / "run-2026-abc"
+    remains.mkdir(parents=True)
+    tracker = started(tmp_path / "run", told, "auto")
+    assert [options["mode"] for options in wandb.inits] == ["online", "offline"]
+    assert "api_key" not in wandb.inits[1]["settings"]
+    (line,) = told
+    assert line.startswith(f"W&B: not online ({type(error).__name__}")
+    assert KEY not in line
+    assert "\n" not in line
+    assert not remains.exists()
+    assert wandb.torn_down == (0 if isinstance(error, FakeError) else 1)
+    tracker.log(RECORDS[0], network)
+    assert wandb.run.of("log")[-1]["epoch"] == 1
+
+
+def test_a_remote_folder_of_the_user_is_not_tidied(
+    wandb: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "run"))
+    wandb.fails["online"] = FakeError("no")
+    other = tmp_path / "run" / "wandb" / "run-of-somebody-else"
+    other.mkdir(parents=True)
+    started(tmp_path / "run", [], "auto")
+    assert other.exists()
+
+
+@pytest.mark.parametrize(("stored", "modes"), [("offline", ["offline"]), ("disabled", []), ("online", ["online"])])
+def test_auto_follows_what_the_user_has_told_wandb(
+    wandb: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: str, modes: list[str]
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    wandb.settings.mode = stored  # what `wandb offline` and `wandb disabled` write into a settings file
+    tracker = started(tmp_path / "run", [], "auto")
+    assert [options["mode"] for options in wandb.inits] == modes
+    tracker.log(RECORDS[0], network)
+    tracker.finish("finished")
+
+
+def test_an_unreachable_server_is_noticed_without_init(
+    wandb: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        wandb.settings.base_url, wandb.settings.https_proxy = address, None
+        started(tmp_path / "run", [], "auto")
+        assert wandb.inits.pop()["mode"] == "online"
+    told: list[str] = []
+    started(tmp_path / "run", told, "auto")
+    assert [options["mode"] for options in wandb.inits] == ["offline"]
+    assert told[0].startswith(f"W&B: no connection to {address.removeprefix('http://')}; recording offline.")
+    # Behind a proxy, only the proxy can tell.
+    monkeypatch.setenv("http_proxy", "http://proxy.example.org:3128")
+    started(tmp_path / "run", told, "auto")
+    assert wandb.inits[-1]["mode"] == "online"
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    started(tmp_path / "run", told, "auto")
+    assert wandb.inits[-1]["mode"] == "offline"
+
+
+def test_the_probe_does_not_wait_for_a_slow_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "_PROBE_SECONDS", 0.1)
+
+    def slow(*_: Any, **__: Any) -> None:
+        time.sleep(2)
+        raise OSError
+
+    monkeypatch.setattr(socket, "create_connection", slow)
+    before = time.monotonic()
+    assert not tracking._reachable("https://api.wandb.ai")
+    assert time.monotonic() - before < 1
+
+
+# Modes
+
+
+def test_disabled_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert wandb_tracker("disabled", "demo", None, notify=pytest.fail) is None
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert wandb_tracker("auto", "demo", None, notify=pytest.fail) is None
+    assert wandb_tracker("offline", "demo", None, notify=pytest.fail) is not None
+
+
+@pytest.mark.parametrize(
+    ("flag", "variable", "expected"),
+    [
+        ("auto", "offline", "offline"),
+        ("auto", "dryrun", "offline"),
+        ("auto", "", "online"),
+        ("online", "offline", "online"),
+        ("offline", "online", "offline"),
+    ],
+)
+def test_the_flag_wins_over_the_variable(
+    wandb: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: str, variable: str, expected: str
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", variable)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    tracker = wandb_tracker(flag, "demo", None, notify=[].append)
+    assert tracker is not None
+    tracker.start(toy_run(tmp_path / "run"))
+    assert [options["mode"] for options in wandb.inits] == [expected]
+
+
+def test_unknown_modes_are_usage_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"must be one of auto, online, offline, disabled\. Got 'of' instead"):
+        wandb_tracker("of", "demo", None, notify=pytest.fail)
+    monkeypatch.setenv("WANDB_MODE", "sometimes")
+    with pytest.raises(ConfigError, match=r"WANDB_MODE must be one of online, offline, disabled\. Got 'sometimes'"):
+        wandb_tracker("auto", "demo", None, notify=pytest.fail)
