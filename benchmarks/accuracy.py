@@ -68,9 +68,8 @@ def main() -> None:
                 FILE.parent.mkdir(exist_ok=True)
                 FILE.write_text(json.dumps(stored, indent=2) + "\n")
         accuracies = [run["test_accuracy"] for run in entry["runs"]]
-        print(
-            f"{name}: {100 * np.mean(accuracies):.2f} % +- {100 * np.std(accuracies, ddof=1):.2f} of {len(accuracies)} seeds"
-        )
+        mean, spread = 100 * np.mean(accuracies), 100 * np.std(accuracies, ddof=1)
+        print(f"{name}: {mean:.2f} % +- {spread:.2f} of {len(accuracies)} seeds")
 
 
 if __name__ == "__main__":

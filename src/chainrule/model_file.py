@@ -38,7 +38,8 @@ def save_model(network: NeuralNetwork, path: Path, classes: tuple[str, ...] = ()
         "dtype": network.dtype,
         "classes": classes,
     }
-    metadata = {"format": _FORMAT, "network": json.dumps(description)}
+    # One entry only: safetensors writes several in an order that changes from run to run.
+    metadata = {_FORMAT: json.dumps(description)}
     # safetensors would write the wrong bytes for an array that is not contiguous.
     tensors = {name: np.ascontiguousarray(array) for name, array in network.parameters.items()}
     write_bytes(path, save(tensors, metadata))
@@ -55,9 +56,10 @@ def load_model(path: Path | str) -> NeuralNetwork:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata: dict[str, str] = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
-                raise ModelFileError(f"{path} is not a model saved by chainrule (format {metadata.get('format')!r}).")
-            description: dict[str, Any] = json.loads(metadata["network"])
+            if _FORMAT not in metadata:
+                found = f"its metadata has {', '.join(metadata)}" if metadata else "it has no metadata"
+                raise ModelFileError(f"{path} is not a {_FORMAT!r} file: {found}.")
+            description: dict[str, Any] = json.loads(metadata[_FORMAT])
             description.pop("classes", None)
             network = NeuralNetwork(**description)
             if set(file.keys()) != set(network.parameters):

@@ -78,9 +78,9 @@ class NeuralNetwork:
         self.activation = ACTIVATIONS.canonical(activation)
         self.weight_init = INITIALIZERS.canonical(weight_init)
         self.loss = LOSSES.canonical(loss)
-        self.dtype = np.dtype(dtype).name
-        if self.dtype not in ("float32", "float64"):
+        if dtype not in ("float32", "float64"):
             raise ConfigError(f"dtype must be float32 or float64, got {dtype!r}.")
+        self.dtype = dtype
         self.parameters = ParameterDict(self.sizes, self.dtype)
         initialize(self.parameters, INITIALIZERS[weight_init], generator(seed, "initial weights"))
 
@@ -228,7 +228,8 @@ class NeuralNetwork:
         labels, k = _as_numbers(y, "y"), self.sizes[-1]
         if labels.ndim != 1:
             raise ConfigError(f"y must have the shape (n,), a class number a sample; got {labels.shape}.")
-        whole = labels.astype(np.int64, copy=False)
+        with np.errstate(invalid="ignore"):
+            whole = labels.astype(np.int64, copy=False)
         if len(labels) and not (np.array_equal(whole, labels) and whole.min() >= 0 and whole.max() < k):
             raise ConfigError(f"y must hold class numbers from 0 to {k - 1}, got {_first_bad(labels, k)!r}.")
         return whole
@@ -254,7 +255,10 @@ def _check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
 
 def _as_numbers(values: ArrayLike, name: str) -> NDArray[Any]:
     """An array of real numbers, or a ConfigError."""
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ConfigError(f"{name} must be an array of numbers with rows of one length; {error}") from error
     if array.dtype.kind not in "iufb":
         raise ConfigError(f"{name} must hold numbers, got an array of {array.dtype}.")
     return array

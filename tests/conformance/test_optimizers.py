@@ -144,7 +144,7 @@ def test_rules_are_pure_elementwise_functions(name, random) -> None:
     """`update` of single numbers is what it is of arrays, and leaves its arguments alone: an engine may compile it."""
     rule = OPTIMIZERS[name]
     arrays = {key: np.abs(random.normal(size=4)) for key in ("weight", "gradient", *rule.slots)}
-    numbers = {key: 0.5 for key in (*rule.settings(), *rule.scalars)}
+    numbers = dict.fromkeys((*rule.settings(), *rule.scalars), 0.5)
     kept = {key: value.copy() for key, value in arrays.items()}
     given = {key: value for key, value in {**arrays, **numbers}.items() if key in rule.update_arguments}
     whole = rule.update(**given)
@@ -161,7 +161,7 @@ def test_rules_are_pure_elementwise_functions(name, random) -> None:
 def test_a_rule_that_asks_for_something_unknown_is_refused() -> None:
     from chainrule.optimizer import Optimizer
 
-    with pytest.raises(ConfigError, match="asks for 'gradiant'. Did you mean 'gradient'"):
+    with pytest.raises(ConfigError, match=r"asks for 'gradiant'\. Did you mean 'gradient'"):
 
         class Misspelt(Optimizer):
             @staticmethod

@@ -1,5 +1,5 @@
 import pytest
-from tiny_dataset import Site
+from data.tiny_dataset import Site
 
 
 @pytest.fixture(autouse=True)

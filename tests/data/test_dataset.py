@@ -7,9 +7,9 @@ import sys
 
 import numpy as np
 import pytest
+from data.tiny_dataset import make_contents, make_spec, write_files
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_dataset import make_contents, make_spec, write_files
 
 import chainrule.data
 from chainrule.data import DATASETS, Dataset, Samples, load_dataset

@@ -7,10 +7,10 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from data.tiny_dataset import idx_bytes, make_contents, make_spec
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from tiny_dataset import idx_bytes, make_contents, make_spec
 
 from chainrule.data.idx import read_idx, read_shape, unpack
 from chainrule.data.specs import verified

@@ -8,7 +8,7 @@ import tarfile
 import time
 
 import pytest
-from tiny_dataset import NAMES, make_contents, make_spec
+from data.tiny_dataset import NAMES, make_contents, make_spec
 
 from chainrule.data import packages
 from chainrule.data.sources import cache_folder, find_files

@@ -7,16 +7,15 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tiny_dataset import NAMES, cut_short, make_contents, make_spec, silent, trickling, write_files
+from data.tiny_dataset import NAMES, cut_short, make_contents, make_spec, silent, trickling, write_files
 
 from chainrule.data import sources
-from chainrule.data.mirrors import UnreachableError, download
+from chainrule.data.mirrors import download
 from chainrule.data.sources import cache_folder, find_files
 from chainrule.data.specs import SPECS
 from chainrule.errors import DataError
@@ -330,51 +329,6 @@ def test_when_nothing_is_reachable_the_error_says_so_at_once(tmp_path, monkeypat
     ):
         assert words in message
     assert "Max retries" not in message, "the HTTP library's own text must not get through"
-
-
-@pytest.mark.parametrize("chunked", [True, False])
-def test_a_trickle_is_given_up(site, chunked):
-    """Every single read succeeds, so only the watch over the whole download can end this."""
-    site.answers["/file"] = functools.partial(trickling, chunked=chunked)
-    start = time.monotonic()
-    with pytest.raises(UnreachableError, match=r"too slow a one, within 0\.3 s"):
-        download(f"{site.url}file", limit=10**6, patience=0.3)
-    assert time.monotonic() - start < 3
-
-
-def test_a_download_that_was_given_up_stops(site):
-    site.answers["/file"] = functools.partial(trickling, chunked=True)
-    before = set(threading.enumerate())
-    with pytest.raises(UnreachableError):
-        download(f"{site.url}file", limit=10**6, patience=0.3)
-    deadline = time.monotonic() + 5
-    while set(threading.enumerate()) - before and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not set(threading.enumerate()) - before
-
-
-def test_a_large_file_that_keeps_coming_is_not_given_up(site):
-    content = bytes(range(256)) * 400
-
-    def slowly(handler, closing):
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(len(content)))
-        handler.end_headers()
-        for start in range(0, len(content), 10_240):
-            handler.wfile.write(content[start : start + 10_240])
-            closing.wait(0.1)
-
-    site.answers["/file"] = slowly
-    assert download(f"{site.url}file", limit=10**6, patience=0.4) == content
-
-
-def test_a_name_server_that_does_not_answer_is_given_up(monkeypatch):
-    """No time limit of the HTTP library covers the look-up of a name."""
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: time.sleep(3) or [])
-    start = time.monotonic()
-    with pytest.raises(UnreachableError, match="no answer"):
-        download("http://somewhere.invalid/file", limit=100, patience=0.3)
-    assert time.monotonic() - start < 2
 
 
 def test_processes_that_fetch_at_once_do_not_hurt_each_other(site):

@@ -8,6 +8,7 @@ are computed from their papers' formulas in 40-digit arithmetic (mpmath).
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def torch_forward(parameters: dict[str, torch.Tensor], activation: str, x: torch
 def random_problem(random: np.random.Generator, sizes: list[int], n: int) -> dict:
     """Parameters, samples and labels."""
     parameters = {}
-    for layer, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
+    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes), start=1):
         parameters[f"layer{layer}.weights"] = random.normal(size=(fan_in, fan_out)).tolist()
         parameters[f"layer{layer}.biases"] = random.normal(size=fan_out).tolist()
     x, y = random.normal(size=(n, sizes[0])).tolist(), random.integers(0, sizes[-1], n).tolist()

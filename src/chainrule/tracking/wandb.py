@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import platformdirs
 
+from chainrule.config import WANDB_MODES
 from chainrule.errors import ConfigError
 from chainrule.history import EpochRecord
 from chainrule.tracking.wandb_key import KEY_FILE, key_from_file, key_from_login
@@ -36,9 +37,7 @@ if TYPE_CHECKING:
     from chainrule.network import NeuralNetwork
     from chainrule.tracking.base import Run, Status
 
-__all__ = ["WANDB_MODES", "WandbTracker", "wandb_tracker"]
-
-WANDB_MODES = ("auto", "online", "offline", "disabled")
+__all__ = ["WandbTracker", "wandb_tracker"]
 
 # The values that W&B itself accepts in WANDB_MODE, in our terms.
 _ENVIRONMENT_MODES: dict[str, Literal["online", "offline", "disabled"]] = {

@@ -1,0 +1,53 @@
+"""Running the program as a user does: in a process of its own, from a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Result:
+    status: int
+    out: str
+    err: str
+    folder: Path
+
+    @property
+    def run(self) -> Path:
+        """The one run folder that was made."""
+        (only,) = (self.folder / "runs").iterdir()
+        return only
+
+    def read(self, name: str) -> Any:
+        return json.loads((self.run / name).read_text())
+
+
+Train = Callable[..., Result]
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Train:
+    """`python train.py <words>` with results in tmp_path/runs; W&B off unless asked for."""
+
+    def run(
+        *words: str, env: dict[str, str] | None = None, program: tuple[str, ...] = (), timeout: float = 240
+    ) -> Result:
+        command = [*(program or (sys.executable, str(ROOT / "train.py"))), *words]
+        if not any(word.startswith("--wandb_mode") for word in words):
+            command += ["--wandb_mode", "disabled"]
+        surroundings = {**os.environ, "HOME": str(tmp_path), **(env or {})}
+        done = subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, timeout=timeout)
+        return Result(done.returncode, done.stdout, done.stderr, tmp_path)
+
+    return run

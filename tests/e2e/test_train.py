@@ -1,0 +1,237 @@
+"""The train command from outside: what it prints, what it leaves, and that it can be repeated to the bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from e2e.conftest import ROOT, Train
+
+from chainrule import ACTIVATIONS, DATASETS, INITIALIZERS, LOSSES, OPTIMIZERS, load_dataset
+from chainrule.config import TrainConfig, optimizer_settings
+from chainrule.history import History
+from chainrule.model_file import load_model
+
+QUICK = ("-d", "digits", "-e", "2", "-lr", "0.003", "-nhl", "1", "-sz", "32")
+FILES = ["config.json", "figures", "history.jsonl", "metrics.json", "model.safetensors", "run.json"]
+
+
+def test_a_run_leaves_everything(train: Train) -> None:
+    result = train(*QUICK, "--seed", "3")
+    assert result.status == 0, result.err
+    assert sorted(path.name for path in result.run.iterdir()) == FILES
+    assert result.run.name.startswith("hl_1_bs_16_ac_ReLU_opt_rmsprop_lr_0.003_wd_0.0005_sz_32_")
+    assert sorted(path.name for path in (result.run / "figures").iterdir()) == [
+        "confusion_matrix.png",
+        "learning_curves.png",
+        "samples.png",
+        "worst_mistakes.png",
+    ]
+    assert all(path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" for path in (result.run / "figures").iterdir())
+    config, metrics = result.read("config.json"), result.read("metrics.json")
+    assert config["optimizer"] == "rmsprop"
+    assert config["seed"] == 3
+    assert "momentum" not in config
+    history = History.from_jsonl((result.run / "history.jsonl").read_text())
+    assert history.column("epoch") == [1, 2]
+    assert result.read("run.json")["status"] == metrics["status"] == "finished"
+    assert metrics["val_accuracy"] == max(history.column("val_accuracy"))
+    # The saved model is the one that was tested.
+    data = load_dataset("digits", seed=3)
+    network = load_model(result.run / "model.safetensors")
+    assert network.evaluate(data.x_test, data.y_test).accuracy == metrics["test_accuracy"] > 0.7
+    matrix = np.array(metrics["confusion_matrix"])
+    assert matrix.sum() == len(data.y_test)
+    assert matrix.trace() / matrix.sum() == pytest.approx(metrics["test_accuracy"])
+    assert f"Test accuracy {100 * metrics['test_accuracy']:.2f} %" in result.out
+    assert "epoch 2/2" in result.out
+
+
+def test_the_same_seed_makes_the_same_bytes(train: Train, tmp_path: Path) -> None:
+    for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):
+        assert train(*QUICK, "--run_name", name, "--seed", seed).status == 0
+    runs = tmp_path / "runs"
+    for file in ("history.jsonl", "metrics.json", "model.safetensors", "figures/confusion_matrix.png"):
+        assert (runs / "a" / file).read_bytes() == (runs / "b" / file).read_bytes(), file
+    assert (runs / "a" / "history.jsonl").read_bytes() != (runs / "c" / "history.jsonl").read_bytes()
+
+
+def test_chainrule_train_is_the_same_program(train: Train) -> None:
+    program = (str(Path(sys.executable).parent / "chainrule"), "train")
+    assert train(*QUICK, "--run_name", "a", program=program).status == 0
+    second = train(*QUICK, "--run_name", "b")
+    runs = second.folder / "runs"
+    assert (runs / "a/history.jsonl").read_bytes() == (runs / "b/history.jsonl").read_bytes()
+
+
+def test_help_names_everything(train: Train) -> None:
+    result = train("--help")
+    assert result.status == 0
+    for registry in (ACTIVATIONS, DATASETS, INITIALIZERS, LOSSES, OPTIMIZERS):
+        assert all(name in result.out for name in registry)
+    settings = [*TrainConfig.settings().values(), *(uses[0][1] for uses in optimizer_settings().values())]
+    for setting in settings:
+        assert f"--{setting.name}" in result.out
+        assert setting.flag in result.out
+    assert "(default: 0.0001)" in result.out
+    assert "(default: 0.000001)" in result.out
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "value"),
+    [
+        (["--learning_rate=1e-3"], "learning_rate", 0.001),
+        (["--hidden_size=[24, 12]"], "hidden_size", [24, 12]),
+        (["-sz", "24", "12"], "num_layers", 2),
+        (["-sz", "24,12"], "hidden_size", [24, 12]),
+        (["--wandb_entity=None"], "wandb_entity", None),
+        (["--quiet=True"], "quiet", True),
+        (["--quiet"], "quiet", True),
+        (["--quiet=false"], "quiet", False),
+        (["-b16"], "batch_size", 16),
+        (["-a", "relu"], "activation", "ReLU"),
+        (["-w_i", "xavier"], "weight_init", "Xavier"),
+        (["-o", "adam", "-beta1", "0.8"], "beta1", 0.8),
+        (["-eps", "1e-8"], "epsilon", 1e-8),
+        (["-nhl", "0"], "num_layers", 0),
+    ],
+)
+def test_ways_to_write_a_flag(train: Train, words, key, value) -> None:
+    import yaml
+
+    result = train(*words, "--print_config")
+    assert result.status == 0, result.err
+    assert yaml.safe_load(result.out)[key] == value
+    assert not (result.folder / "runs").exists()
+
+
+def test_a_config_file_and_flags_over_it(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(
+        "dataset: digits\nepochs: 1\nlearning_rate: 1e-3\nhidden_size: [16, 8]\noptimizer: adam\n"
+    )
+    result = train("--config", "c.yaml", "-o", "nag", "--run_name", "a")
+    assert result.status == 0, result.err
+    config = result.read("config.json")
+    assert (config["learning_rate"], config["hidden_size"], config["optimizer"]) == (0.001, [16, 8], "nag")
+    again = train("--config", "runs/a/config.json", "--run_name", "b")
+    assert again.status == 0, again.err
+    a, b = (tmp_path / "runs" / name / "history.jsonl" for name in "ab")
+    assert a.read_bytes() == b.read_bytes()
+
+
+def test_an_unused_flag_is_told_once_and_not_recorded(train: Train) -> None:
+    result = train(*QUICK, "-o", "sgd", "-beta1", "0.8")
+    assert result.status == 0
+    assert result.out.count("beta1") == 1
+    assert "the optimizer sgd does not use it" in result.out
+    assert "beta1" not in result.read("config.json")
+
+
+def test_quiet_prints_nothing(train: Train) -> None:
+    result = train(*QUICK, "--quiet")
+    assert (result.status, result.out, result.err) == (0, "", "")
+    assert (result.run / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["-nhl", "0"], ["-l", "mean_squared_error"], ["--dtype", "float64"], ["--val_fraction", "0"]]
+)
+def test_variants_train(train: Train, words) -> None:
+    result = train(*QUICK, *words)
+    assert result.status == 0, result.err
+    assert result.read("metrics.json")["test_accuracy"] > 0.5
+    if words[0] == "--val_fraction":
+        assert result.read("metrics.json")["val_accuracy"] is None
+
+
+def test_keep_last(train: Train) -> None:
+    flags = ("-d", "digits", "-e", "6", "-lr", "0.05", "-o", "adam", "-nhl", "1", "-sz", "16")
+    result = train(*flags, "--keep", "last")
+    assert result.read("metrics.json")["kept_epoch"] == 6
+
+
+def start(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "train.py"), *words, "--wandb_mode", "disabled", "--run_name", "r"]
+    return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    for _ in range(600):
+        if path.exists():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError(f"{path} never came")
+
+
+def test_ctrl_c_keeps_what_was_trained(tmp_path: Path) -> None:
+    process = start(tmp_path, "-d", "digits", "-e", "100000")
+    run = tmp_path / "runs" / "r"
+    wait_for(run / "history.jsonl", process)
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "Stopped early" in out
+    assert sorted(path.name for path in run.iterdir()) == FILES
+    assert '"status": "aborted"' in (run / "run.json").read_text()
+    assert '"status": "aborted"' in (run / "metrics.json").read_text()
+    load_model(run / "model.safetensors")
+
+
+def test_kill_9_costs_no_finished_epoch(tmp_path: Path) -> None:
+    process = start(tmp_path, "-d", "digits", "-e", "100000")
+    run = tmp_path / "runs" / "r"
+    wait_for(run / "history.jsonl", process)
+    time.sleep(0.3)
+    process.kill()
+    process.communicate()
+    assert len(History.from_jsonl((run / "history.jsonl").read_text())) >= 1
+    load_model(run / "model.safetensors")
+
+
+def test_a_terminal_sees_a_progress_bar(tmp_path: Path) -> None:
+    """Under a pseudo-terminal: the bar with speed and time left, and the same lines."""
+    import pty
+
+    command = [sys.executable, str(ROOT / "train.py"), *QUICK, "-e", "6", "-b", "1", "--wandb_mode", "disabled"]
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=theirs, stderr=theirs, env=env)
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            seen += os.read(ours, 4096)
+        except OSError:
+            break
+    assert process.wait() == 0
+    text = seen.decode()
+    assert "samples/s" in text
+    assert "left" in text
+    assert "epoch 6/6" in text
+    assert "Test accuracy" in text
+
+
+def test_importing_and_help_are_light() -> None:
+    code = "import sys, chainrule, chainrule.cli; print(sorted({m.split('.')[0] for m in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    for heavy in (
+        "sklearn",
+        "scipy",
+        "matplotlib",
+        "wandb",
+        "rich",
+        "pooch",
+        "requests",
+        "yaml",
+        "safetensors",
+        "numba",
+    ):
+        assert f"'{heavy}'" not in loaded, heavy

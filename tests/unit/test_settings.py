@@ -1,0 +1,174 @@
+import numpy as np
+import pytest
+
+from chainrule.config import TrainConfig, optimizer_settings
+from chainrule.errors import ConfigError
+from chainrule.settings import Number, Switch, Text, Whole, Widths
+
+
+def named(setting, name="x"):
+    setting.name = name
+    return setting
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("1e-4", 1e-4), (".5", 0.5), (2, 2.0), (np.float32(0.5), 0.5), (np.int64(3), 3.0), (" 1 ", 1.0)],
+)
+def test_numbers(value, expected) -> None:
+    got = named(Number(1.0, "", above=0)).parse(value)
+    assert got == expected
+    assert type(got) is float
+
+
+@pytest.mark.parametrize("value", ["abc", "", None, True, [1], "nan", "inf", float("nan"), 0, -1, "1e999", {}])
+def test_bad_numbers(value) -> None:
+    with pytest.raises(ConfigError, match="x must be a number above 0, got"):
+        named(Number(1.0, "", above=0)).parse(value)
+
+
+@pytest.mark.parametrize(
+    ("limits", "allowed"),
+    [
+        ({}, "a finite number"),
+        ({"above": 0}, "a number above 0"),
+        ({"at_least": 0, "below": 1}, "a number of at least 0 and below 1"),
+        ({"at_least": 0, "at_most": 1}, "a number from 0 to 1"),
+    ],
+)
+def test_limits_are_told(limits, allowed) -> None:
+    assert Number(0.5, "", **limits).allowed == allowed
+
+
+@pytest.mark.parametrize(("value", "ok"), [(0, True), (1, False), (0.999, True), (-0.001, False)])
+def test_limits_hold(value, ok) -> None:
+    setting = named(Number(0.5, "", at_least=0, below=1))
+    if ok:
+        assert setting.parse(value) == value
+    else:
+        with pytest.raises(ConfigError):
+            setting.parse(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("16", 16), (16.0, 16), ("1e3", 1000), (np.int32(2), 2), (2**70, 2**70)]
+)
+def test_whole_numbers(value, expected) -> None:
+    assert named(Whole(1, "", at_least=1)).parse(value) == expected
+
+
+@pytest.mark.parametrize("value", ["1.5", 0, -3, "x", None, False, [2], "inf"])
+def test_bad_whole_numbers(value) -> None:
+    with pytest.raises(ConfigError, match="x must be a whole number of 1 or more"):
+        named(Whole(1, "", at_least=1)).parse(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("128", 128),
+        (64, 64),
+        ("[128, 64]", (128, 64)),
+        ("[128]", (128,)),
+        ("128 64", (128, 64)),
+        ("128,64", (128, 64)),
+        ([32, 16], (32, 16)),
+        ((8,), (8,)),
+    ],
+)
+def test_widths(value, expected) -> None:
+    assert named(Widths(1, "")).parse(value) == expected
+
+
+@pytest.mark.parametrize("value", ["", "0", "[]", "[0]", "[1, 'a']", "1 -2", [1.5], None, True, "[1", [True], [[2]]])
+def test_bad_widths(value) -> None:
+    with pytest.raises(ConfigError, match="x must be a whole number of 1 or more, or a list"):
+        named(Widths(1, "")).parse(value)
+
+
+@pytest.mark.parametrize(("value", "expected"), [("True", True), ("false", False), (True, True)])
+def test_switches(value, expected) -> None:
+    assert named(Switch(False, "")).parse(value) is expected
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None])
+def test_bad_switches(value) -> None:
+    with pytest.raises(ConfigError, match="True or False"):
+        named(Switch(False, "")).parse(value)
+
+
+def test_control_characters_are_refused() -> None:
+    with pytest.raises(ConfigError, match="printable"):
+        named(Text("a", "")).parse("a\x1b[31mred")
+
+
+# --- the configuration ------------------------------------------------------------------------------------------------
+
+
+def test_defaults_are_the_courses() -> None:
+    expected = {
+        "wandb_project": "DA6401_A1",
+        "wandb_entity": None,
+        "dataset": "fashion_mnist",
+        "epochs": 10,
+        "batch_size": 16,
+        "loss": "cross_entropy",
+        "optimizer": "rmsprop",
+        "learning_rate": 0.0001,
+        "beta": 0.9,
+        "epsilon": 0.000001,
+        "weight_decay": 0.0005,
+        "weight_init": "Xavier",
+        "num_layers": 4,
+        "hidden_size": 128,
+        "activation": "ReLU",
+    }
+    config = TrainConfig.from_mapping({}).to_dict()
+    assert {name: config[name] for name in expected} == expected
+    defaults = {name: uses[0][1].default for name, uses in optimizer_settings().items()}
+    assert (defaults["momentum"], defaults["beta1"], defaults["beta2"]) == (0.9, 0.9, 0.999)
+
+
+def test_only_what_is_used_is_recorded() -> None:
+    config = TrainConfig.from_mapping({"optimizer": "sgd", "beta1": "0.8", "momentum": 0.5})
+    assert set(config.ignored) == {"beta1", "momentum"}
+    assert "beta1" not in config.to_dict()
+    assert "sgd does not use it" in config.ignored["beta1"]
+
+
+def test_ignored_settings_are_checked_all_the_same() -> None:
+    with pytest.raises(ConfigError, match="beta1 must be"):
+        TrainConfig.from_mapping({"optimizer": "sgd", "beta1": 2})
+
+
+def test_round_trip() -> None:
+    config = TrainConfig.from_mapping({"optimizer": "eve", "clip": 5, "hidden_size": "[32, 16]", "seed": "3"})
+    again = TrainConfig.from_mapping(config.to_dict())
+    assert again.to_dict() == config.to_dict()
+    assert again.ignored == {}
+    assert config.to_dict()["clip"] == 5.0
+
+
+def test_all_problems_at_once() -> None:
+    with pytest.raises(ConfigError) as error:
+        TrainConfig.from_mapping({"epochs": 0, "learning_rat": 1, "optimizer": "adm"})
+    text = str(error.value)
+    assert "3 problems" in text
+    assert "epochs must be a whole number of 1 or more, got 0" in text
+    assert "Did you mean 'learning_rate'" in text
+    assert "Did you mean 'adam'" in text
+
+
+def test_widths_set_the_depth() -> None:
+    config = TrainConfig.from_mapping({"hidden_size": [256, 128, 64]})
+    assert config.hidden_sizes == (256, 128, 64)
+    assert config.num_layers == 3
+    assert config.ignored == {}
+    assert "num_layers" in TrainConfig.from_mapping({"hidden_size": [256, 128], "num_layers": 4}).ignored
+    assert TrainConfig.from_mapping({"num_layers": 0}).hidden_sizes == ()
+    assert TrainConfig.from_mapping({"num_layers": 2, "hidden_size": 7}).hidden_sizes == (7, 7)
+
+
+def test_read_only() -> None:
+    with pytest.raises(AttributeError, match="read-only"):
+        TrainConfig.from_mapping({}).epochs = 3

@@ -1,0 +1,200 @@
+import dataclasses
+import warnings
+
+import numpy as np
+import pytest
+
+from chainrule import ENGINES, OPTIMIZERS, NeuralNetwork
+from chainrule.data import Dataset
+from chainrule.engine.subnormals import subnormals_as_zero
+from chainrule.errors import ConfigError, DivergenceError
+from chainrule.training import Trainer
+
+
+def trainer(digits: Dataset, *, rule=None, seed=0, batch_size=16, hidden=(16,), **network) -> Trainer:
+    net = NeuralNetwork([64, *hidden, 10], seed=seed, **network)
+    rule = rule or OPTIMIZERS["adam"](learning_rate=0.005)
+    return Trainer(net, digits, rule, batch_size=batch_size, engine="numpy", seed=seed)
+
+
+def test_learns(digits) -> None:
+    run = trainer(digits)
+    records = list(run.run(8))
+    assert records == list(run.history)
+    assert records[-1].val_accuracy > 0.93
+    assert records[-1].train_loss < records[0].train_loss / 3
+    assert run.network.evaluate(digits.x_test, digits.y_test).accuracy > 0.9
+
+
+@pytest.mark.parametrize("engine", list(ENGINES))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_same_seed_same_history_to_the_bit(digits, engine, dtype) -> None:
+    def once(seed: int):
+        net = NeuralNetwork([64, 12, 10], seed=seed, dtype=dtype)
+        history = net.fit(
+            digits,
+            optimizer=OPTIMIZERS["rmsprop"](learning_rate=0.001),
+            epochs=2,
+            batch_size=16,
+            engine=engine,
+            seed=seed,
+        )
+        return history, net.parameters.flat.tobytes()
+
+    assert once(1) == once(1)
+    assert once(1) != once(2)
+
+
+def test_every_sample_is_seen_once_an_epoch_in_a_new_order(digits, monkeypatch) -> None:
+    run, seen = trainer(digits, batch_size=100), []
+    train = run.engine.train
+
+    def watch(x, y, order):
+        seen.append(order.copy())
+        return train(x, y, order)
+
+    monkeypatch.setattr(run.engine, "train", watch)
+    list(run.run(2))
+    n = len(digits.x_train)
+    order = np.concatenate(seen)
+    assert len(order) == 2 * n
+    assert sorted(order[:n]) == sorted(order[n:]) == list(range(n))
+    assert order[:n].tolist() != order[n:].tolist()
+    assert run.step == 2 * -(-n // 100)
+    assert run.rule.time == run.step, "optimizer time goes on from epoch to epoch"
+
+
+def test_one_epoch_by_hand(digits) -> None:
+    """The loop against the public pieces: batches in the generator's order, the last one short."""
+    from chainrule.seeding import generator
+
+    run = trainer(digits, seed=5, batch_size=100, dtype="float64")
+    (record,) = run.run(1)
+    net, rule = NeuralNetwork([64, 16, 10], seed=5, dtype="float64"), OPTIMIZERS["adam"](learning_rate=0.005)
+    order, loss_sum, correct = generator(5, "shuffling").permutation(len(digits.x_train)), 0.0, 0
+    for start in range(0, len(order), 100):
+        chosen = order[start : start + 100]
+        x, y = digits.x_train[chosen], digits.y_train[chosen]
+        correct += int((net.predict(x) == y).sum())
+        loss, gradients = net.loss_and_gradients(x, y)
+        rule.step(net.parameters, gradients, loss=loss)
+        loss_sum += loss * len(chosen)
+    assert len(order) % 100, "the last batch is short"
+    np.testing.assert_allclose(run.network.parameters.flat, net.parameters.flat, rtol=1e-12)
+    assert record.train_loss == pytest.approx(loss_sum / len(order), rel=1e-12)
+    assert record.train_accuracy == correct / len(order)
+    assert record.val_accuracy == net.evaluate(digits.x_val, digits.y_val).accuracy
+
+
+def test_batches_larger_than_the_data(digits) -> None:
+    run = trainer(digits, batch_size=10**6)
+    list(run.run(2))
+    assert run.step == 2
+
+
+def test_single_sample_batches_and_no_hidden_layer(digits) -> None:
+    run = trainer(digits, batch_size=1, hidden=(), rule=OPTIMIZERS["sgd"](learning_rate=0.05, weight_decay=0))
+    (record,) = run.run(1)
+    assert record.step == len(digits.x_train)
+    assert record.val_accuracy > 0.85
+
+
+def test_without_validation(digits) -> None:
+    data = dataclasses.replace(digits, x_val=digits.x_val[:0], y_val=digits.y_val[:0])
+    run = trainer(data)
+    (record,) = run.run(1)
+    assert record.val_loss is None
+    assert record.val_accuracy is None
+    assert run.history.best() is None
+    np.testing.assert_array_equal(run.best_parameters, run.network.parameters.flat)
+
+
+def test_best_parameters_are_those_of_the_best_epoch(digits) -> None:
+    run, kept = trainer(digits, rule=OPTIMIZERS["adam"](learning_rate=0.2)), {}
+    for record in run.run(6):
+        kept[record.epoch] = run.network.parameters.flat.copy()
+    best = run.history.best()
+    assert best.val_accuracy == max(run.history.column("val_accuracy"))
+    np.testing.assert_array_equal(run.best_parameters, kept[best.epoch])
+
+
+def test_divergence_names_the_place_and_restores_the_epoch_before(digits) -> None:
+    run = trainer(
+        digits, rule=OPTIMIZERS["sgd"](learning_rate=0.01, weight_decay=0), activation="identity", hidden=(64, 64, 64)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (record,) = run.run(1)
+        before = run.network.parameters.flat.copy()
+        run.rule.learning_rate = 1e6
+        with pytest.raises(
+            DivergenceError, match=r"epoch 2, batch \d+, with learning rate 1e\+06. Try a smaller"
+        ) as error:
+            list(run.run(1))
+    assert "last finished epoch" in str(error.value)
+    np.testing.assert_array_equal(run.network.parameters.flat, before)
+    assert list(run.history) == [record]
+
+
+def test_a_divergence_in_the_first_epoch_restores_the_initial_parameters(digits) -> None:
+    run = trainer(digits, rule=OPTIMIZERS["sgd"](learning_rate=1e30, weight_decay=0))
+    before = run.network.parameters.flat.copy()
+    with pytest.raises(DivergenceError, match="the initial ones"):
+        list(run.run(1))
+    np.testing.assert_array_equal(run.network.parameters.flat, before)
+
+
+def test_stopping_between_batches(digits) -> None:
+    run, asked = trainer(digits, batch_size=2048), []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) > 2
+
+    before = run.network.parameters.flat.copy()
+    assert len(list(run.run(10, should_stop=stop))) == 2
+    assert (run.network.parameters.flat != before).any()
+
+
+def test_progress_counts_samples(digits) -> None:
+    run, told = trainer(digits), []
+    list(run.run(1, progress=told.append))
+    assert told == sorted(told)
+    assert told[-1] == len(digits.x_train)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "16"])
+def test_bad_counts(digits, value) -> None:
+    with pytest.raises(ConfigError, match="batch_size must be"):
+        trainer(digits, batch_size=value)
+    with pytest.raises(ConfigError, match="epochs must be"):
+        list(trainer(digits).run(value))
+
+
+def test_bad_data(digits) -> None:
+    broken = digits.x_train.copy()
+    broken[3, 5] = np.nan
+    with pytest.raises(ConfigError, match="training samples hold values that are NaN"):
+        trainer(dataclasses.replace(digits, x_train=broken))
+    with pytest.raises(ConfigError, match="labels"):
+        trainer(dataclasses.replace(digits, y_val=digits.y_val[:-1]))
+    with pytest.raises(ConfigError, match="training set is empty"):
+        trainer(dataclasses.replace(digits, x_train=digits.x_train[:0], y_train=digits.y_train[:0]))
+    with pytest.raises(ConfigError, match="shape"):
+        trainer(dataclasses.replace(digits, x_train=digits.x_train[:, :50]))
+
+
+def test_unknown_engine(digits) -> None:
+    with pytest.raises(ConfigError, match=r"Unknown engine 'nmpy'\. Did you mean 'numpy'"):
+        NeuralNetwork([64, 10]).fit(digits, optimizer=OPTIMIZERS["sgd"](), engine="nmpy")
+
+
+def test_subnormals_are_zero_inside_the_block_only() -> None:
+    tiny = np.full(4, 1e-40, np.float32)
+    with subnormals_as_zero():
+        inside = (tiny * np.float32(1)).tolist()
+    assert (tiny * np.float32(1)).tolist() != [0, 0, 0, 0], "put back"
+    import platform
+
+    if platform.machine() in ("x86_64", "aarch64") and platform.libc_ver()[0] == "glibc":
+        assert inside == [0, 0, 0, 0]
