@@ -3,8 +3,6 @@
 The numbers are chosen so that all results are simple fractions: check them with pen and paper.
 """
 
-# ruff: noqa: T201
-
 import numpy as np
 
 

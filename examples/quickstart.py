@@ -1,7 +1,5 @@
 """Train a small network on scikit-learn's digits through the Python API: `python examples/quickstart.py`."""
 
-# ruff: noqa: T201
-
 from chainrule import OPTIMIZERS, NeuralNetwork, load_dataset
 
 

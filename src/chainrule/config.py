@@ -94,23 +94,24 @@ class TrainConfig(Configurable):
         Raises:
             ConfigError: unknown keys, wrong types, values out of range: all of them in one message.
         """
-        own, rules, problems = cls.settings(), optimizer_settings(), []
-        checked: dict[str, Any] = {}
+        rules = {name: dict(uses) for name, uses in optimizer_settings().items()}
+        chosen = given.get("optimizer", cls.settings()["optimizer"].default)
+        # A rule's own declaration counts for the chosen rule; for settings that are only set aside, any rule's does.
+        known = {name: uses.get(str(chosen), next(iter(uses.values()))) for name, uses in rules.items()}
+        known |= cls.settings()
+        checked, problems = {}, []
         for name, value in given.items():
             try:
-                if name in own:
-                    checked[name] = own[name].parse(value)
-                elif name in rules:
-                    checked[name] = rules[name][0][1].parse(value)
-                else:
-                    raise ConfigError(f"Unknown setting {name!r}.{did_you_mean(str(name), [*own, *rules])}")
+                if name not in known:
+                    raise ConfigError(f"Unknown setting {name!r}.{did_you_mean(str(name), known)}")
+                checked[name] = known[name].parse(value)
             except ConfigError as error:
                 problems.append(str(error))
         if problems:
             raise ConfigError(
                 problems[0] if len(problems) == 1 else "\n".join([f"{len(problems)} problems:", *problems])
             )
-        config = cls(**{name: value for name, value in checked.items() if name in own})
+        config = cls(**{name: value for name, value in checked.items() if name not in rules})
         rule = OPTIMIZERS[config.optimizer]
         wanted = {name: value for name, value in checked.items() if name in rule.settings()}
         config.__dict__["optimizer_options"] = rule(**wanted).options()
@@ -150,9 +151,11 @@ def optimizer_settings() -> dict[str, list[tuple[str, Setting[Any]]]]:
     flags = {setting.flag: name for name, setting in TrainConfig.settings().items() if setting.flag}
     for name, uses in found.items():
         for optimizer, setting in uses:
-            if name in TrainConfig.settings() or flags.setdefault(setting.flag or f"--{name}", name) != name:
+            if name in TrainConfig.settings():
+                raise ConfigError(f"The optimizer {optimizer!r} calls a setting {name!r}, which training uses already.")
+            if setting.flag and flags.setdefault(setting.flag, name) != name:
                 raise ConfigError(
-                    f"The optimizer {optimizer!r} has a setting {name!r} with flag {setting.flag!r}: that name or flag "
-                    "is taken by another setting; choose another."
+                    f"The optimizer {optimizer!r} gives {name!r} the flag {setting.flag}, which is that of "
+                    f"{flags[setting.flag]!r}; choose another or none."
                 )
     return found

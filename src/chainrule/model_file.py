@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.errors import ChainruleError, ModelFileError
+from chainrule.errors import ModelFileError
 from chainrule.files import write_bytes
 from chainrule.network import NeuralNetwork
+from chainrule.registry import UnknownNameError
 
 __all__ = ["load_model", "save_model"]
 
@@ -73,7 +74,9 @@ def load_model(path: Path | str) -> NeuralNetwork:
                     )
                 parameter[...] = array
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, ChainruleError) and not isinstance(error, ValueError):
-            raise
+        if isinstance(error, UnknownNameError):
+            raise ModelFileError(
+                f"{path} needs a part that is not there: {error} Is it in a plugin? Load that first."
+            ) from error
         raise ModelFileError(f"Cannot read the model {path}: {error}") from error
     return network

@@ -20,6 +20,8 @@ import inspect
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from chainrule.arrays import Array, ParameterDict, takes_weight_decay
 from chainrule.errors import ConfigError
 from chainrule.registry import Registry, did_you_mean
@@ -48,6 +50,7 @@ class Optimizer(Configurable):
     prepare_arguments: ClassVar[tuple[str, ...]]
 
     def __init_subclass__(cls) -> None:
+        _check_names(cls)
         known = [*cls.settings(), *cls.scalars]
         cls.update_arguments = _arguments(cls, "update", ["weight", "gradient", *cls.slots, *known])
         cls.prepare_arguments = _arguments(cls, "prepare", ["time", "loss", *known]) if cls.scalars else ()
@@ -57,6 +60,7 @@ class Optimizer(Configurable):
         self.time = 0
         self.memory = dict.fromkeys(self.scalars, 0.0)
         self.state: dict[str, MutableMapping[str, Array]] = {}
+        self._changed = ("weight", *self.slots)
         self._aligned: tuple[object, object, list[_Piece]] | None = None
 
     def step(self, parameters: MutableMapping[str, Array], gradients: Mapping[str, Array], *, loss: float) -> None:
@@ -72,10 +76,10 @@ class Optimizer(Configurable):
         """
         pieces = self._align(parameters, gradients)
         self.time += 1
-        numbers = {**self.options(), **self.memory, "time": self.time, "loss": float(loss)}
+        numbers: dict[str, Any] = {**self.options(), **self.memory, "time": self.time, "loss": float(loss)}
         if self.scalars:
-            computed = self.prepare(**{name: numbers[name] for name in self.prepare_arguments})
-            self.memory = dict(zip(self.scalars, _as_tuple(computed), strict=True))
+            given = {name: numbers[name] for name in self.prepare_arguments}
+            self.memory = dict(zip(self.scalars, self._call("prepare", given, self.scalars), strict=True))
             numbers |= self.memory
         constants = {name: numbers[name] for name in self.update_arguments if name in numbers}
         for name, arrays in pieces:
@@ -83,10 +87,29 @@ class Optimizer(Configurable):
             # The one place where the L2 penalty, 1/2 * weight_decay * weight**2, joins the gradient.
             if self.weight_decay and takes_weight_decay(name):
                 gradient = gradient + self.weight_decay * weight
-            given = {**arrays, "gradient": gradient}
-            new = self.update(**{k: v for k, v in given.items() if k in self.update_arguments}, **constants)
-            for target, value in zip(("weight", *self.slots), _as_tuple(new), strict=True):
-                arrays[target][...] = value
+            roles = {**arrays, "gradient": gradient}
+            given = {**constants, **{role: array for role, array in roles.items() if role in self.update_arguments}}
+            for role, value in zip(self._changed, self._call("update", given, self._changed), strict=True):
+                if np.shape(value) != weight.shape:
+                    raise ConfigError(
+                        f"{type(self).__name__}.update must return a {role} of the shape that it got, {weight.shape}; "
+                        f"got {np.shape(value)}."
+                    )
+                arrays[role][...] = value
+
+    def _call(self, function: str, given: Mapping[str, Any], wanted: Sequence[str]) -> Sequence[Any]:
+        """Call `prepare` or `update`, and see that it returns one value for each name in `wanted`."""
+        try:
+            result = getattr(self, function)(**given)
+        except Exception as error:
+            raise ConfigError(f"{type(self).__name__}.{function} failed: {type(error).__name__}: {error}") from error
+        values = result if isinstance(result, tuple) else (result,)
+        if len(values) != len(wanted):
+            raise ConfigError(
+                f"{type(self).__name__}.{function} must return {len(wanted)} values ({', '.join(wanted)}), "
+                f"got {len(values)}."
+            )
+        return values
 
     def _align(self, parameters: MutableMapping[str, Array], gradients: Mapping[str, Array]) -> list[_Piece]:
         """Cut parameters, gradients and slots into the same pieces: large flat ones where all lie in flat buffers."""
@@ -126,8 +149,16 @@ def _shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
     return {name: array.shape for name, array in arrays.items()}
 
 
-def _as_tuple(result: Any) -> Sequence[Any]:
-    return result if isinstance(result, tuple) else (result,)
+def _check_names(cls: type[Optimizer]) -> None:
+    """Slots, scalars and settings must not answer to one name, nor to one that optimizers use themselves."""
+    taken = {"weight", "gradient", "time", "loss", "memory", "state", *dir(Optimizer)} - set(Optimizer.settings())
+    for kind in ("slots", "scalars"):
+        if isinstance(getattr(cls, kind), str):
+            raise ConfigError(f"{cls.__name__}.{kind} must be a tuple of names, such as ('mean',); mind the comma.")
+    for name in (*cls.settings(), *cls.slots, *cls.scalars):
+        if name in taken:
+            raise ConfigError(f"{cls.__name__} uses the name {name!r} twice, or it is taken; choose another.")
+        taken.add(name)
 
 
 def _arguments(cls: type[Optimizer], function: str, known: Sequence[str]) -> tuple[str, ...]:

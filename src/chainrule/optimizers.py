@@ -157,7 +157,8 @@ class Nadam(Optimizer):
         m, v, mhat, vhat as in Adam
         w <- w - learning_rate * (beta1 * mhat + (1 - beta1) * g / (1 - beta1**t)) / (sqrt(vhat) + epsilon)
 
-    The simple form, with one beta1 for all steps; PyTorch and Keras let it grow on a schedule and differ from this.
+    The simple form, with one beta1 and one bias correction for all; PyTorch and Keras let beta1 grow on a schedule and
+    correct the first part for the step to come, and differ from this.
     Reference: Dozat, "Incorporating Nesterov Momentum into Adam" (2016).
     """
 

@@ -180,6 +180,34 @@ def test_a_rule_that_asks_for_something_unknown_is_refused() -> None:
             pass
 
 
+def test_rules_that_go_wrong_are_named() -> None:
+    from chainrule.optimizer import Optimizer
+    from chainrule.settings import Number as Setting
+
+    def define(**body):
+        return type("Mine", (Optimizer,), body)
+
+    keep = staticmethod(lambda weight: weight)
+    for body, message in [
+        ({"slots": ("mean"), "update": keep}, "must be a tuple of names"),
+        ({"slots": ("weight",), "update": keep}, "uses the name 'weight' twice, or it is taken"),
+        ({"time": Setting(1.0, "x"), "update": keep}, "'time'"),
+        ({"step": Setting(1.0, "x"), "update": keep}, "'step'"),
+        ({"a": Setting(1.0, "x"), "slots": ("a",), "update": keep}, "'a' twice"),
+        ({"scalars": ("a",), "update": keep}, "needs a static method 'prepare'"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            define(**body)
+    for body, message in [
+        ({"slots": ("mean",), "update": keep}, r"update must return 2 values \(weight, mean\), got 1"),
+        ({"scalars": ("a",), "update": keep, "prepare": staticmethod(lambda: (1, 2))}, "prepare must return 1 values"),
+        ({"update": staticmethod(lambda weight: weight[:1])}, r"a weight of the shape that it got, \(3,\); got \(1,\)"),
+        ({"update": staticmethod(lambda gradient: 1 / 0)}, "update failed: ZeroDivisionError"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            define(**body)().step({"w": np.ones(3)}, {"w": np.ones(3)}, loss=1.0)
+
+
 def test_eve_looks_at_the_loss() -> None:
     calm, jumpy = OPTIMIZERS["eve"](), OPTIMIZERS["eve"]()
     one, other = {"w": np.ones(1)}, {"w": np.ones(1)}

@@ -109,7 +109,7 @@ def test_a_config_that_is_no_text(train: Train, tmp_path: Path) -> None:
             "from chainrule.optimizer import OPTIMIZERS, Optimizer\nfrom chainrule.settings import Number\n"
             "@OPTIMIZERS.register('x')\nclass X(Optimizer):\n    epochs = Number(1.0, 'clash')\n"
             "    @staticmethod\n    def update(weight):\n        return weight\n",
-            "that name or flag is taken",
+            "calls a setting 'epochs', which training uses already",
         ),
     ],
 )

@@ -172,3 +172,24 @@ def test_widths_set_the_depth() -> None:
 def test_read_only() -> None:
     with pytest.raises(AttributeError, match="read-only"):
         TrainConfig.from_mapping({}).epochs = 3
+
+
+def test_two_rules_may_declare_one_setting_differently(monkeypatch) -> None:
+    from chainrule.cli.flags import build_parser
+    from chainrule.optimizer import OPTIMIZERS, Optimizer
+
+    monkeypatch.setattr(OPTIMIZERS, "_parts", dict(OPTIMIZERS._parts))
+
+    @OPTIMIZERS.register("loose")
+    class Loose(Optimizer):
+        beta2 = Number(0.5, "looser", at_least=0, at_most=5)
+
+        @staticmethod
+        def update(weight):
+            return weight
+
+    assert TrainConfig.from_mapping({"optimizer": "loose", "beta2": 3}).optimizer_options["beta2"] == 3
+    assert TrainConfig.from_mapping({"optimizer": "loose"}).optimizer_options["beta2"] == 0.5
+    with pytest.raises(ConfigError, match="beta2 must be"):
+        TrainConfig.from_mapping({"optimizer": "adam", "beta2": 3})
+    assert "loose: 0.5" in " ".join(build_parser("x").format_help().split())

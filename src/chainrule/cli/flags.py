@@ -50,9 +50,10 @@ def build_parser(program: str) -> argparse.ArgumentParser:
         _add(groups[setting.group], setting, setting.help)
     optimizer = parser.add_argument_group("optimizer settings", "used by the optimizers named, ignored by the others")
     for uses in optimizer_settings().values():
-        rules = [rule for rule, _ in uses]
-        users = "all" if len(rules) == len(OPTIMIZERS) else ", ".join(rules)
-        _add(optimizer, uses[0][1], f"{uses[0][1].help} [{users}]")
+        first = uses[0][1]
+        rules = [rule if s.default == first.default else f"{rule}: {_plain(s.default)}" for rule, s in uses]
+        users = "all" if rules == list(OPTIMIZERS) else ", ".join(rules)
+        _add(optimizer, first, f"{first.help} [{users}]")
     files = parser.add_argument_group("configuration")
     files.add_argument("--config", metavar="FILE", help="YAML or JSON file of settings; flags override it")
     files.add_argument("--print_config", action="store_true", help="print the resolved configuration as YAML and exit")

@@ -12,7 +12,7 @@ from typing import Any
 
 __all__ = ["blas_threads", "threads_for"]
 
-# Rows of a batch from which a second thread pays, for widths around 128 (docs/performance.md has the measurements).
+# Rows of a batch from which a second thread pays, for widths around 128.
 _ROWS_THAT_PAY = 256
 
 

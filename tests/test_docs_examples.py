@@ -1,0 +1,156 @@
+"""What the documentation shows is true: its examples run, its files are the real ones, its links lead somewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradcheck import numerical_gradient
+
+from chainrule import ACTIVATIONS, LOSSES, NeuralNetwork
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+RUNNABLE = [page for page in PAGES if ">>>" in page.read_text(encoding="utf-8")]
+
+# The page that shows each plugin, the flags that use it, and the key and value that its run records.
+PLUGINS = {
+    "my_rules": ("adding-an-optimizer", ("-d", "digits", "-o", "lion", "-lr", "0.001"), ("mean_decay", 0.99)),
+    "my_activation": ("adding-an-activation", ("-d", "digits", "-a", "softplus"), ("activation", "softplus")),
+    "my_loss": ("adding-a-loss", ("-d", "digits", "-l", "focal"), ("loss", "focal")),
+    "my_initializer": ("adding-an-initializer", ("-d", "digits", "-w_i", "LeCun"), ("weight_init", "LeCun")),
+    "my_dataset": ("adding-a-dataset", ("-d", "two_moons"), ("dataset", "two_moons")),
+}
+
+
+def python(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run Python from the repository root; in a process of its own, because plugins register themselves for good."""
+    command = [sys.executable, *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+
+
+def page_text(name: str) -> str:
+    return (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def lines_of(text: str) -> set[str]:
+    return {line.strip() for line in text.splitlines()}
+
+
+@pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.stem)
+def test_the_examples_of_a_page_run(page: Path) -> None:
+    result = python("-W", "error", "-m", "doctest", page)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_wrong_example_would_be_noticed(tmp_path: Path) -> None:
+    page = tmp_path / "wrong.md"
+    page.write_text("```python\n>>> 1 + 1\n3\n\n```\n", encoding="utf-8")
+    assert python("-m", "doctest", page).returncode != 0
+
+
+def test_every_plugin_has_a_page() -> None:
+    assert sorted(PLUGINS) == sorted(path.stem for path in (ROOT / "examples").glob("my_*.py"))
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_a_page_shows_its_plugin_verbatim(plugin: str) -> None:
+    source = (ROOT / "examples" / f"{plugin}.py").read_text(encoding="utf-8")
+    assert f"```python\n{source}```\n" in page_text(PLUGINS[plugin][0])
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_a_plugin_trains_from_the_command_line(plugin: str, tmp_path: Path) -> None:
+    _, flags, (key, value) = PLUGINS[plugin]
+    words = ("--plugin", f"examples/{plugin}.py", *flags, "-e", "1", "-nhl", "2", "--wandb_mode", "disabled")
+    result = python("-W", "error", "train.py", *words, "--output_dir", tmp_path)
+    assert result.returncode == 0, result.stderr
+    (config,) = tmp_path.glob("*/config.json")
+    assert json.loads(config.read_text(encoding="utf-8"))[key] == value
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_the_command_of_a_page_is_valid(plugin: str) -> None:
+    (command,) = re.findall(r"^python (train\.py .*)$", page_text(PLUGINS[plugin][0]), flags=re.MULTILINE)
+    assert f"--plugin examples/{plugin}.py" in command
+    result = python(*command.split(), "--print_config")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("script", ["quickstart", "first_network_by_hand"])
+def test_a_script_runs(script: str) -> None:
+    result = python("-W", "error", f"examples/{script}.py")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout
+
+
+def test_the_help_of_a_plugin_is_as_shown() -> None:
+    shown = re.findall(r"^  -[\w-].*$", page_text("adding-an-optimizer"), flags=re.MULTILINE)
+    printed = lines_of(python("train.py", "--plugin", "examples/my_rules.py", "--help").stdout)
+    assert len(shown) == 3
+    assert {line.strip() for line in shown} <= printed
+
+
+def test_the_errors_of_plugins_are_as_shown(tmp_path: Path) -> None:
+    shown = lines_of(page_text("adding-an-optimizer"))
+    source = (ROOT / "examples" / "my_rules.py").read_text(encoding="utf-8")
+    plugin = tmp_path / "my_rules.py"
+
+    def message(text: str, *words: str) -> str:
+        plugin.write_text(text, encoding="utf-8")
+        result = python("train.py", "--plugin", plugin, *words)
+        assert result.returncode == 2, result.stderr
+        return result.stderr.strip().replace(str(tmp_path), "").replace("/my_rules.py", "my_rules.py")
+
+    assert message(source.replace("gradient: Array, mean", "gradiant: Array, mean")) in shown
+    boosted = source.replace('"lion"', '"mine"').replace(
+        "slots =", 'boost = Number(1.0, "...", flag="-b")\n    slots ='
+    )
+    assert message(boosted) in shown
+    missing = python("train.py", "--plugin", "examples/missing.py")
+    assert missing.returncode == 2
+    assert missing.stderr.strip() in shown
+
+
+@pytest.mark.parametrize(
+    ("plugin", "activation", "loss"),
+    [("my_activation", "softplus", "cross_entropy"), ("my_loss", "tanh", "focal")],
+)
+def test_the_derivative_of_a_plugin_is_right(
+    plugin: str, activation: str, loss: str, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for registry in (ACTIVATIONS, LOSSES):
+        monkeypatch.setattr(registry, "_parts", dict(registry.items()))
+    runpy.run_path(str(ROOT / "examples" / f"{plugin}.py"))
+    network = NeuralNetwork([4, 5, 3, 3], activation, loss=loss, dtype="float64")
+    network.parameters.flat[...] = random.normal(size=network.parameters.flat.size)
+    x, y = random.normal(size=(7, 4)), random.integers(0, 3, 7)
+    _, gradients = network.loss_and_gradients(x, y)
+    for name, parameter in network.parameters.items():
+        measured = numerical_gradient(lambda: network.loss_and_gradients(x, y)[0], parameter)
+        np.testing.assert_allclose(gradients[name], measured, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), f"{page.name} links to {target}, which does not exist"
+        if anchor and file.suffix == ".md":
+            assert anchor in anchors(file), f"{page.name} links to {target}, but {file.name} has no such heading"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub makes from the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
