@@ -5,14 +5,41 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from chainrule.data.dataset import Dataset, load_dataset
+from chainrule.data import Dataset, load_dataset
+from chainrule.errors import DataError
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+# Set in continuous integration: what a test needs and does not find is then an error and no reason to skip it.
+NOTHING_SKIPPED = bool(os.environ.get("CHAINRULE_TEST_ALL"))
+
+
+@pytest.fixture(scope="session")
+def _real_data() -> str:
+    """Have the real datasets at hand, fetched where need be; says why not where that fails."""
+    try:
+        for name in ("fashion_mnist", "mnist"):
+            load_dataset(name)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture(autouse=True)
+def _needs(request: pytest.FixtureRequest) -> None:
+    """Skip, or in continuous integration fail, a test whose marker asks for what is not there."""
+    if request.node.get_closest_marker("real_data"):
+        missing = request.getfixturevalue("_real_data")
+        if missing:
+            (pytest.fail if NOTHING_SKIPPED else pytest.skip)(missing)
+    if request.node.get_closest_marker("torch") and find_spec("torch") is None:
+        (pytest.fail if NOTHING_SKIPPED else pytest.skip)("PyTorch is not installed; golden.json holds its numbers")
 
 
 @pytest.fixture(autouse=True)

@@ -89,7 +89,10 @@ class Optimizer(Configurable):
                 gradient = gradient + self.weight_decay * weight
             roles = {**arrays, "gradient": gradient}
             given = {**constants, **{role: array for role, array in roles.items() if role in self.update_arguments}}
-            for role, value in zip(self._changed, self._call("update", given, self._changed), strict=True):
+            new = self._call("update", given, self._changed)
+            # An argument handed back as it is (a slot that keeps the last weight, say) would change under our hands.
+            new = [np.array(value) if any(value is array for array in roles.values()) else value for value in new]
+            for role, value in zip(self._changed, new, strict=True):
                 if np.shape(value) != weight.shape:
                     raise ConfigError(
                         f"{type(self).__name__}.update must return a {role} of the shape that it got, {weight.shape}; "

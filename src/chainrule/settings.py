@@ -19,6 +19,8 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cache
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar, overload
 
 from chainrule.errors import ConfigError
@@ -297,14 +299,16 @@ class Configurable:
             self.__dict__[name] = setting.parse(values.get(name, setting.default))
 
     @classmethod
+    @cache
     def settings(cls) -> Mapping[str, Setting[Any]]:
         """The settings by name, those of base classes first."""
-        return {
+        found = {
             name: value
             for base in reversed(cls.__mro__)
             for name, value in vars(base).items()
             if isinstance(value, Setting)
         }
+        return MappingProxyType(found)
 
     def options(self) -> dict[str, Any]:
         """The value of each setting by name."""

@@ -208,6 +208,23 @@ def test_rules_that_go_wrong_are_named() -> None:
             define(**body)().step({"w": np.ones(3)}, {"w": np.ones(3)}, loss=1.0)
 
 
+def test_an_argument_may_be_handed_back() -> None:
+    """A slot that keeps the weight of the step before, and one that keeps that slot."""
+    from chainrule.optimizer import Optimizer
+
+    class Memory(Optimizer):
+        slots = ("last", "last_but_one")
+
+        @staticmethod
+        def update(weight, last):
+            return weight + 1, weight, last
+
+    rule, w = Memory(), {"w": np.array([5.0])}
+    for _ in range(3):
+        rule.step(w, {"w": np.zeros(1)}, loss=1.0)
+    assert (w["w"], rule.state["last"]["w"], rule.state["last_but_one"]["w"]) == (8, 7, 6)
+
+
 def test_eve_looks_at_the_loss() -> None:
     calm, jumpy = OPTIMIZERS["eve"](), OPTIMIZERS["eve"]()
     one, other = {"w": np.ones(1)}, {"w": np.ones(1)}

@@ -55,10 +55,12 @@ def test_a_batch_is_the_mean_of_its_samples(network, n) -> None:
     np.testing.assert_allclose(gradients.flat, mean, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.torch
 @given(network=networks, n=st.integers(1, 6))
 @settings(max_examples=40, deadline=None)
 def test_gradients_of_pytorch(network, n) -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is only an oracle; golden.json holds its numbers")
+    import torch
+
     functions = {"identity": lambda z: z, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "ReLU": torch.relu}
     x, y = batch(network, n)
     tensors = {key: torch.tensor(value, requires_grad=True) for key, value in network.parameters.items()}

@@ -15,7 +15,7 @@ from chainrule.optimizers import OPTIMIZERS
 from chainrule.registry import did_you_mean
 from chainrule.settings import Choice, Number, Setting, Switch, Texts, Whole, Widths
 
-__all__ = ["build_parser", "parse_words"]
+__all__ = ["build_parser", "parse_words", "plain"]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -51,7 +51,7 @@ def build_parser(program: str) -> argparse.ArgumentParser:
     optimizer = parser.add_argument_group("optimizer settings", "used by the optimizers named, ignored by the others")
     for uses in optimizer_settings().values():
         first = uses[0][1]
-        rules = [rule if s.default == first.default else f"{rule}: {_plain(s.default)}" for rule, s in uses]
+        rules = [rule if s.default == first.default else f"{rule}: {plain(s.default)}" for rule, s in uses]
         users = "all" if rules == list(OPTIMIZERS) else ", ".join(rules)
         _add(optimizer, first, f"{first.help} [{users}]")
     files = parser.add_argument_group("configuration")
@@ -75,12 +75,12 @@ def _add(group: argparse._ArgumentGroup, setting: Setting[Any], text: str) -> No
     if isinstance(setting, Switch):
         options |= {"nargs": "?", "const": "True", "metavar": "True"}
     shown = setting.default is not None and not isinstance(setting, Texts | Switch)
-    default = f" (default: {_plain(setting.default)})" if shown else ""
+    default = f" (default: {plain(setting.default)})" if shown else ""
     flags = [flag for flag in (setting.flag, f"--{setting.name}") if flag]
     group.add_argument(*flags, help=f"{text}{default}".replace("%", "%%"), **options)
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
     """A default as a person would type it: 0.0001 and not 1e-04."""
     return np.format_float_positional(value, trim="-") if isinstance(value, float) else str(value)
 

@@ -1,0 +1,95 @@
+"""Writes the parts of README.md that follow from the code and from stored results.
+
+    python scripts/update_docs.py            # rewrite them
+    python scripts/update_docs.py --check    # only tell whether they are up to date
+
+A part stands between `<!-- generated: NAME -->` and `<!-- end of generated: NAME -->`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from chainrule import ACTIVATIONS, DATASETS, INITIALIZERS, LOSSES, OPTIMIZERS
+from chainrule.cli.flags import plain
+from chainrule.config import TrainConfig, optimizer_settings
+from chainrule.settings import Choice, Setting, Switch, Texts
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def flags() -> str:
+    """A table of all flags."""
+    rows = ["| flag | default | meaning |", "| --- | --- | --- |"]
+    for setting in TrainConfig.settings().values():
+        rows.append(_flag_row(setting, setting.help))
+    for uses in optimizer_settings().values():
+        users = "every optimizer" if len(uses) == len(OPTIMIZERS) else ", ".join(name for name, _ in uses)
+        rows.append(_flag_row(uses[0][1], f"{uses[0][1].help} ({users})"))
+    rows.append("| `--config` | | YAML or JSON file of settings; flags override it |")
+    rows.append("| `--print_config` | | print the resolved configuration as YAML and exit |")
+    return "\n".join(rows)
+
+
+def _flag_row(setting: Setting[Any], text: str) -> str:
+    names = " ".join(f"`{flag}`" for flag in (setting.flag, f"--{setting.name}") if flag)
+    default = "" if setting.default is None or isinstance(setting, Texts | Switch) else f"`{plain(setting.default)}`"
+    if isinstance(setting, Choice):
+        text += f": {', '.join(f'`{choice}`' for choice in setting.choices)}"
+    return f"| {names} | {default} | {text} |"
+
+
+def parts() -> str:
+    """A table of all registered parts."""
+    rows = ["| part | name | what it is |", "| --- | --- | --- |"]
+    for registry in (OPTIMIZERS, ACTIVATIONS, LOSSES, INITIALIZERS, DATASETS):
+        for name, part in registry.items():
+            summary = " ".join((inspect.getdoc(part) or "").split("\n\n")[0].split())
+            rows.append(f"| {registry.kind} | `{name}` | {summary.replace('|', chr(92) + '|')} |")
+    return "\n".join(rows)
+
+
+def accuracy() -> str:
+    """The measured accuracies, from benchmarks/results/accuracy.json."""
+    stored = json.loads((ROOT / "benchmarks" / "results" / "accuracy.json").read_text())
+    rows = ["| configuration | test accuracy | seeds | published |", "| --- | --- | --- | --- |"]
+    for name, entry in stored["results"].items():
+        tests = [100 * run["test_accuracy"] for run in entry["runs"]]
+        seeds = ", ".join(str(run["seed"]) for run in entry["runs"])
+        measured = f"{statistics.mean(tests):.2f} % ± {statistics.stdev(tests):.2f}"
+        rows.append(f"| {name} | {measured} | {seeds} | {100 * entry['published']:.2f} % |")
+    return "\n".join(rows)
+
+
+PARTS: dict[str, Callable[[], str]] = {"flags": flags, "parts": parts, "accuracy": accuracy}
+
+
+def updated(text: str) -> str:
+    """The text with every generated part written anew."""
+    for name, make in PARTS.items():
+        pattern = rf"(<!-- generated: {name} -->\n).*?(<!-- end of generated: {name} -->)"
+        text = re.sub(pattern, lambda found, make=make: f"{found[1]}{make()}\n{found[2]}", text, flags=re.DOTALL)
+    return text
+
+
+def main() -> int:
+    """Update README.md, or check it."""
+    path = ROOT / "README.md"
+    old = path.read_text(encoding="utf-8")
+    new = updated(old)
+    if "--check" in sys.argv:
+        print("README.md is up to date." if new == old else "README.md is out of date: run `make docs`.")
+        return int(new != old)
+    path.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
