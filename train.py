@@ -6,15 +6,22 @@ from pathlib import Path
 # So that this works in a fresh clone, and always runs the code beside it.
 sys.path.insert(0, str(Path(__file__).parent / "src"))
 
-try:
-    from chainrule.cli import main
-except ModuleNotFoundError as error:
-    if str(error.name).startswith("chainrule"):
-        raise
-    print(
-        f"error: {error.name} is not installed in {sys.executable}. Run `make install`, then .venv/bin/python train.py"
-    )
-    sys.exit(1)
+
+def train() -> int:
+    """Run the train command, or say what is missing."""
+    try:
+        from chainrule.cli import main
+
+        return main(["train", *sys.argv[1:]], program="python train.py")
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("chainrule"):
+            raise
+        sys.stderr.write(
+            f"error: {error.name} is not installed for {sys.executable}.\n"
+            "Run `make install`, then use .venv/bin/python.\n"
+        )
+        return 1
+
 
 if __name__ == "__main__":
-    sys.exit(main(["train", *sys.argv[1:]]))
+    sys.exit(train())

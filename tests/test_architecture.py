@@ -110,6 +110,8 @@ def test_the_public_names_of_the_package() -> None:
         "NeuralNetwork",
         "OPTIMIZERS",
         "load_dataset",
+        "load_model",
+        "save_model",
     ]
 
 

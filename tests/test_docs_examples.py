@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import runpy
 import subprocess
@@ -32,7 +33,8 @@ PLUGINS = {
 def python(*words: str | Path) -> subprocess.CompletedProcess[str]:
     """Run Python from the repository root; in a process of its own, because plugins register themselves for good."""
     command = [sys.executable, *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    wide = {**os.environ, "COLUMNS": "120"}
+    return subprocess.run(command, cwd=ROOT, env=wide, capture_output=True, text=True, timeout=240, check=False)
 
 
 def page_text(name: str) -> str:

@@ -14,6 +14,7 @@ from chainrule.engine import ENGINES
 from chainrule.errors import ChainruleError
 from chainrule.initializers import INITIALIZERS
 from chainrule.losses import LOSSES
+from chainrule.model_file import load_model, save_model
 from chainrule.network import NeuralNetwork
 from chainrule.optimizers import OPTIMIZERS
 
@@ -30,4 +31,6 @@ __all__ = [
     "Dataset",
     "NeuralNetwork",
     "load_dataset",
+    "load_model",
+    "save_model",
 ]

@@ -17,7 +17,19 @@ from chainrule.initializers import INITIALIZERS
 from chainrule.losses import LOSSES
 from chainrule.optimizers import OPTIMIZERS
 from chainrule.registry import did_you_mean
-from chainrule.settings import Choice, Configurable, Number, OptionalText, Setting, Switch, Text, Texts, Whole, Widths
+from chainrule.settings import (
+    Choice,
+    Configurable,
+    FolderName,
+    Number,
+    OptionalText,
+    Setting,
+    Switch,
+    Text,
+    Texts,
+    Whole,
+    Widths,
+)
 
 __all__ = ["WANDB_MODES", "TrainConfig", "optimizer_settings"]
 
@@ -63,7 +75,7 @@ class TrainConfig(Configurable):
         group=_TRAINING,
     )
     engine = Choice("numpy", "what runs the steps", ENGINES, group=_TRAINING)
-    run_name = OptionalText(None, "name of the run; without it one is made from the settings", group=_OUTPUT)
+    run_name = FolderName(None, "name of the run; without it one is made from the settings", group=_OUTPUT)
     output_dir = Text("runs", "folder that gets a folder for each run", group=_OUTPUT)
     plugin = Texts((), "Python file that registers parts of your own, such as an optimizer", group=_OUTPUT)
     quiet = Switch(False, "print errors only", group=_OUTPUT)
@@ -124,6 +136,8 @@ class TrainConfig(Configurable):
             if "num_layers" in checked and config.num_layers != len(config.hidden_size):
                 config.ignored["num_layers"] = f"hidden_size lists {len(config.hidden_size)} layers"
             config.__dict__["num_layers"] = len(config.hidden_size)
+        elif config.num_layers == 0 and "hidden_size" in checked:
+            config.ignored["hidden_size"] = "there is no hidden layer"
         return config
 
     @property

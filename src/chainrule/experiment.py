@@ -72,7 +72,9 @@ def run_experiment(config: TrainConfig, console: Console) -> Outcome:
         trainer = Trainer(network, data, rule, batch_size=config.batch_size, engine=config.engine, seed=config.seed)
         name = config.run_name or default_run_name(config)
         folder = create_run_folder(Path(config.output_dir or "."), name, unique=config.run_name is None)
-        run = Run(folder.name, folder, config.to_dict(), data)
+        # The name is no part of the configuration: the same one can be trained again under another.
+        settings = {name: value for name, value in config.to_dict().items() if name != "run_name"}
+        run = Run(folder.name, folder, settings, data)
         mirror = wandb_tracker(config.wandb_mode, config.wandb_project, config.wandb_entity, notify=console.note)
         trackers: list[Tracker] = [LocalTracker(), *([mirror] if mirror else [])]
         console.note(
@@ -117,6 +119,10 @@ def _record(config: TrainConfig, run: Run, trainer: Trainer, trackers: list[Trac
         status, reason = ("aborted", "stopped by the user") if stopped else ("finished", "")
         metrics = _test(config, run, trainer, trackers, console, status)
         return Outcome(status, run.folder, metrics, trainer.history)
+    except KeyboardInterrupt:
+        status, reason = "aborted", "stopped by the user"
+        console.note(f"Stopped at once. What was saved is in {run.folder}")
+        raise
     except BaseException as error:
         status, reason = "failed", str(error) or type(error).__name__
         raise
@@ -147,8 +153,10 @@ def _test(
     data, history, network = run.dataset, trainer.history, trainer.network
     last, best = (history[-1] if len(history) else None), history.best()
     kept = best if best and config.keep == "best" else last
-    if kept is best and kept is not None:
-        network.parameters.flat[...] = trainer.best_parameters
+    if kept is not None:
+        # An epoch that was not finished leaves no trace, so that the numbers belong to the parameters.
+        network.parameters.flat[...] = trainer.best_parameters if kept is best else trainer.last_parameters
+    console.note("Testing and drawing figures.")
     test = trainer.evaluate(data.x_test, data.y_test)
     metrics: dict[str, Any] = {
         "status": status,
@@ -172,7 +180,7 @@ def _test(
     for tracker in trackers:
         tracker.report(metrics, test, paths, model)
     stopped = "Stopped early. " if status == "aborted" else ""
-    of = f" with the parameters of epoch {kept.epoch}" if kept and kept is not last else ""
+    of = f" with the parameters of epoch {kept.epoch}" if kept and (kept is not last or stopped) else ""
     console.note(
         f"{stopped}Test accuracy {100 * test.accuracy:.2f} %, loss {test.loss:.4f}{of}. Results in {run.folder}"
     )
@@ -181,7 +189,7 @@ def _test(
 
 @contextmanager
 def _stopping_on_interrupt(console: Console) -> Iterator[threading.Event]:
-    """A block in which Ctrl-C asks for a clean stop between two batches; pressed again, it stops at once."""
+    """A block in which Ctrl-C, or SIGTERM, asks for a clean stop between two batches; the second one stops at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         # Python delivers signals to the main thread only; elsewhere, nothing is to be handled.
@@ -194,8 +202,9 @@ def _stopping_on_interrupt(console: Console) -> Iterator[threading.Event]:
         stop.set()
         console.note("Stopping after the current batches; press Ctrl-C again to stop at once.")
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -64,16 +64,21 @@ def _figure(width: float, height: float) -> Figure:
 
 def _learning_curves(history: History) -> Figure:
     """Loss and accuracy by epoch, training and validation."""
+    from matplotlib.ticker import MaxNLocator
+
     figure = _figure(10, 4)
     epochs = history.column("epoch")
     for axes, name, unit in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("", " (%)"), strict=True):
         scale = 100 if unit else 1
-        for part, label, colour in (("train", "training", _TRAIN_COLOUR), ("val", "validation", _VALIDATION_COLOUR)):
+        for part, label, colour in (
+            ("train", "training, as it went", _TRAIN_COLOUR),
+            ("val", "validation, after the epoch", _VALIDATION_COLOUR),
+        ):
             values = history.column(f"{part}_{name}")
             if values[-1] is not None:
                 axes.plot(epochs, [scale * (v or 0.0) for v in values], "o-", color=colour, label=label, markersize=4)
         axes.set(xlabel="epoch", ylabel=name + unit, title=name.capitalize())
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
@@ -121,10 +126,10 @@ def _worst_mistakes(dataset: Dataset, test: Evaluation) -> Figure:
     wrong = np.flatnonzero(test.predictions != test.labels)
     worst = wrong[np.argsort(-sure[wrong], kind="stable")][:25]
     titles = [
-        f"{dataset.classes[test.predictions[i]]} {100 * sure[i]:.0f} %\nis {dataset.classes[test.labels[i]]}"
+        f"said {dataset.classes[test.predictions[i]]} ({100 * sure[i]:.2f} %)\ntruth: {dataset.classes[test.labels[i]]}"
         for i in worst
     ]
-    return _grid(dataset, dataset.x_test[worst], titles, "The surest mistakes: answer and certainty, then the truth")
+    return _grid(dataset, dataset.x_test[worst], titles, "The mistakes that the network was surest of")
 
 
 def _samples(dataset: Dataset) -> Figure:

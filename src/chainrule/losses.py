@@ -7,7 +7,7 @@ The network's output layer gives k logits z for each sample. Softmax turns them 
 and the loss compares p with y, which is 1 for the right class and 0 for the others. A loss here is two elementwise
 functions: `value`, summed over the classes, and `derivative`, its slope h_j with respect to log p_j (p depends on
 log p, so the slope of an expression in p carries a factor p: dp/dlog p = p). The chain rule through softmax is then the
-same for every loss, because d log p_i / d z_j = [i = j] - p_j:
+same for every loss, because d log p_i / d z_j = (1 if i = j else 0) - p_j:
 
     dL/dz_j = h_j - p_j * sum_i h_i
 

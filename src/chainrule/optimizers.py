@@ -75,7 +75,8 @@ class NAG(Optimizer):
         w <- w - learning_rate * (g + momentum * b)
 
     This is the re-parametrised form (PyTorch, scikit-learn, Keras): the stored w is the look-ahead point itself, so the
-    gradient needs no second place to be taken at. Reference: Nesterov (1983); Sutskever et al. (2013).
+    gradient needs no second place to be taken at (docs/maths.md proves it).
+    Reference: Nesterov (1983); Sutskever et al. (2013).
     """
 
     momentum = MOMENTUM
@@ -97,8 +98,9 @@ class RMSprop(Optimizer):
         s <- beta * s + (1 - beta) * g**2
         w <- w - learning_rate * g / (sqrt(s) + epsilon)
 
-    `epsilon` is outside the root (as in PyTorch; Keras puts it inside) and there is no bias correction, so the first
-    step is learning_rate / sqrt(1 - beta) in the direction of the sign of g.
+    `epsilon` is outside the root (as in PyTorch; Keras puts it inside). s starts at 0 and is not corrected for that (as
+    it is in Adam below), so the first step is against the sign of g and, unless |g| is near epsilon, of the length
+    learning_rate / sqrt(1 - beta).
     Reference: Hinton, "Neural Networks for Machine Learning", lecture 6e (2012).
     """
 
@@ -189,11 +191,11 @@ class Nadam(Optimizer):
 class Eve(Optimizer):
     """Adam whose step shrinks while the loss jumps about and grows while it changes little.
 
-        d = |f - f'| / (min(f, f') - loss_floor), kept within 1/clip to clip
+        d = |f - f_last| / (min(f, f_last) - loss_floor), kept within 1/clip to clip; clip if the divisor is not above 0
         D <- beta3 * D + (1 - beta3) * d             (D = 1 in the first step)
         w <- w - (learning_rate / D) * mhat / (sqrt(vhat) + epsilon)
 
-    with m, v, mhat, vhat as in Adam, f the batch's loss and f' that of the step before.
+    with m, v, mhat, vhat as in Adam, f the batch's loss and f_last that of the step before.
     Reference: Hayashi, Koushik and Neubig, "Eve: A Gradient Based Optimization Method with Locally and Globally
     Adaptive Learning Rates", arXiv 1611.01505 (version 3, 2018).
     """

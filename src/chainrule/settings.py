@@ -26,7 +26,19 @@ from typing import Any, Generic, TypeVar, overload
 from chainrule.errors import ConfigError
 from chainrule.registry import Registry, did_you_mean
 
-__all__ = ["Choice", "Configurable", "Number", "OptionalText", "Setting", "Switch", "Text", "Texts", "Whole", "Widths"]
+__all__ = [
+    "Choice",
+    "Configurable",
+    "FolderName",
+    "Number",
+    "OptionalText",
+    "Setting",
+    "Switch",
+    "Text",
+    "Texts",
+    "Whole",
+    "Widths",
+]
 
 Value = TypeVar("Value")
 
@@ -204,6 +216,27 @@ class OptionalText(Setting[str | None]):
     @property
     def allowed(self) -> str:
         return "printable text or None"
+
+
+class FolderName(Setting[str | None]):
+    """A name that makes one folder where it is put, and cannot lead elsewhere; or None where nothing was given."""
+
+    def parse(self, value: object) -> str | None:
+        if value is None or value in ("", "None"):
+            return None
+        if (
+            not isinstance(value, str)
+            or not value.isprintable()
+            or value.startswith(".")
+            or any(sign in value for sign in "/\\")
+            or len(value.encode(errors="replace")) > 200
+        ):
+            raise self.refuse(value)
+        return value
+
+    @property
+    def allowed(self) -> str:
+        return "a plain folder name of at most 200 bytes, printable, without / or \\ and not starting with a dot"
 
 
 class Texts(Setting[tuple[str, ...]]):

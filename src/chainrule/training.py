@@ -1,4 +1,7 @@
-"""The training loop: epochs, shuffling, validation, and a stop when the loss is no longer a number."""
+"""The training loop: epochs, shuffling, validation, and a stop when the loss is no longer a number.
+
+The step itself, forward pass, loss, backward pass, update, is an engine's work: engine/numpy.py shows it in ten lines.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,8 @@ class Trainer:
         history: a record of each finished epoch.
         step: optimizer steps taken.
         best_parameters: a copy of `network.parameters.flat` after the epoch of `history.best()`; without validation,
-            after the last one.
+            after the last finished one.
+        last_parameters: the same after the last finished epoch; the initial ones before that.
 
     Raises:
         ConfigError: batch_size is below 1, or the data do not fit the network.
@@ -61,6 +65,7 @@ class Trainer:
         self.history = History()
         self.step = 0
         self.best_parameters = network.parameters.flat.copy()
+        self.last_parameters = network.parameters.flat.copy()
         self._random = generator(seed, "shuffling")
 
     def run(
@@ -86,7 +91,6 @@ class Trainer:
         if isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 1:
             raise ConfigError(f"epochs must be a whole number of 1 or more, got {epochs!r}.")
         for _ in range(epochs):
-            before = self.network.parameters.flat.copy()
             order = self._random.permutation(len(self.x))
             stretch = max(1, _SAMPLES_A_STRETCH // self.batch_size) * self.batch_size
             loss_sum, correct = 0.0, 0
@@ -97,7 +101,7 @@ class Trainer:
                 result = self.engine.train(self.x, self.y, chosen)
                 self.step += len(result.losses)
                 if not math.isfinite(result.losses[-1]):
-                    self._diverged(before, start // self.batch_size + len(result.losses), float(result.losses[-1]))
+                    self._diverged(start // self.batch_size + len(result.losses), float(result.losses[-1]))
                 sizes = np.full(len(result.losses), self.batch_size)
                 sizes[-1] = len(chosen) - self.batch_size * (len(sizes) - 1)
                 loss_sum += float(result.losses @ sizes)
@@ -106,8 +110,9 @@ class Trainer:
                     progress(start + len(chosen))
             record = self._look_back(loss_sum / len(order), correct / len(order))
             if record.val_loss is not None and not math.isfinite(record.val_loss):
-                self._diverged(before, -(-len(order) // self.batch_size), record.val_loss)
+                self._diverged(-(-len(order) // self.batch_size), record.val_loss)
             self.history.append(record)
+            self.last_parameters[...] = self.network.parameters.flat
             if record.val_accuracy is None or record is self.history.best():
                 self.best_parameters[...] = self.network.parameters.flat
             yield record
@@ -128,9 +133,9 @@ class Trainer:
             val_accuracy=validation.accuracy if validation else None,
         )
 
-    def _diverged(self, before: Array, batch: int, loss: float) -> NoReturn:
+    def _diverged(self, batch: int, loss: float) -> NoReturn:
         """Set the parameters back to those before the epoch and say what happened."""
-        self.network.parameters.flat[...] = before
+        self.network.parameters.flat[...] = self.last_parameters
         rate = self.rule.learning_rate
         raise DivergenceError(
             f"Training diverged: the loss is {loss} in epoch {len(self.history) + 1}, batch {batch}, with learning "

@@ -50,7 +50,7 @@ USAGE = [
     (["extra"], "Unrecognized arguments: extra"),
     (["--config", "missing.yaml"], "Cannot read the configuration missing.yaml"),
     (["--plugin", "missing.py"], "missing.py must be an existing Python file"),
-    (["--run_name", "a\x1b[31m"], "run_name must be printable"),
+    (["--run_name", "a\x1b[31m"], "run_name must be a plain folder name"),
 ]
 
 
@@ -131,8 +131,8 @@ def test_data_that_cannot_be_had(train: Train, tmp_path: Path) -> None:
 
 
 def test_names_that_leave_the_output_folder(train: Train, tmp_path: Path) -> None:
-    for name in ("../x", "/tmp/x", "..", "a/b", "x" * 300):
-        check(train("-d", "digits", "-e", "1", "--run_name", name), 1, "must be a plain folder name")
+    for name in ("../x", "/tmp/x", "..", "a/b", ".hidden", "x" * 300):
+        check(train("-d", "digits", "-e", "1", "--run_name", name), 2, "run_name must be a plain folder name")
     assert not (tmp_path.parent / "x").exists()
 
 

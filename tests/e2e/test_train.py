@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -57,7 +58,7 @@ def test_the_same_seed_makes_the_same_bytes(train: Train, tmp_path: Path) -> Non
     for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):
         assert train(*QUICK, "--run_name", name, "--seed", seed).status == 0
     runs = tmp_path / "runs"
-    for file in ("history.jsonl", "metrics.json", "model.safetensors", "figures/confusion_matrix.png"):
+    for file in ("config.json", "history.jsonl", "metrics.json", "model.safetensors", "figures/confusion_matrix.png"):
         assert (runs / "a" / file).read_bytes() == (runs / "b" / file).read_bytes(), file
     assert (runs / "a" / "history.jsonl").read_bytes() != (runs / "c" / "history.jsonl").read_bytes()
 
@@ -119,10 +120,10 @@ def test_a_config_file_and_flags_over_it(train: Train, tmp_path: Path) -> None:
     assert result.status == 0, result.err
     config = result.read("config.json")
     assert (config["learning_rate"], config["hidden_size"], config["optimizer"]) == (0.001, [16, 8], "nag")
-    again = train("--config", "runs/a/config.json", "--run_name", "b")
+    again = train("--config", "runs/a/config.json")
     assert again.status == 0, again.err
-    a, b = (tmp_path / "runs" / name / "history.jsonl" for name in "ab")
-    assert a.read_bytes() == b.read_bytes()
+    first, second = sorted((tmp_path / "runs").glob("*/history.jsonl"))
+    assert first.read_bytes() == second.read_bytes()
 
 
 def test_an_unused_flag_is_told_once_and_not_recorded(train: Train) -> None:
@@ -183,6 +184,38 @@ def test_ctrl_c_keeps_what_was_trained(tmp_path: Path) -> None:
     assert '"status": "aborted"' in (run / "run.json").read_text()
     assert '"status": "aborted"' in (run / "metrics.json").read_text()
     load_model(run / "model.safetensors")
+
+
+@pytest.mark.parametrize("flags", [["--keep", "last"], ["--val_fraction", "0"]])
+def test_the_numbers_of_a_stopped_run_belong_to_its_parameters(tmp_path: Path, flags: list[str]) -> None:
+    """What was learned in the unfinished epoch is dropped: a clean run of as many epochs gives the same model."""
+    words = ["-d", "digits", "-b", "1", "-nhl", "1", "-sz", "16", *flags]
+    process = start(tmp_path, *words, "-e", "100000")
+    run = tmp_path / "runs" / "r"
+    wait_for(run / "history.jsonl", process)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["status"] == "aborted"
+    run.rename(tmp_path / "stopped")
+    process = start(tmp_path, *words, "-e", str(metrics["kept_epoch"]))
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert (run / "model.safetensors").read_bytes() == (tmp_path / "stopped" / "model.safetensors").read_bytes()
+
+
+def test_ctrl_c_twice_is_an_abort_too(tmp_path: Path) -> None:
+    process = start(tmp_path, "-d", "digits", "-e", "100000")
+    run = tmp_path / "runs" / "r"
+    wait_for(run / "history.jsonl", process)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)  # long enough for the batch to end, and not for the test and the figures
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert json.loads((run / "run.json").read_text())["status"] == "aborted"
 
 
 def test_kill_9_costs_no_finished_epoch(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_an_unreachable_server_is_noticed_without_init(
     told: list[str] = []
     started(tmp_path / "run", told, "auto")
     assert [options["mode"] for options in wandb.inits] == ["offline"]
-    assert told[0].startswith(f"W&B: no connection to {address.removeprefix('http://')}; recording offline.")
+    assert told[0].startswith(f"W&B: no connection to W&B's server ({address.removeprefix('http://')}); recording")
     # Behind a proxy, only the proxy can tell.
     monkeypatch.setenv("http_proxy", "http://proxy.example.org:3128")
     started(tmp_path / "run", told, "auto")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -35,11 +36,12 @@ class _Formatter(argparse.HelpFormatter):
 
 def build_parser(program: str) -> argparse.ArgumentParser:
     """The parser of the train command. Values stay text: `TrainConfig.from_mapping` is the only validator."""
+    width = min(118, shutil.get_terminal_size().columns - 2)
     parser = _Parser(
         prog=program,
         usage=f"{program} [options]",
         description="Train a feedforward network whose forward and backward passes are written by hand on NumPy.",
-        formatter_class=lambda prog: _Formatter(prog, max_help_position=40, width=118),
+        formatter_class=lambda prog: _Formatter(prog, max_help_position=34, width=width),
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )

@@ -22,11 +22,12 @@ commands:
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, program: str = "") -> int:
     """Run a command.
 
     Args:
         argv: the words after the program's name; without it those of this process.
+        program: what the user typed for program and command, for `--help`; without it `chainrule <command>`.
 
     Returns:
         The exit status: 0 done, 1 failed, 2 used wrongly, 130 stopped by Ctrl-C.
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if words[0] not in _COMMANDS:
             hint = did_you_mean(words[0], _COMMANDS)
             raise ConfigError(f"Unknown command {words[0]!r}.{hint} Choose from: {', '.join(_COMMANDS)}.")
-        return _COMMANDS[words[0]][0](words[1:])
+        return _COMMANDS[words[0]][0](words[1:], program or f"chainrule {words[0]}")
     except ChainruleError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2 if isinstance(error, ConfigError) else 1

@@ -15,8 +15,12 @@ from chainrule.plugins import load_plugin
 __all__ = ["run"]
 
 
-def run(words: Sequence[str], program: str = "chainrule train") -> int:
+def run(words: Sequence[str], program: str) -> int:
     """Train as the words say.
+
+    Args:
+        words: flags and values.
+        program: what the user typed before them.
 
     Returns:
         0 when training finished, 130 when Ctrl-C ended it early.

@@ -163,6 +163,7 @@ def _from_mirrors(spec: DatasetSpec, files: Sequence[FileSpec], tried: list[str]
                 content = verified(download(url, limit=file.largest_download), file, origin=url)
             except DataError as error:
                 tried.append(str(error) if url in str(error) else f"{url}: {error}")
+                _log.info("That failed; trying the next source.")
                 if isinstance(error, UnreachableError):
                     bases.remove(base)
             else:

@@ -12,6 +12,7 @@ Apart from run.json, equal runs write equal bytes.
 
 from __future__ import annotations
 
+import errno
 import platform
 import time
 from collections.abc import Iterator, Mapping
@@ -40,9 +41,10 @@ def writing(what: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        remedy = "Make room" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "Make it writable"
         raise OutputError(
-            f"Cannot write to {what}: {error.strerror or error}. What was written before is whole. "
-            "Make room or give another --output_dir, then run again."
+            f"Cannot write to {what}: {error.strerror or error}. {remedy}, or give another --output_dir. "
+            "Files that were written before are whole."
         ) from error
 
 
@@ -51,14 +53,12 @@ def create_run_folder(output_dir: Path, name: str, *, unique: bool) -> Path:
 
     Args:
         output_dir: made too if missing.
-        name: the folder's name. It must not lead out of `output_dir`.
+        name: the folder's name.
         unique: whether a name that is taken gets a number added, or is refused.
 
     Raises:
-        OutputError: the folder exists (and `unique` is False), cannot be made, or the name is no plain name.
+        OutputError: the folder exists (and `unique` is False) or cannot be made.
     """
-    if name in (".", "..") or "/" in name or "\\" in name or len(name.encode()) > 200:
-        raise OutputError(f"The run name {name!r} must be a plain folder name of at most 200 bytes, without / or \\.")
     with writing(output_dir):
         output_dir.mkdir(parents=True, exist_ok=True)
         number = 1

@@ -14,6 +14,7 @@ import re
 import shlex
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 import urllib.request
@@ -48,6 +49,8 @@ _ENVIRONMENT_MODES: dict[str, Literal["online", "offline", "disabled"]] = {
     "dryrun": "offline",
     "disabled": "disabled",
 }
+
+_OFFLINE = "offline mode"  # no obstacle, but what the user wants
 
 _PROBE_SECONDS = 3.0
 _INIT_SECONDS = 15.0
@@ -194,19 +197,20 @@ class WandbTracker:
                 return opened
         opened = self._init(run, "offline")
         warning = "Warning: W&B was asked to be online, but is" if self._mode == "online" else "W&B:"
-        self._notify(f"{warning} {obstacle}; recording offline. {self._sync_hint(opened)}")
+        why = f"{warning} {obstacle}; recording offline" if obstacle != _OFFLINE else "W&B: recording offline"
+        self._notify(f"{why}. {self._sync_hint(opened)}")
         return opened
 
     def _obstacle(self, settings: Any) -> str:
         """Why it makes no sense to try to go online, in a few words; empty if it does. Finds the key."""
         if self._mode == "offline" or (self._mode == "auto" and settings.mode in ("offline", "dryrun")):
-            return "offline mode"
+            return _OFFLINE
         self._key = self._key or key_from_login(settings.base_url)
         if not self._key:
             return f"not logged in (run `wandb login`, set WANDB_API_KEY, or put the key into {KEY_FILE})"
         proxied = settings.http_proxy or settings.https_proxy or _uses_proxy(settings.base_url)
         if not proxied and not _reachable(settings.base_url):
-            return f"no connection to {urlsplit(settings.base_url).netloc}"
+            return f"no connection to W&B's server ({urlsplit(settings.base_url).netloc})"
         return ""
 
     def _init(self, run: Run, mode: Literal["online", "offline"]) -> Any:
@@ -299,7 +303,8 @@ class WandbTracker:
     def _sync_hint(self, run: Any = None) -> str:
         """How to send what is on disk."""
         folder = Path((run or self._run).dir).parent
-        return f"Send what was recorded with: wandb sync {shlex.quote(str(folder))}"
+        program = "wandb" if shutil.which("wandb") else f"{shlex.quote(sys.executable)} -m wandb"
+        return f"Send what was recorded with: {program} sync {shlex.quote(str(folder))}"
 
     def _reason(self, error: BaseException) -> str:
         """An exception in one short line without the key."""
