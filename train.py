@@ -1,15 +1,16 @@
 """Train a network: `python train.py --help`. The same program as `chainrule train`."""
 
 import sys
-from pathlib import Path
-
-# So that this works in a fresh clone, and always runs the code beside it.
-sys.path.insert(0, str(Path(__file__).parent / "src"))
 
 
 def train() -> int:
     """Run the train command, or say what is missing."""
     try:
+        # Imported in here because half a second of imports can be interrupted too.
+        from pathlib import Path
+
+        # So that this works in a fresh clone, and always runs the code beside it.
+        sys.path.insert(0, str(Path(__file__).parent / "src"))
         from chainrule.cli import main
 
         return main(["train", *sys.argv[1:]], program="python train.py")
@@ -21,6 +22,9 @@ def train() -> int:
             "Run `make install`, then use .venv/bin/python.\n"
         )
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped.\n")
+        return 130
 
 
 if __name__ == "__main__":

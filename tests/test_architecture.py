@@ -22,7 +22,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # From the bottom up: a module may import those of lower layers and of its own.
 LAYERS = [
     {"errors"},
-    {"registry", "files", "seeding"},
+    {"registry", "files", "seeding", "cache"},
     {"settings", "arrays", "history", "metrics"},
     {"activations", "losses", "initializers", "optimizer", "data"},
     {"optimizers"},

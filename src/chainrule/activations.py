@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from chainrule.arrays import Array
+from chainrule.errors import ConfigError
 from chainrule.registry import Registry
 
 __all__ = ["ACTIVATIONS", "Activation", "Identity", "ReLU", "Sigmoid", "Tanh"]
@@ -30,7 +31,18 @@ class Activation:
     """f'(z), from z and a = f(z)."""
 
 
-ACTIVATIONS: Registry[type[Activation]] = Registry("activation")
+def _check_activation(activation: type[Activation]) -> None:
+    """Try a new activation on three numbers."""
+    z = np.array([[-1.0, 0.5, 2.0]])
+    a = activation.function(z)
+    for what, value in (("function", a), ("derivative", activation.derivative(z, a))):
+        if np.shape(value) != z.shape or np.asarray(value).dtype.kind not in "fb":
+            raise ConfigError(
+                f"{activation.__name__}.{what} must be elementwise: it made {value!r} of {z.shape} numbers."
+            )
+
+
+ACTIVATIONS: Registry[type[Activation]] = Registry("activation", _check_activation)
 
 
 @ACTIVATIONS.register("identity")
@@ -44,8 +56,8 @@ class Identity(Activation):
 
     @staticmethod
     def derivative(z: Array, a: Array) -> Array:
-        """1 for every z, infinite ones included."""
-        return np.ones_like(z)
+        """1, as z**0: in the precision of z, also where z is infinite."""
+        return z**0
 
 
 @ACTIVATIONS.register("sigmoid")

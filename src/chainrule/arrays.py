@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from chainrule.errors import ConfigError
 
-__all__ = ["Array", "Labels", "ParameterDict", "takes_weight_decay"]
+__all__ = ["Array", "Labels", "ParameterDict", "aligned_zeros", "takes_weight_decay"]
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 Labels: TypeAlias = NDArray[np.integer[Any]]
@@ -23,6 +23,15 @@ _PIECE = 32768
 def takes_weight_decay(name: str) -> bool:
     """Whether the L2 penalty applies to a parameter of this name: to weights, not to biases."""
     return not name.endswith("biases")
+
+
+def aligned_zeros(shape: int | tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Zeros that begin at a multiple of 64 bytes: a processor's widest loads then never straddle two cache lines."""
+    size, width = int(np.prod(shape)), np.dtype(dtype).itemsize
+    memory = np.zeros(size * width + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    array: Array = memory[start : start + size * width].view(dtype).reshape(shape)
+    return array
 
 
 class ParameterDict(dict[str, Array]):
@@ -55,7 +64,7 @@ class ParameterDict(dict[str, Array]):
         self.sizes = tuple(sizes)
         shapes = list(zip(self.sizes, self.sizes[1:], strict=False))
         n_weights = sum(fan_in * fan_out for fan_in, fan_out in shapes)
-        self.flat: Array = np.zeros(n_weights + sum(self.sizes[1:]), dtype)
+        self.flat: Array = aligned_zeros(n_weights + sum(self.sizes[1:]), dtype)
         self.flat_weights = self.flat[:n_weights]
         self.flat_biases = self.flat[n_weights:]
         weight, bias = 0, n_weights
@@ -69,12 +78,18 @@ class ParameterDict(dict[str, Array]):
         if name not in self:
             raise ConfigError(f"There is no parameter {name!r}; the network has {', '.join(self)}.")
         view, given = self[name], np.asarray(value)
-        if given.shape not in ((), view.shape):
-            raise ConfigError(f"{name} has the shape {view.shape}; an array of shape {given.shape} does not fit.")
+        if given.shape not in ((), view.shape) or given.dtype.kind not in "iufb":
+            raise ConfigError(
+                f"{name} holds numbers in the shape {view.shape}; an array of shape {given.shape} with {given.dtype} "
+                "does not fit."
+            )
         view[...] = given
 
-    def __delitem__(self, name: str) -> None:
-        raise ConfigError(f"A network's parameters cannot be removed; {name!r} stays.")
+    def _refuse(self, *_: object, **__: object) -> Any:
+        """Stands for every way in which a dict can lose or gain a key."""
+        raise ConfigError("A network's parameters can be changed, but none can be added or removed.")
+
+    __delitem__ = pop = popitem = clear = setdefault = __ior__ = _refuse
 
     def update(self, *others: Any, **values: Any) -> None:
         """Copy values into their views, as setting each name does."""

@@ -6,6 +6,7 @@ not repeated here: they are read from the registered classes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,7 +53,9 @@ class TrainConfig(Configurable):
     )
     val_fraction = Number(0.1, "share of the training set held out for validation", at_least=0, below=1, group=_DATA)
     weight_init = Choice("Xavier", "how the first weights are drawn", INITIALIZERS, flag="-w_i", group=_MODEL)
-    num_layers = Whole(4, "hidden layers; 0 makes softmax regression", flag="-nhl", at_least=0, group=_MODEL)
+    num_layers = Whole(
+        4, "hidden layers; 0 makes softmax regression", flag="-nhl", at_least=0, at_most=1000, group=_MODEL
+    )
     hidden_size = Widths(
         128,
         "width of every hidden layer, or a list with the width of each, which sets their number",
@@ -66,7 +69,11 @@ class TrainConfig(Configurable):
     loss = Choice("cross_entropy", "what to minimise", LOSSES, flag="-l", group=_TRAINING)
     optimizer = Choice("rmsprop", "how to step", OPTIMIZERS, flag="-o", group=_TRAINING)
     seed = Whole(
-        0, "of all random numbers: initial weights, order of samples, validation split", at_least=0, group=_TRAINING
+        0,
+        "of all random numbers: initial weights, order of samples, validation split",
+        at_least=0,
+        at_most=2**63 - 1,
+        group=_TRAINING,
     )
     keep = Choice(
         "best",
@@ -74,7 +81,8 @@ class TrainConfig(Configurable):
         ("best", "last"),
         group=_TRAINING,
     )
-    engine = Choice("numpy", "what runs the steps", ENGINES, group=_TRAINING)
+    engine = Choice("compiled", "what runs the steps: machine code, or plain NumPy", ENGINES, group=_TRAINING)
+    threads = Whole(0, "processor cores for a step; 0 chooses by batch size", at_least=0, at_most=1024, group=_TRAINING)
     run_name = FolderName(None, "name of the run; without it one is made from the settings", group=_OUTPUT)
     output_dir = Text("runs", "folder that gets a folder for each run", group=_OUTPUT)
     plugin = Texts((), "Python file that registers parts of your own, such as an optimizer", group=_OUTPUT)
@@ -108,6 +116,8 @@ class TrainConfig(Configurable):
         """
         rules = {name: dict(uses) for name, uses in optimizer_settings().items()}
         chosen = given.get("optimizer", cls.settings()["optimizer"].default)
+        if isinstance(chosen, str) and chosen in OPTIMIZERS:
+            chosen = OPTIMIZERS.canonical(chosen)
         # A rule's own declaration counts for the chosen rule; for settings that are only set aside, any rule's does.
         known = {name: uses.get(str(chosen), next(iter(uses.values()))) for name, uses in rules.items()}
         known |= cls.settings()
@@ -162,11 +172,13 @@ def optimizer_settings() -> dict[str, list[tuple[str, Setting[Any]]]]:
     for optimizer, rule in OPTIMIZERS.items():
         for name, setting in rule.settings().items():
             found.setdefault(name, []).append((optimizer, setting))
-    flags = {setting.flag: name for name, setting in TrainConfig.settings().items() if setting.flag}
+    flags = {setting.flag: name for name, setting in TrainConfig.settings().items() if setting.flag} | {"-h": "help"}
     for name, uses in found.items():
         for optimizer, setting in uses:
-            if name in TrainConfig.settings():
+            if name in TrainConfig.settings() or name in ("config", "print_config", "help"):
                 raise ConfigError(f"The optimizer {optimizer!r} calls a setting {name!r}, which training uses already.")
+            if setting.flag and not re.fullmatch("-[a-z][a-z0-9_]*", setting.flag):
+                raise ConfigError(f"The flag {setting.flag!r} of {optimizer!r} must look like -x: - and small letters.")
             if setting.flag and flags.setdefault(setting.flag, name) != name:
                 raise ConfigError(
                     f"The optimizer {optimizer!r} gives {name!r} the flag {setting.flag}, which is that of "

@@ -3,25 +3,85 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from chainrule.history import EpochRecord
 
-__all__ = ["Console"]
+__all__ = ["Console", "Output"]
+
+
+class Output:
+    """Standard output (or error) as long as there is one: closed, full or without a reader, it gets no more text.
+
+    It never raises: nothing that is printed is worth the end of a run.
+
+    Attributes:
+        lost: whether some text did not arrive.
+    """
+
+    def __init__(self, name: Literal["stdout", "stderr"] = "stdout") -> None:
+        self._name = name
+        self.lost = False
+
+    @property
+    def _stream(self) -> TextIO | None:
+        # Looked up each time, as print does; None where it was closed before Python started.
+        return cast("TextIO | None", getattr(sys, self._name))
+
+    @property
+    def encoding(self) -> str:
+        """The stream's encoding."""
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def isatty(self) -> bool:
+        """Whether a person reads along on a terminal."""
+        with suppress(OSError, ValueError):
+            return self._stream is not None and not self.lost and self._stream.isatty()
+        return False
+
+    def write(self, text: str) -> int:
+        """Print the text at once; what the encoding lacks is escaped."""
+        stream = self._stream
+        if stream is None or self.lost:
+            self.lost = True
+            return len(text)
+        try:
+            stream.write(text.encode(self.encoding, "backslashreplace").decode(self.encoding))
+            stream.flush()
+        # A stream that was closed on the way raises ValueError.
+        except (OSError, ValueError):
+            self.lost = True
+            _discard(stream)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing: `write` does not keep text back."""
+
+
+def _discard(stream: TextIO) -> None:
+    """Lead a broken stream into nothing: Python would complain at exit that what is left in it cannot be written."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, stream.fileno())
+        finally:
+            os.close(nowhere)
 
 
 class Console:
-    """Prints to standard output. Nothing at all if `quiet`."""
+    """Prints to standard output. Nothing at all if `quiet`, and nothing more once that fails."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
+        self._output = Output()
         self._bar: tuple[Progress, TaskID] | None = None
         self._epochs = self._samples = self._epoch = 0
         self._began = 0.0
@@ -33,16 +93,16 @@ class Console:
         if self._bar is not None:
             self._bar[0].console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            sys.stdout.write(text + "\n")
-            sys.stdout.flush()
+            self._output.write(text + "\n")
 
     @contextmanager
     def training(self, epochs: int, samples: int) -> Iterator[None]:
         """A block in which `progress` and `epoch` are called, for `epochs` passes over `samples` samples each."""
         self._epochs, self._samples, self._epoch, self._began = epochs, samples, 1, time.perf_counter()
-        if self._quiet or not sys.stdout.isatty():
+        if self._quiet or not self._output.isatty():
             yield
             return
+        from rich.console import Console as Terminal
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
         columns: list[Any] = [
@@ -53,7 +113,9 @@ class Console:
             TimeRemainingColumn(),
             TextColumn("left"),
         ]
-        with Progress(*columns, transient=True) as bar:
+        terminal = Terminal(file=cast(TextIO, self._output))
+        # Redirected, our own writing to sys.stdout would come back to the bar, round and round.
+        with Progress(*columns, console=terminal, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
             self._bar = bar, bar.add_task(f"epoch 1/{epochs}", total=epochs * samples, speed="")
             try:
                 yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import Any
 from chainrule.config import TrainConfig
 from chainrule.console import Console
 from chainrule.data import load_dataset
+from chainrule.errors import DivergenceError
 from chainrule.history import History
 from chainrule.metrics import class_report
 from chainrule.model_file import save_model
@@ -69,13 +71,21 @@ def run_experiment(config: TrainConfig, console: Console) -> Outcome:
             sizes, config.activation, config.weight_init, config.loss, seed=config.seed, dtype=config.dtype
         )
         rule = OPTIMIZERS[config.optimizer](**config.optimizer_options)
-        trainer = Trainer(network, data, rule, batch_size=config.batch_size, engine=config.engine, seed=config.seed)
+        trainer = Trainer(
+            network,
+            data,
+            rule,
+            batch_size=config.batch_size,
+            engine=config.engine,
+            seed=config.seed,
+            threads=config.threads,
+        )
+        mirror = wandb_tracker(config.wandb_mode, config.wandb_project, config.wandb_entity, notify=console.note)
         name = config.run_name or default_run_name(config)
         folder = create_run_folder(Path(config.output_dir or "."), name, unique=config.run_name is None)
         # The name is no part of the configuration: the same one can be trained again under another.
         settings = {name: value for name, value in config.to_dict().items() if name != "run_name"}
         run = Run(folder.name, folder, settings, data)
-        mirror = wandb_tracker(config.wandb_mode, config.wandb_project, config.wandb_entity, notify=console.note)
         trackers: list[Tracker] = [LocalTracker(), *([mirror] if mirror else [])]
         console.note(
             f"Training {'-'.join(map(str, sizes))} ({network.parameters.flat.size:,} parameters) on {data.name} with "
@@ -172,13 +182,19 @@ def _test(
         "test_accuracy": test.accuracy,
         **class_report(test, data.classes),
     }
+    if not math.isfinite(test.loss):
+        raise DivergenceError(f"The loss on the test set is {test.loss}: the network's answers overflow.")
     model, figures = run.folder / "model.safetensors", run.folder / "figures"
     with writing(run.folder):
         save_model(network, model, data.classes)
+    local, *mirrors = trackers
+    # Before the figures, which take a second in which much can happen.
+    local.report(metrics, test, {}, model)
+    with writing(run.folder):
         figures.mkdir(exist_ok=True)
         paths = draw_all(figures, history=history, dataset=data, test=test, counts=metrics["confusion_matrix"])
-    for tracker in trackers:
-        tracker.report(metrics, test, paths, model)
+    for mirror in mirrors:
+        mirror.report(metrics, test, paths, model)
     stopped = "Stopped early. " if status == "aborted" else ""
     of = f" with the parameters of epoch {kept.epoch}" if kept and (kept is not last or stopped) else ""
     console.note(

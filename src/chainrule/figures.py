@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_all"]
 
+# With more classes than this, figures have no room for numbers and names.
+_READABLE_CLASSES = 30
+
 _TRAIN_COLOUR, _VALIDATION_COLOUR, _GREY = "#4269d0", "#e0691a", "#666666"
 
 
@@ -48,10 +51,10 @@ def draw_all(
             drawings["worst_mistakes"] = lambda: _worst_mistakes(dataset, test)
     paths = {}
     for name, draw in drawings.items():
-        paths[name] = folder / f"{name}.png"
-        with replacing(paths[name]) as temporary:
+        with replacing(folder / f"{name}.png") as temporary:
             # Software and date would make equal runs have unequal files.
             draw().savefig(temporary, format="png", dpi=120, metadata={"Software": None})
+        paths[name] = folder / f"{name}.png"
     return paths
 
 
@@ -88,9 +91,10 @@ def _learning_curves(history: History) -> Figure:
 def _confusion_matrix(counts: Sequence[Sequence[int]], classes: tuple[str, ...]) -> Figure:
     """Counts, shaded by the share of the true class; right answers in blue, mistakes in orange."""
     matrix = np.array(counts)
+    classes = tuple(_plain(name) for name in classes)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     k = len(classes)
-    size = max(5.0, 0.62 * k + 2.2)
+    size = min(max(5.0, 0.62 * k + 2.2), 16.0)
     figure = _figure(size, size)
     axes = figure.subplots()
     right = np.eye(k, dtype=bool)
@@ -98,23 +102,20 @@ def _confusion_matrix(counts: Sequence[Sequence[int]], classes: tuple[str, ...])
     shade = np.where(right, shares, np.sqrt(shares))
     axes.imshow(np.ma.masked_where(~right, shade), cmap="Blues", vmin=0, vmax=1.3)
     axes.imshow(np.ma.masked_where(right, shade), cmap="Oranges", vmin=0, vmax=1)
-    for row in range(k):
-        for column in range(k):
-            if matrix[row, column]:
-                dark = shade[row, column] > (0.75 if row == column else 0.6)
-                text = f"{matrix[row, column]}"
-                colour = "white" if dark else "black"
-                axes.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
-    axes.set_xticks(range(k), classes, rotation=45, ha="right")
-    axes.set_yticks(
-        range(k), [f"{name}  {100 * share:.1f} %" for name, share in zip(classes, shares.diagonal(), strict=True)]
-    )
+    if k <= _READABLE_CLASSES:
+        for row, column in zip(*np.nonzero(matrix), strict=True):
+            dark = shade[row, column] > (0.75 if row == column else 0.6)
+            text, colour = str(matrix[row, column]), "white" if dark else "black"
+            axes.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
+        names = [f"{name}  {100 * share:.1f} %" for name, share in zip(classes, shares.diagonal(), strict=True)]
+        axes.set_xticks(range(k), classes, rotation=45, ha="right")
+        axes.set_yticks(range(k), names)
+        axes.set_xticks(np.arange(k + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(k + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color="white", linewidth=1.5)
     accuracy = 100 * matrix.trace() / max(matrix.sum(), 1)
     axes.set(xlabel="answer of the network", ylabel="true class, and the share of it that was recognised")
     axes.set_title(f"Test set: {accuracy:.2f} % of {matrix.sum()} right")
-    axes.set_xticks(np.arange(k + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(k + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="white", linewidth=1.5)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
     return figure
@@ -134,10 +135,10 @@ def _worst_mistakes(dataset: Dataset, test: Evaluation) -> Figure:
 
 def _samples(dataset: Dataset) -> Figure:
     """The first training image of each class."""
-    first = [int(np.argmax(dataset.y_train == label)) for label in range(len(dataset.classes))]
-    return _grid(
-        dataset, dataset.x_train[first], list(dataset.classes), f"One training image a class of {dataset.name}"
-    )
+    labels, first = np.unique(dataset.y_train, return_index=True)
+    labels, first = labels[:_READABLE_CLASSES], first[:_READABLE_CLASSES]
+    names = [dataset.classes[label] for label in labels]
+    return _grid(dataset, dataset.x_train[first], names, f"One training image a class of {dataset.name}")
 
 
 def _grid(dataset: Dataset, images: Array, titles: Sequence[str], heading: str) -> Figure:
@@ -155,4 +156,9 @@ def _grid(dataset: Dataset, images: Array, titles: Sequence[str], heading: str) 
 
 def _image(axes: Axes, pixels: Array, title: str) -> None:
     axes.imshow(pixels, cmap="gray_r", vmin=0, vmax=1)
-    axes.set_title(title, fontsize=8)
+    axes.set_title(_plain(title), fontsize=8)
+
+
+def _plain(text: str) -> str:
+    """Text that matplotlib shows as it is: a dollar sign would begin a formula."""
+    return text.replace("$", r"\$")

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from chainrule.arrays import ParameterDict
+from chainrule.errors import ConfigError
 from chainrule.registry import Registry
 
 __all__ = ["INITIALIZERS", "He", "Initializer", "RandomNormal", "Xavier", "initialize"]
@@ -28,7 +29,14 @@ class Initializer(Protocol):
         """The standard deviation for a layer with that many inputs and outputs."""
 
 
-INITIALIZERS: Registry[type[Initializer]] = Registry("initializer")
+def _check_initializer(initializer: type[Initializer]) -> None:
+    """Try a new initializer on one layer."""
+    std = float(initializer.std(4, 3))
+    if not (math.isfinite(std) and std >= 0):
+        raise ConfigError(f"{initializer.__name__}.std must be a number of 0 or more, got {std} for a 4 x 3 layer.")
+
+
+INITIALIZERS: Registry[type[Initializer]] = Registry("initializer", _check_initializer)
 
 
 @INITIALIZERS.register("random")

@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from chainrule.arrays import Array, Labels
+from chainrule.errors import ConfigError
 from chainrule.registry import Registry
 
 __all__ = ["LOSSES", "CrossEntropy", "Loss", "MeanSquaredError", "log_softmax"]
@@ -90,7 +91,20 @@ class Loss:
         return log_p, np.exp(log_p), y
 
 
-LOSSES: Registry[type[Loss]] = Registry("loss")
+def _check_loss(loss: type[Loss]) -> None:
+    """Try a new loss on two samples of three classes."""
+    if not (isinstance(loss, type) and issubclass(loss, Loss)):
+        raise ConfigError(f"A loss must be a class built on chainrule.losses.Loss, got {loss!r}.")
+    logits = np.array([[0.0, 1.0, 2.0], [2.0, 0.0, -1.0]])
+    log_p, p, y = loss._compare(logits, np.array([0, 1]))
+    for what, value in (("value", loss.value(y, p, log_p)), ("derivative", loss.derivative(y, p, log_p))):
+        if np.shape(value) != logits.shape:
+            raise ConfigError(
+                f"{loss.__name__}.{what} must be elementwise: it made {value!r} of {logits.shape} numbers."
+            )
+
+
+LOSSES: Registry[type[Loss]] = Registry("loss", _check_loss)
 
 
 @LOSSES.register("cross_entropy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ __all__ = ["load_model", "save_model"]
 _FORMAT = "chainrule model 1"
 
 
-def save_model(network: NeuralNetwork, path: Path, classes: tuple[str, ...] = ()) -> None:
+def save_model(network: NeuralNetwork, path: Path | str, classes: tuple[str, ...] = ()) -> None:
     """Write the parameters, and what is needed to rebuild the network, to `path`.
 
     Args:
@@ -43,7 +44,7 @@ def save_model(network: NeuralNetwork, path: Path, classes: tuple[str, ...] = ()
     metadata = {_FORMAT: json.dumps(description)}
     # safetensors would write the wrong bytes for an array that is not contiguous.
     tensors = {name: np.ascontiguousarray(array) for name, array in network.parameters.items()}
-    write_bytes(path, save(tensors, metadata))
+    write_bytes(Path(path), save(tensors, metadata))
 
 
 def load_model(path: Path | str) -> NeuralNetwork:
@@ -60,11 +61,16 @@ def load_model(path: Path | str) -> NeuralNetwork:
             if _FORMAT not in metadata:
                 found = f"its metadata has {', '.join(metadata)}" if metadata else "it has no metadata"
                 raise ModelFileError(f"{path} is not a {_FORMAT!r} file: {found}.")
-            description: dict[str, Any] = json.loads(metadata[_FORMAT])
+            description: Any = json.loads(metadata[_FORMAT])
+            if not isinstance(description, dict):
+                raise ModelFileError(f"{path} describes no network: {description!r:.80}.")
             description.pop("classes", None)
+            # Before anything of this size is allocated: sizes that do not fit the file are not believed.
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            expected = _shapes(description.get("sizes"))
+            if shapes != expected:
+                raise ModelFileError(f"{path} holds arrays of shapes {shapes}, and describes {expected}.")
             network = NeuralNetwork(**description)
-            if set(file.keys()) != set(network.parameters):
-                raise ModelFileError(f"{path} holds {sorted(file.keys())}, expected {sorted(network.parameters)}.")
             for name, parameter in network.parameters.items():
                 array = file.get_tensor(name)
                 if array.shape != parameter.shape or array.dtype != parameter.dtype or not np.isfinite(array).all():
@@ -73,10 +79,20 @@ def load_model(path: Path | str) -> NeuralNetwork:
                         f"got {array.dtype}, {array.shape}."
                     )
                 parameter[...] = array
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, UnknownNameError):
             raise ModelFileError(
                 f"{path} needs a part that is not there: {error} Is it in a plugin? Load that first."
             ) from error
         raise ModelFileError(f"Cannot read the model {path}: {error}") from error
     return network
+
+
+def _shapes(sizes: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes that a network's parameters have; none where the sizes are no list of numbers."""
+    if not isinstance(sizes, list) or not all(isinstance(size, int) for size in sizes):
+        return {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes), start=1):
+        shapes |= {f"layer{layer}.weights": (fan_in, fan_out), f"layer{layer}.biases": (fan_out,)}
+    return shapes

@@ -78,7 +78,7 @@ class NeuralNetwork:
         self.activation = ACTIVATIONS.canonical(activation)
         self.weight_init = INITIALIZERS.canonical(weight_init)
         self.loss = LOSSES.canonical(loss)
-        if dtype not in ("float32", "float64"):
+        if not isinstance(dtype, str) or dtype not in ("float32", "float64"):
             raise ConfigError(f"dtype must be float32 or float64, got {dtype!r}.")
         self.dtype = dtype
         self.parameters = ParameterDict(self.sizes, self.dtype)
@@ -137,15 +137,18 @@ class NeuralNetwork:
         Returns:
             The loss, and arrays with the names and shapes of `parameters`.
 
+        Samples that hold NaN or infinity give a loss that is not finite.
+
         Raises:
-            ConfigError: a shape, a label or a value that does not fit; the message says which and what is expected.
+            ConfigError: a shape or a label that does not fit; the message says which and what is expected.
         """
         samples, labels = self.check_samples(x), self.check_labels(y)
         _check_pairs(samples, labels)
-        outputs = self.forward(samples)
-        loss, delta = LOSSES[self.loss].value_and_gradient(outputs[-1][0], labels)
         gradients = self.parameters.zeros_like()
-        self.backward(samples, outputs, delta, gradients)
+        with np.errstate(all="ignore"):
+            outputs = self.forward(samples)
+            loss, delta = LOSSES[self.loss].value_and_gradient(outputs[-1][0], labels)
+            self.backward(samples, outputs, delta, gradients)
         return loss, gradients
 
     def predict_proba(self, x: ArrayLike) -> Array:
@@ -161,15 +164,20 @@ class NeuralNetwork:
         """Loss, accuracy and predictions on labelled samples: x (n, d), y (n,). Raises ConfigError as above."""
         samples, labels = self.check_samples(x), self.check_labels(y)
         _check_pairs(samples, labels)
-        logits = self._logits(samples)
+        return self.evaluate_logits(self._logits(samples), labels)
+
+    def evaluate_logits(self, logits: Array, labels: NDArray[np.int64]) -> Evaluation:
+        """The same from the output layer's z, (n, k), for who has computed it already."""
         predictions = logits.argmax(axis=1)
-        losses = LOSSES[self.loss].values(logits, labels)
+        with np.errstate(all="ignore"):
+            losses = LOSSES[self.loss].values(logits, labels)
+            probabilities = np.exp(log_softmax(logits))
         return Evaluation(
             loss=float(losses.mean(dtype=np.float64)),
             accuracy=float((predictions == labels).mean()),
             labels=labels,
             predictions=predictions,
-            probabilities=np.exp(log_softmax(logits)),
+            probabilities=probabilities,
         )
 
     def fit(
@@ -179,7 +187,7 @@ class NeuralNetwork:
         optimizer: Optimizer,
         epochs: int = 10,
         batch_size: int = 16,
-        engine: str = "numpy",
+        engine: str = "compiled",
         seed: int = 0,
     ) -> History:
         """Train on `data.x_train`, looking at `data.x_val` after each epoch.
@@ -237,13 +245,18 @@ class NeuralNetwork:
     def _logits(self, x: Array) -> Array:
         """The output layer's z, (n, k), a block of rows at a time."""
         logits = np.empty((len(x), self.sizes[-1]), self.dtype)
-        for start in range(0, len(x), _ROWS):
-            logits[start : start + _ROWS] = self.forward(x[start : start + _ROWS])[-1][0]
+        with np.errstate(all="ignore"):
+            for start in range(0, len(x), _ROWS):
+                logits[start : start + _ROWS] = self.forward(x[start : start + _ROWS])[-1][0]
         return logits
 
 
 def _check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     """Layer widths as a tuple of ints."""
+    try:
+        sizes = list(sizes)
+    except TypeError:
+        sizes = []
     whole = [int(size) for size in sizes if isinstance(size, int | np.integer) and not isinstance(size, bool)]
     if len(whole) != len(sizes) or len(whole) < 2 or min(whole) < 1 or whole[-1] < 2:
         raise ConfigError(

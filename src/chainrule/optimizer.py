@@ -17,6 +17,7 @@ arrays or, compiled, element by element.
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar
 
@@ -61,7 +62,7 @@ class Optimizer(Configurable):
         self.memory = dict.fromkeys(self.scalars, 0.0)
         self.state: dict[str, MutableMapping[str, Array]] = {}
         self._changed = ("weight", *self.slots)
-        self._aligned: tuple[object, object, list[_Piece]] | None = None
+        self._aligned: tuple[list[object], list[_Piece]] = ([], [])
 
     def step(self, parameters: MutableMapping[str, Array], gradients: Mapping[str, Array], *, loss: float) -> None:
         """Take one step, in place.
@@ -72,7 +73,8 @@ class Optimizer(Configurable):
             loss: the batch's mean loss, which a few rules look at.
 
         Raises:
-            ConfigError: the gradients do not fit the parameters, or these are not the parameters of the last step.
+            ConfigError: the gradients do not fit the parameters, these have other shapes than those of the last step or
+                hold no floating-point numbers, or the rule's own functions fail.
         """
         pieces = self._align(parameters, gradients)
         self.time += 1
@@ -100,6 +102,32 @@ class Optimizer(Configurable):
                     )
                 arrays[role][...] = value
 
+    def __getstate__(self) -> dict[str, object]:
+        """For copies, here or in another process: the pieces are views of arrays that a copy does not share."""
+        return {**self.__dict__, "_aligned": ([], [])}
+
+    def allocate(self, parameters: MutableMapping[str, Array]) -> None:
+        """Make the slots for these parameters, unless the slots of earlier steps fit.
+
+        Raises:
+            ConfigError: earlier steps were taken on parameters of other shapes, or these are no floating-point numbers.
+        """
+        for name, array in parameters.items():
+            if array.dtype.kind != "f":
+                raise ConfigError(f"Parameters must be floating-point arrays; {name!r} holds {array.dtype}.")
+        for slot in self.slots:
+            old = self.state.get(slot)
+            if old is not None and _shapes(old) != _shapes(parameters):
+                raise ConfigError(
+                    f"This {type(self).__name__} remembers steps on parameters of other shapes; make a new one."
+                )
+            if isinstance(parameters, ParameterDict):
+                if not isinstance(old, ParameterDict) or old.flat.dtype != parameters.flat.dtype:
+                    self.state[slot] = parameters.zeros_like()
+                    self.state[slot].update(old or {})
+            elif old is None:
+                self.state[slot] = {name: np.zeros_like(array) for name, array in parameters.items()}
+
     def _call(self, function: str, given: Mapping[str, Any], wanted: Sequence[str]) -> Sequence[Any]:
         """Call `prepare` or `update`, and see that it returns one value for each name in `wanted`."""
         try:
@@ -117,32 +145,31 @@ class Optimizer(Configurable):
     def _align(self, parameters: MutableMapping[str, Array], gradients: Mapping[str, Array]) -> list[_Piece]:
         """Cut parameters, gradients and slots into the same pieces: large flat ones where all lie in flat buffers."""
         # The arrays in a ParameterDict never change their place, so those of the last step still stand.
-        if self._aligned is not None and self._aligned[0] is parameters and self._aligned[1] is gradients:
-            return self._aligned[2]
-        shapes = _shapes(parameters)
-        if _shapes(gradients) != shapes:
+        given = [parameters, gradients, *(self.state.get(slot) for slot in self.slots)]
+        if len(self._aligned[0]) == len(given) and all(map(operator.is_, given, self._aligned[0])):
+            return self._aligned[1]
+        if _shapes(gradients) != _shapes(parameters):
             raise ConfigError(
-                f"The gradients do not fit: the parameters have {shapes}, they have {_shapes(gradients)}."
+                f"The gradients do not fit: the parameters have {_shapes(parameters)}, they have {_shapes(gradients)}."
             )
-        for slot in self.slots:
-            if slot not in self.state:
-                zeros = {name: array * 0 for name, array in parameters.items()}
-                self.state[slot] = parameters.zeros_like() if isinstance(parameters, ParameterDict) else zeros
-            elif _shapes(self.state[slot]) != shapes:
-                raise ConfigError(
-                    f"This {type(self).__name__} remembers steps on parameters of other shapes; make a new one."
-                )
+        self.allocate(parameters)
         groups = {"weight": parameters, "gradient": gradients, **self.state}
         flat = [group for group in groups.values() if isinstance(group, ParameterDict)]
         if len(flat) == len(groups):
             rows = zip(*(group.pieces() for group in flat), strict=True)
             pieces = [(row[0][0], dict(zip(groups, (array for _, array in row), strict=True))) for row in rows]
-            self._aligned = (parameters, gradients, pieces)
+            self._aligned = ([*groups.values()], pieces)
             return pieces
         return [(name, {key: group[name] for key, group in groups.items()}) for name in parameters]
 
 
-OPTIMIZERS: Registry[type[Optimizer]] = Registry("optimizer")
+def _check_rule(rule: type[Optimizer]) -> None:
+    """A registered optimizer must be a class built on Optimizer, which has checked the rest."""
+    if not (isinstance(rule, type) and issubclass(rule, Optimizer)):
+        raise ConfigError(f"An optimizer must be a class built on chainrule.optimizer.Optimizer, got {rule!r}.")
+
+
+OPTIMIZERS: Registry[type[Optimizer]] = Registry("optimizer", _check_rule)
 
 # A parameter's name and its aligned arrays by role: "weight", "gradient" and each slot.
 _Piece = tuple[str, dict[str, Array]]

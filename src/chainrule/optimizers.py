@@ -21,7 +21,7 @@ __all__ = ["NAG", "OPTIMIZERS", "SGD", "Adam", "Eve", "Momentum", "Nadam", "RMSp
 MOMENTUM = Number(0.9, "share of the velocity kept from step to step", flag="-m", at_least=0, below=1)
 BETA1 = Number(0.9, "decay of the mean of gradients", flag="-beta1", at_least=0, below=1)
 BETA2 = Number(0.999, "decay of the mean of squared gradients", flag="-beta2", at_least=0, below=1)
-EPSILON = Number(0.000001, "added to a root of mean squares before dividing by it", flag="-eps", above=0)
+EPSILON = Number(0.000001, "added to a root of mean squares before dividing by it", flag="-eps", at_least=1e-30)
 
 
 @OPTIMIZERS.register("sgd")

@@ -22,7 +22,10 @@ def load_plugin(path: Path) -> None:
     Raises:
         ConfigError: the file is missing, or fails; the message gives its line and reason.
     """
-    resolved = path.resolve()
+    try:
+        resolved = path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a name with a zero byte
+        raise ConfigError(f"The plugin {str(path)!r} is not a path that can be followed: {error}.") from error
     name = f"chainrule_plugin_{resolved.stem}_{abs(hash(str(resolved))):x}"
     if name in sys.modules:
         return
@@ -35,8 +38,11 @@ def load_plugin(path: Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    # Not only Exception: a plugin that calls sys.exit() would end the program without a word, as if all were well.
+    except BaseException as error:
         del sys.modules[name]
+        if isinstance(error, KeyboardInterrupt):
+            raise
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(resolved)]
         line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames else None
         reason = str(error) if isinstance(error, ChainruleError) else f"{type(error).__name__}: {error}"

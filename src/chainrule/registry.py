@@ -7,6 +7,7 @@ where it is written; the command line, the documentation and the tests find it t
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
@@ -37,6 +38,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 class Registry(Mapping[str, Part]):
     """A mapping from names to parts, in the order they were registered. Look-ups ignore case.
 
+    Args:
+        kind: what the parts are, for messages.
+        check: looks at each new part, and raises where it is not what the registry holds.
+
     >>> SHAPES: Registry[int] = Registry("shape")
     >>> SHAPES.register("square")(4)
     4
@@ -47,20 +52,32 @@ class Registry(Mapping[str, Part]):
     chainrule.registry.UnknownNameError: Unknown shape 'sqare'. Did you mean 'square'? Choose from: square.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, check: Callable[[Part], None] = lambda part: None) -> None:
         self.kind = kind
+        self._check = check
         self._parts: dict[str, Part] = {}
 
     def register(self, name: str) -> Callable[[Part], Part]:
         """A decorator that files a part under `name`.
 
         Raises:
-            ConfigError: the name is taken (case ignored): two parts must not answer to one name.
+            ConfigError: the name is taken (case ignored), since two parts must not answer to one name; it holds other
+                signs than letters, digits, `_`, `-` and `.`; or the part is not of the kind that the registry holds.
         """
 
         def add(part: Part) -> Part:
+            if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}", name):
+                raise ConfigError(
+                    f"The name of a {self.kind} must have 1 to 40 letters, digits, _, - or . in it, got {name!r}."
+                )
             if name in self:
                 raise ConfigError(f"The {self.kind} {name!r} is registered already; give the new one another name.")
+            try:
+                self._check(part)
+            except ConfigError:
+                raise
+            except Exception as error:
+                raise ConfigError(f"The {self.kind} {name!r} fails: {type(error).__name__}: {error}") from error
             self._parts[name] = part
             return part
 

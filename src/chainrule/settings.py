@@ -19,6 +19,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar, overload
@@ -76,7 +77,8 @@ class Setting(ABC, Generic[Value]):
 
     def refuse(self, value: object) -> ConfigError:
         """The error for a value that is not allowed."""
-        return ConfigError(f"{self.name} must be {self.allowed}, got {value!r}.")
+        got = repr(value)
+        return ConfigError(f"{self.name} must be {self.allowed}, got {got if len(got) < 100 else got[:100] + '...'}.")
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -149,21 +151,23 @@ class Number(Setting[float]):
 
 
 class Whole(Setting[int]):
-    """A whole number of at least `at_least`. Text such as "1e3" or a float such as 16.0 is taken where it is whole."""
+    """A whole number from `at_least` to `at_most`. Text like "1e3" or a float like 16.0 is taken where it is whole."""
 
-    def __init__(self, default: int, help: str, *, at_least: int, flag: str = "", group: str = "") -> None:
+    def __init__(
+        self, default: int, help: str, *, at_least: int, at_most: int = 10**9, flag: str = "", group: str = ""
+    ) -> None:
         super().__init__(default, help, flag=flag, group=group)
-        self.at_least = at_least
+        self.at_least, self.at_most = at_least, at_most
 
     def parse(self, value: object) -> int:
         number = _whole(value)
-        if number is None or number < self.at_least:
+        if number is None or not self.at_least <= number <= self.at_most:
             raise self.refuse(value)
         return number
 
     @property
     def allowed(self) -> str:
-        return f"a whole number of {self.at_least} or more"
+        return f"a whole number from {self.at_least} to {self.at_most}"
 
 
 class Choice(Setting[str]):
@@ -270,19 +274,23 @@ class Switch(Setting[bool]):
         return "True or False"
 
 
+_WIDEST = 10**6
+_DEEPEST = 1000
+
+
 class Widths(Setting[int | tuple[int, ...]]):
     """One width of 1 or more, or a list of them: `128`, `[256, 128, 64]`, "256 128 64" or "256,128,64"."""
 
     def parse(self, value: object) -> int | tuple[int, ...]:
         if isinstance(value, str):
             value = self._read(value)
-        if isinstance(value, Sequence) and not isinstance(value, str):
+        if isinstance(value, Sequence) and not isinstance(value, str) and len(value) <= _DEEPEST:
             widths = [_whole(width) for width in value]
-            if not widths or any(width is None or width < 1 for width in widths):
+            if not widths or any(width is None or not 1 <= width <= _WIDEST for width in widths):
                 raise self.refuse(value)
             return tuple(width for width in widths if width is not None)
         width = _whole(value)
-        if width is None or width < 1:
+        if width is None or not 1 <= width <= _WIDEST:
             raise self.refuse(value)
         return width
 
@@ -291,7 +299,7 @@ class Widths(Setting[int | tuple[int, ...]]):
         if text.strip().startswith("["):
             try:
                 listed: object = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return text
             return listed
         words = re.split(r"[\s,]+", text.strip())
@@ -299,16 +307,22 @@ class Widths(Setting[int | tuple[int, ...]]):
 
     @property
     def allowed(self) -> str:
-        return "a whole number of 1 or more, or a list of them such as 256 128 64"
+        return f"a whole number from 1 to {_WIDEST}, or a list of them such as 256 128 64"
 
 
 def _whole(value: object) -> int | None:
     """The value as an int where it is a whole number, else None."""
     if isinstance(value, bool):
         return None
+    if isinstance(value, str):
+        # Not by way of a float, which would round a large seed.
+        with suppress(ValueError):
+            return int(value)
     try:
         number = float(value)  # type: ignore[arg-type]
-        return int(value if isinstance(value, int) else number) if number.is_integer() else None
+        if not number.is_integer():
+            return None
+        return int(number) if isinstance(value, str) else int(value)  # type: ignore[call-overload]
     except (TypeError, ValueError, OverflowError):
         return None
 

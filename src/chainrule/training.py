@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from chainrule.arrays import Array, Labels
-from chainrule.engine import ENGINES
+from chainrule.engine import make_engine
 from chainrule.errors import ConfigError, DivergenceError
 from chainrule.history import EpochRecord, History
+from chainrule.optimizer import Optimizer
 from chainrule.seeding import generator
 
 if TYPE_CHECKING:
     from chainrule.data import Dataset
     from chainrule.metrics import Evaluation
     from chainrule.network import NeuralNetwork
-    from chainrule.optimizer import Optimizer
 
 __all__ = ["Trainer"]
 
@@ -39,6 +39,7 @@ class Trainer:
         batch_size: samples a step; an epoch's last batch may be shorter.
         engine: a name from `ENGINES`.
         seed: of the shuffling.
+        threads: processor cores for a step; 0 chooses by batch size.
 
     Attributes:
         history: a record of each finished epoch.
@@ -52,8 +53,22 @@ class Trainer:
     """
 
     def __init__(
-        self, network: NeuralNetwork, data: Dataset, rule: Optimizer, *, batch_size: int, engine: str, seed: int
+        self,
+        network: NeuralNetwork,
+        data: Dataset,
+        rule: Optimizer,
+        *,
+        batch_size: int,
+        engine: str,
+        seed: int,
+        threads: int = 0,
     ) -> None:
+        if not isinstance(rule, Optimizer):
+            raise ConfigError(
+                f"optimizer must be made first, such as OPTIMIZERS['adam'](learning_rate=0.001); got {rule!r}."
+            )
+        if not all(hasattr(data, name) for name in ("x_train", "y_train", "x_val", "y_val")):
+            raise ConfigError(f"data must be a Dataset, such as load_dataset returns, got {type(data).__name__}.")
         if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
             raise ConfigError(f"batch_size must be a whole number of 1 or more, got {batch_size!r}.")
         self.network, self.rule, self.batch_size = network, rule, int(batch_size)
@@ -61,7 +76,7 @@ class Trainer:
         self.x_val, self.y_val = _checked(network, data.x_val, data.y_val, "validation")
         if len(self.x) == 0:
             raise ConfigError("The training set is empty.")
-        self.engine = ENGINES[engine](network, rule, min(self.batch_size, len(self.x)))
+        self.engine = make_engine(engine, network, rule, min(self.batch_size, len(self.x)), threads)
         self.history = History()
         self.step = 0
         self.best_parameters = network.parameters.flat.copy()
@@ -109,8 +124,8 @@ class Trainer:
                 if progress is not None:
                     progress(start + len(chosen))
             record = self._look_back(loss_sum / len(order), correct / len(order))
-            if record.val_loss is not None and not math.isfinite(record.val_loss):
-                self._diverged(-(-len(order) // self.batch_size), record.val_loss)
+            if not np.isfinite(self.network.parameters.flat).all() or not math.isfinite(record.val_loss or 0.0):
+                self._diverged(-(-len(order) // self.batch_size), math.nan)
             self.history.append(record)
             self.last_parameters[...] = self.network.parameters.flat
             if record.val_accuracy is None or record is self.history.best():

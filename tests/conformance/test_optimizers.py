@@ -1,5 +1,8 @@
 """Every registered optimizer: it descends, keeps dtypes, decays weights and not biases, and is unlike the others."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -223,6 +226,47 @@ def test_an_argument_may_be_handed_back() -> None:
     for _ in range(3):
         rule.step(w, {"w": np.zeros(1)}, loss=1.0)
     assert (w["w"], rule.state["last"]["w"], rule.state["last_but_one"]["w"]) == (8, 7, 6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda parts: pickle.loads(pickle.dumps(parts))])  # noqa: S301
+def test_copies_go_on_where_the_original_was(name, twin, random) -> None:
+    def step(network, rule, gradients):
+        rule.step(network.parameters, gradients, loss=1.0)
+
+    network, rule = NeuralNetwork([4, 3, 2], seed=1), OPTIMIZERS[name](learning_rate=0.1)
+    gradients = network.parameters.zeros_like()
+    gradients.flat[...] = random.normal(size=gradients.flat.size)
+    step(network, rule, gradients)
+    copied = twin((network, rule, gradients))
+    step(network, rule, gradients)
+    step(*copied)
+    np.testing.assert_array_equal(copied[0].parameters.flat, network.parameters.flat)
+    assert copied[1].time == 2
+
+
+def test_replaced_slots_are_used() -> None:
+    network, rule = NeuralNetwork([4, 3, 2]), OPTIMIZERS["momentum"](learning_rate=0.1, weight_decay=0)
+    gradients = network.parameters.zeros_like()
+    rule.step(network.parameters, gradients, loss=1.0)
+    rule.state["velocity"] = network.parameters.zeros_like()
+    rule.state["velocity"].flat[...] = 1
+    before = network.parameters.flat.copy()
+    rule.step(network.parameters, gradients, loss=1.0)
+    np.testing.assert_allclose(network.parameters.flat, before - 0.09, rtol=1e-5, atol=1e-6)
+
+
+def test_integers_are_refused() -> None:
+    with pytest.raises(ConfigError, match="floating-point"):
+        OPTIMIZERS["sgd"]().step({"w": np.array([1, 2])}, {"w": np.array([1, 1])}, loss=1.0)
+
+
+def test_eve_at_the_floor_of_the_loss() -> None:
+    """No room between loss and floor: the change counts as `clip`."""
+    rule, w = OPTIMIZERS["eve"](beta3=0.5, clip=4, loss_floor=1.0), {"w": np.ones(1)}
+    for _ in range(2):
+        rule.step(w, {"w": np.ones(1)}, loss=1.0)
+    assert rule.memory["distance"] == 0.5 * 1 + 0.5 * 4
 
 
 def test_eve_looks_at_the_loss() -> None:

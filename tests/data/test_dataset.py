@@ -191,12 +191,77 @@ BAD_FLOATS[29, 3] = np.nan
         ({"x_test": np.full((12, 4), np.inf)}, "not finite as float32"),
         ({"x_train": np.full((30, 4), 1e300)}, "not finite as float32"),
         ({"image_shape": (3, 2)}, r"image shape \(3, 2\) does not fit samples of 4 values"),
+        ({"x_train": np.zeros((30, 0)), "x_test": np.zeros((12, 0))}, "at least one value in a sample"),
+        ({"image_shape": (4,)}, r"image shape \(4,\) does not fit"),
+        ({"image_shape": (2, 2, 1)}, "does not fit samples of 4 values"),
+        ({"image_shape": (-2, -2)}, "does not fit samples of 4 values"),
+        ({"image_shape": "22"}, "image shape '22' does not fit"),
+        ({"image_shape": 4}, r"expected \(height, width\)"),
         ({"scale": 0.0}, "scale must be a number above 0, got 0.0"),
+        ({"scale": "255"}, "scale must be a number above 0, got '255'"),
+        ({"scale": None}, "scale must be a number above 0, got None"),
+        ({"scale": 10**400}, "scale must be a number above 0, got 1000"),
+        ({"scale": 1e-320, "x_train": np.ones((30, 4))}, "not finite as float32"),
+        ({"classes": "abc"}, "classes must be a tuple of names, got 'abc'"),
+        ({"classes": 3}, "classes must be a tuple of names, got 3"),
+        ({"classes": np.array([["a", "b", "c"]])}, "classes must be a tuple of names"),
+        ({"classes": np.arange(3)}, "must be a name, which is a text, got .*0"),
+        ({"classes": ("a", None, "c")}, "must be a name, which is a text, got None"),
+        ({"classes": ("a", "", "c")}, "must be a name, which is a text, got ''"),
+        ({"classes": ("a", "b", "a")}, "must have a name of its own, got 'a' twice"),
+        ({"classes": ()}, r"at least two classes, got \(\)"),
+        ({"classes": ("a",), "y_train": np.zeros(30, int), "y_test": np.zeros(12, int)}, "at least two classes"),
     ],
 )
 def test_a_loaders_arrays_must_fit(load, changes, message):
     with pytest.raises(DataError, match=message):
         load(samples(**changes))
+
+
+@pytest.mark.parametrize(
+    "classes", [["a", "b", "c"], np.array(["a", "b", "c"]), np.array(["a", "b", "c"], dtype=object)]
+)
+def test_what_means_the_same_is_taken(load, classes):
+    data = load(
+        samples(
+            classes=classes,
+            image_shape=np.array([2, 2]),
+            scale=np.uint8(255),
+            y_train=np.arange(30, dtype=np.uint64) % 2,  # none of the third class
+            y_test=np.arange(12, dtype=np.uint64) % 3,
+        )
+    )
+    assert data.classes == ("a", "b", "c")
+    assert {type(label) for label in data.classes} == {str}
+    assert data.image_shape == (2, 2)
+    assert {type(side) for side in data.image_shape} == {int}
+    np.testing.assert_array_equal(data.x_train, load(samples(y_train=np.arange(30) % 2)).x_train)
+
+
+def fail(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("loader", "message"),
+    [
+        (
+            lambda _: fail(ValueError("no such column")),
+            "The loader of dataset 'mine' failed: ValueError: no such column",
+        ),
+        (lambda _: fail(SystemExit(0)), "The loader of dataset 'mine' failed: SystemExit: 0"),
+        (lambda: None, "The loader of dataset 'mine' failed: TypeError: .* takes 0 positional arguments"),
+        (lambda _: None, "The loader of dataset 'mine' must return Samples, got NoneType"),
+        (lambda _: (1, 2), "The loader of dataset 'mine' must return Samples, got tuple"),
+        (lambda _: fail(DataError("the file x.csv is missing")), "^the file x.csv is missing$"),
+    ],
+)
+def test_loaders_that_fail(monkeypatch, loader, message):
+    registry = Registry("dataset")
+    registry.register("mine")(loader)
+    monkeypatch.setattr("chainrule.data.dataset.DATASETS", registry)
+    with pytest.raises(DataError, match=message):
+        load_dataset("mine")
 
 
 # --- the datasets that are built in

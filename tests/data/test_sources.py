@@ -10,6 +10,7 @@ import sys
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from data.tiny_dataset import NAMES, cut_short, make_contents, make_spec, silent, trickling, write_files
@@ -18,7 +19,7 @@ from chainrule.data import sources
 from chainrule.data.mirrors import download
 from chainrule.data.sources import cache_folder, find_files
 from chainrule.data.specs import SPECS
-from chainrule.errors import DataError
+from chainrule.errors import ConfigError, DataError
 
 CONTENTS = make_contents(0)
 OTHER = make_contents(1)
@@ -164,10 +165,34 @@ def test_no_more_is_read_of_a_file_than_it_can_have(tmp_path):
     assert peak < 5e6
 
 
-def test_a_folder_under_a_files_name_cannot_be_read(tmp_path):
-    (tmp_path / "data" / IMAGES).mkdir(parents=True)
-    with pytest.raises(DataError, match=f"{IMAGES} cannot be read: Is a directory"):
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_under_a_files_name_is_refused_at_once(tmp_path, make):
+    """A pipe would be waited for without end."""
+    (tmp_path / "data").mkdir()
+    make(tmp_path / "data" / IMAGES)
+    with pytest.raises(DataError, match=f"{IMAGES} is not a regular file"):
         search(data_dir=tmp_path / "data")
+
+
+def test_a_link_to_a_file_is_as_good_as_the_file(tmp_path):
+    write_files(tmp_path / "elsewhere", CONTENTS, packed=False)
+    (tmp_path / "data").mkdir()
+    for name in NAMES:
+        (tmp_path / "data" / name).symlink_to(tmp_path / "elsewhere" / name)
+    assert search(data_dir=tmp_path / "data") == CONTENTS
+
+
+@pytest.mark.parametrize("by_argument", [True, False])
+def test_the_home_folder_of_nobody(monkeypatch, by_argument):
+    monkeypatch.setenv("CHAINRULE_DATA_DIR", "~no-such-user/x")
+    with pytest.raises(DataError, match="~no-such-user/x is in no known home folder"):
+        search(data_dir=Path("~no-such-user/x") if by_argument else None)
+
+
+def test_a_cache_in_the_home_folder_of_nobody(monkeypatch):
+    monkeypatch.setenv("CHAINRULE_CACHE_DIR", "~no-such-user")
+    with pytest.raises(ConfigError, match="CHAINRULE_CACHE_DIR ~no-such-user is in no known home folder"):
+        search()
 
 
 # --- the cache and the system's copy
@@ -246,7 +271,8 @@ def test_a_mirror_that_is_down_is_asked_once(site, caplog):
     site.serve("", CONTENTS)
     down = closed_port()
     assert search(make_spec("tiny_set", CONTENTS, mirrors=(down, site.url))) == CONTENTS
-    assert [down in message for message in caplog.messages] == [True, False, False, False, False]
+    downloads = [message for message in caplog.messages if message.startswith("Downloading")]
+    assert [down in message for message in downloads] == [True, False, False, False, False]
 
 
 def test_a_silent_mirror_costs_its_time_limit_once(site, monkeypatch):

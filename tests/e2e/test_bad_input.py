@@ -11,10 +11,10 @@ import pytest
 from e2e.conftest import ROOT, Train
 
 USAGE = [
-    (["-e", "0"], "epochs must be a whole number of 1 or more, got '0'"),
+    (["-e", "0"], "epochs must be a whole number from 1 to 1000000000, got '0'"),
     (["-e", "ten"], "got 'ten'"),
     (["-e", "2.5"], "got '2.5'"),
-    (["-b", "-4"], "batch_size must be a whole number of 1 or more, got '-4'"),
+    (["-b", "-4"], "batch_size must be a whole number from 1 to 1000000000, got '-4'"),
     (["-lr", "0"], "learning_rate must be a number above 0, got '0'"),
     (["-lr", "-1e-3"], "got '-1e-3'"),
     (["-lr", "nan"], "got 'nan'"),
@@ -25,8 +25,8 @@ USAGE = [
     (["-beta", "1.5"], "beta must be"),
     (["-beta1", "-0.1"], "beta1 must be"),
     (["-beta2", "1"], "beta2 must be"),
-    (["-eps", "0"], "epsilon must be a number above 0"),
-    (["-nhl", "-1"], "num_layers must be a whole number of 0 or more"),
+    (["-eps", "0"], "epsilon must be a number of at least 1e-30"),
+    (["-nhl", "-1"], "num_layers must be a whole number from 0 to 1000"),
     (["-sz", "0"], "hidden_size must be"),
     (["-sz", "128", "x"], "hidden_size must be"),
     (["--seed", "-1"], "seed must be"),
@@ -50,6 +50,9 @@ USAGE = [
     (["extra"], "Unrecognized arguments: extra"),
     (["--config", "missing.yaml"], "Cannot read the configuration missing.yaml"),
     (["--plugin", "missing.py"], "missing.py must be an existing Python file"),
+    (["-sz", "10000000"], "hidden_size must be a whole number from 1 to 1000000"),
+    (["-nhl", "1e18"], "num_layers must be a whole number from 0 to 1000"),
+    (["-b", "1e30"], "batch_size must be"),
     (["--run_name", "a\x1b[31m"], "run_name must be a plain folder name"),
 ]
 
@@ -75,7 +78,7 @@ def test_wrong_usage(train: Train, words, message) -> None:
     ("content", "message"),
     [
         ("epochz: 3\n", "Unknown setting 'epochz'. Did you mean 'epochs'"),
-        ("epochs: [1, 2]\n", "epochs must be a whole number of 1 or more, got [1, 2]"),
+        ("epochs: [1, 2]\n", "epochs must be a whole number from 1 to 1000000000, got [1, 2]"),
         ("epochs: many\nloss: x\n", "2 problems"),
         ("- a\n- b\n", "must hold settings as `name: value`, got list"),
         ("a: [1\n", "not valid YAML"),

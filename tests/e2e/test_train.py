@@ -151,6 +151,23 @@ def test_variants_train(train: Train, words) -> None:
         assert result.read("metrics.json")["val_accuracy"] is None
 
 
+def test_the_best_epoch_is_kept(train: Train, tmp_path: Path) -> None:
+    """A learning rate so large that accuracy jumps: where the last epoch is not the best, the best one's model is saved."""
+    flags = ("-d", "digits", "-e", "8", "-lr", "0.2", "-o", "adam", "-nhl", "1", "-sz", "16")
+    for seed in range(5):
+        result = train(*flags, "--seed", str(seed), "--run_name", f"r{seed}")
+        run = tmp_path / "runs" / f"r{seed}"
+        metrics = json.loads((run / "metrics.json").read_text())
+        history, data = History.from_jsonl((run / "history.jsonl").read_text()), load_dataset("digits", seed=seed)
+        assert metrics["kept_epoch"] == history.best().epoch
+        network = load_model(run / "model.safetensors")
+        assert network.evaluate(data.x_val, data.y_val).accuracy == metrics["val_accuracy"]
+        if metrics["kept_epoch"] < 8:
+            assert f"with the parameters of epoch {metrics['kept_epoch']}" in result.out
+            return
+    raise AssertionError("the last epoch was always the best")
+
+
 def test_keep_last(train: Train) -> None:
     flags = ("-d", "digits", "-e", "6", "-lr", "0.05", "-o", "adam", "-nhl", "1", "-sz", "16")
     result = train(*flags, "--keep", "last")

@@ -151,24 +151,40 @@ def test_a_missing_package_is_said_and_training_goes_on(tmp_path: Path, monkeypa
     assert "pip install wandb" in line
 
 
-def test_wandb_that_cannot_start_at_all(wandb: FakeWandb, tmp_path: Path) -> None:
-    wandb.fails["offline"] = OSError("No space left on device")
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(OSError("No space left on device"), "OSError: No space left on device"), (SystemExit(1), "SystemExit: 1")],
+)
+def test_wandb_that_cannot_start_at_all(wandb: FakeWandb, tmp_path: Path, error: BaseException, said: str) -> None:
+    wandb.fails["offline"] = error
     told: list[str] = []
     tracker = started(tmp_path / "run", told)
     tracker.log(RECORDS[0], network)
     tracker.finish("finished")
-    assert told == ["W&B: not tracking this run, because wandb does not start (OSError: No space left on device)."]
+    assert told == [f"W&B: not tracking this run, because wandb does not start ({said})."]
     assert wandb.run.calls == []
 
 
-def test_the_first_failure_is_told_and_is_the_last(wandb: FakeWandb, tmp_path: Path) -> None:
+def test_a_package_that_ends_the_program_when_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wandb.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    told: list[str] = []
+    started(tmp_path / "run", told).finish("finished")
+    assert told == ["W&B: not tracking this run, because wandb does not start (SystemExit: 3)."]
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("Connection lost"), SystemExit("Connection lost")])
+def test_the_first_failure_is_told_and_is_the_last(wandb: FakeWandb, tmp_path: Path, error: BaseException) -> None:
     told: list[str] = []
     tracker = started(tmp_path / "run", told, shape=None)
     told.clear()
-    wandb.run.fails["log"] = ConnectionResetError("Connection lost")
+    wandb.run.fails["log"] = error
     tracker.log(RECORDS[0], network)
     assert len(told) == 1
-    assert told[0].startswith("W&B: tracking stops here, training goes on (ConnectionResetError: Connection lost).")
+    assert told[0].startswith(
+        f"W&B: tracking stops here, training goes on ({type(error).__name__}: Connection lost). Send"
+    )
     del wandb.run.fails["log"]
     tracker.log(RECORDS[1], network)
     figures, model = toy_files(tmp_path)
@@ -187,7 +203,12 @@ def test_an_interrupt_in_the_middle_is_left_to_the_training_loop(wandb: FakeWand
 
 @pytest.mark.parametrize(
     ("error", "discarded"),
-    [(TimeoutError("Timed out finishing run."), 0), (ConnectionResetError("lost"), 1), (KeyboardInterrupt(), 1)],
+    [
+        (TimeoutError("Timed out finishing run."), 0),
+        (ConnectionResetError("lost"), 1),
+        (SystemExit(1), 1),
+        (KeyboardInterrupt(), 1),
+    ],
 )
 def test_finish_never_raises_and_says_where_the_rest_is(
     wandb: FakeWandb, tmp_path: Path, error: BaseException, discarded: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -101,6 +102,11 @@ def test_a_file_without_one_key_is_left_alone_with_a_warning(tmp_path: Path, con
     assert KEY not in told[0]
 
 
+def test_a_byte_order_mark_is_no_part_of_the_key(tmp_path: Path) -> None:
+    (tmp_path / "wandb_key.txt").write_text(f"{KEY}\r\n", encoding="utf-8-sig")
+    assert key_from_file(tmp_path, pytest.fail) == KEY
+
+
 def test_no_file(tmp_path: Path) -> None:
     assert key_from_file(tmp_path, pytest.fail) is None
 
@@ -139,6 +145,14 @@ class TestLogin:
         monkeypatch.setenv("NETRC", "~/mine")
         assert key_from_login("https://api.wandb.ai") == OTHER
         monkeypatch.setenv("NETRC", str(home / "missing"))
+        assert key_from_login("https://api.wandb.ai") is None
+
+    def test_a_user_in_the_address_is_no_part_of_the_name(self, home: Path) -> None:
+        (home / ".netrc").write_text(self.ENTRY)
+        assert key_from_login("https://me:secret@api.wandb.ai") == KEY
+
+    def test_a_pipe_is_not_waited_for(self, home: Path) -> None:
+        os.mkfifo(home / ".netrc")
         assert key_from_login("https://api.wandb.ai") is None
 
     def test_a_broken_file_is_like_none(self, home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from tracking.wandb_fake import FakeError, FakeWandb, started
 from tracking.wandb_session import RECORDS, toy_run
 
 from chainrule.errors import ConfigError
-from chainrule.tracking import wandb as tracking
+from chainrule.tracking import wandb_network
 from chainrule.tracking.wandb import wandb_tracker
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -61,9 +62,11 @@ def test_without_a_key_the_run_is_offline_and_one_line_says_what_to_do(
     assert "\n" not in line
 
 
-@pytest.mark.parametrize("error", [FakeError(f"no\nsuch key: {KEY}"), RuntimeError("odd"), AssertionError()])
+@pytest.mark.parametrize(
+    "error", [FakeError(f"no\nsuch key: {KEY}"), RuntimeError("odd"), AssertionError(), SystemExit(1)]
+)
 def test_an_init_that_fails_is_repeated_offline(
-    wandb: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    wandb: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     wandb.fails["online"] = error
@@ -130,7 +133,7 @@ def test_an_unreachable_server_is_noticed_without_init(
 
 
 def test_the_probe_does_not_wait_for_a_slow_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "_PROBE_SECONDS", 0.1)
+    monkeypatch.setattr(wandb_network, "_PROBE_SECONDS", 0.1)
 
     def slow(*_: Any, **__: Any) -> None:
         time.sleep(2)
@@ -138,11 +141,77 @@ def test_the_probe_does_not_wait_for_a_slow_name_server(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(socket, "create_connection", slow)
     before = time.monotonic()
-    assert not tracking._reachable("https://api.wandb.ai")
+    assert not wandb_network.reachable("https://api.wandb.ai")
     assert time.monotonic() - before < 1
 
 
+def test_a_name_that_no_server_can_have_is_not_reachable(capfd: pytest.CaptureFixture[str]) -> None:
+    assert not wandb_network.reachable("http://a..b:80")
+    assert capfd.readouterr().err == ""
+
+
+def test_passwords_in_addresses_are_not_shown(
+    wandb: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host = f"127.0.0.1:{listener.getsockname()[1]}"
+    wandb.settings.base_url, wandb.settings.https_proxy = f"http://me:secret@{host}", None
+    told: list[str] = []
+    started(tmp_path / "run", told, "auto")
+    wandb.settings.https_proxy = "http://me:secret@proxy"
+    wandb.fails["online"] = FakeError("cannot reach http://me:secret@proxy/path")
+    started(tmp_path / "run", told, "auto")
+    del wandb.fails["online"]
+    wandb.run.url = "http://me:secret@example.org/run"
+    started(tmp_path / "run", told, "auto")
+    assert f"no connection to W&B's server ({host})" in told[0]
+    assert "cannot reach http://proxy/path" in told[1]
+    assert told[2] == "W&B: http://example.org/run"
+    assert "secret" not in " ".join(told)
+
+
+def test_white_space_around_the_key_is_taken_off(
+    wandb: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str | None] = []
+    settings = wandb.setup()
+    monkeypatch.setattr(wandb, "setup", lambda: seen.append(os.environ.get("WANDB_API_KEY")) or settings)
+    monkeypatch.setenv("WANDB_API_KEY", f" {KEY}\r\n")
+    started(tmp_path / "run", [], "auto")
+    assert wandb.inits[0]["settings"]["api_key"] == KEY
+    # wandb reads the variable too, and does not start with white space in it.
+    assert seen == [KEY]
+    monkeypatch.setenv("WANDB_API_KEY", "\n")
+    started(tmp_path / "run", [], "auto")
+    assert wandb.inits[1]["mode"] == "offline"
+    assert seen[1] is None
+
+
 # Modes
+
+
+@pytest.mark.parametrize("flag", ["auto", "offline"])
+def test_an_empty_mode_is_like_none(
+    wandb: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: str
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "")
+    tracker = wandb_tracker(flag, "demo", None, notify=[].append)
+    assert tracker is not None
+    tracker.start(toy_run(tmp_path / "run"))
+    # wandb reads the variable too, and does not start where it is empty.
+    assert "WANDB_MODE" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("value", "disabled"), [("true", True), ("1", True), ("YES", True), ("", False), ("false", False), ("0", False)]
+)
+def test_the_old_variable_that_disables(monkeypatch: pytest.MonkeyPatch, value: str, disabled: bool) -> None:
+    monkeypatch.setenv("WANDB_DISABLED", value)
+    assert (wandb_tracker("auto", "demo", None, notify=pytest.fail) is None) == disabled
+    monkeypatch.setenv("WANDB_MODE", "online")
+    assert (wandb_tracker("auto", "demo", None, notify=pytest.fail) is None) == disabled
+    assert wandb_tracker("offline", "demo", None, notify=pytest.fail) is not None
 
 
 def test_disabled_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

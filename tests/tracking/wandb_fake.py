@@ -68,7 +68,7 @@ class FakeWandb:
             mode="online", base_url="https://api.wandb.ai", http_proxy=None, https_proxy="http://proxy:1"
         )
         self.inits: list[dict[str, Any]] = []
-        self.fails: dict[str, Exception] = {}
+        self.fails: dict[str, BaseException] = {}
         self.torn_down = 0
         self.Artifact = FakeArtifact
         self.plot = SimpleNamespace(confusion_matrix=lambda **options: ("chart", options))

@@ -49,10 +49,11 @@ def test_damaged_files_are_refused(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sizes": [5, 4, 2]}, "layer2"),
+        ({"sizes": [5, 4, 2]}, "describes"),
         ({"sizes": [5, 3]}, "holds"),
+        ({"sizes": [10**6, 10**6]}, "describes"),
         ({"activation": "nonsense"}, "Unknown activation"),
-        ({"sizes": "abc"}, "sizes must list"),
+        ({"sizes": "abc"}, "describes"),
         ({"dtype": "float64"}, "float64"),
         ({"extra": 1}, "extra"),
     ],
@@ -64,6 +65,18 @@ def test_descriptions_that_do_not_fit_are_refused(tmp_path, change, message) -> 
     (tmp_path / "m").write_bytes(save(dict(network.parameters), metadata))
     with pytest.raises(ModelFileError, match=message):
         load_model(tmp_path / "m")
+
+
+@pytest.mark.parametrize("text", ["3", "null", '"x"', "[" * 100_000, "{"])
+def test_descriptions_that_are_none_are_refused(tmp_path, text) -> None:
+    (tmp_path / "m").write_bytes(save(dict(NeuralNetwork([5, 4, 3]).parameters), {"chainrule model 1": text}))
+    with pytest.raises(ModelFileError):
+        load_model(tmp_path / "m")
+
+
+def test_paths_may_be_text(tmp_path) -> None:
+    save_model(NeuralNetwork([5, 3]), str(tmp_path / "m"))
+    assert load_model(str(tmp_path / "m")).sizes == (5, 3)
 
 
 def test_strangers_and_nans_are_refused(tmp_path) -> None:

@@ -80,6 +80,7 @@ def test_results_of_two_calls_are_apart(random) -> None:
 def test_copies_have_buffers_of_their_own(twin) -> None:
     network = NeuralNetwork([3, 4, 2])
     parameters = twin(network.parameters)
+    np.testing.assert_array_equal(parameters.flat, network.parameters.flat)
     parameters["layer1.weights"][...] = 5
     assert (parameters.flat == 5).any(), "still one buffer"
     assert not (network.parameters.flat == 5).any(), "apart from the first"
@@ -96,11 +97,21 @@ def test_setting_a_parameter_copies_into_the_buffer() -> None:
         network.parameters["layer1.biases"] = [1, 2, 3]
     with pytest.raises(ConfigError, match=r"no parameter 'layer9\.biases'"):
         network.parameters["layer9.biases"] = 0
-    with pytest.raises(ConfigError, match="cannot be removed"):
-        del network.parameters["layer1.biases"]
+    for lose in (
+        lambda p: p.pop("layer1.biases"),
+        lambda p: p.popitem(),
+        lambda p: p.clear(),
+        lambda p: p.__delitem__("layer1.biases"),
+        lambda p: p.__ior__({"x": 1}),
+        lambda p: p.setdefault("x", 1),
+    ):
+        with pytest.raises(ConfigError, match="none can be added or removed"):
+            lose(network.parameters)
+    with pytest.raises(ConfigError, match="does not fit"):
+        network.parameters["layer1.biases"] = None
 
 
-@pytest.mark.parametrize("sizes", [[], [3], [3, 1], [0, 2], [3, -1, 2], [3, 2.5], [3, "4"], [True, 2]])
+@pytest.mark.parametrize("sizes", [[], [3], [3, 1], [0, 2], [3, -1, 2], [3, 2.5], [3, "4"], [True, 2], 5, None])
 def test_bad_sizes(sizes) -> None:
     with pytest.raises(ConfigError, match="sizes must list"):
         NeuralNetwork(sizes)
@@ -115,6 +126,7 @@ def test_bad_sizes(sizes) -> None:
         ("dtype", "float16", "float32 or float64"),
         ("dtype", "int32", "float32 or float64"),
         ("dtype", "nonsense", "float32 or float64"),
+        ("dtype", np.dtype("float32"), "float32 or float64"),
         ("seed", -1, "seed must be"),
         ("seed", 1.5, "seed must be"),
     ],
@@ -154,3 +166,12 @@ def test_labels_of_other_types_are_taken() -> None:
         network.loss_and_gradients(x, y)[0] for y in ([0, 1], [0.0, 1.0], np.array([0, 1], np.uint8), [False, True])
     }
     assert len(losses) == 1
+
+
+def test_samples_that_are_not_finite_give_a_loss_that_is_not() -> None:
+    network = NeuralNetwork([3, 4, 2])
+    for value in (np.nan, np.inf, 1e38):
+        x = np.full((2, 3), value)
+        assert not np.isfinite(network.loss_and_gradients(x, [0, 1])[0]) or value == 1e38
+        network.evaluate(x, [0, 1])
+        network.predict_proba(x)

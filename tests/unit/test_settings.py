@@ -51,15 +51,15 @@ def test_limits_hold(value, ok) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [("16", 16), (16.0, 16), ("1e3", 1000), (np.int32(2), 2), (2**70, 2**70)]
+    ("value", "expected"), [("16", 16), (16.0, 16), ("1e3", 1000), (np.int32(2), 2), ("999999999", 999999999)]
 )
 def test_whole_numbers(value, expected) -> None:
     assert named(Whole(1, "", at_least=1)).parse(value) == expected
 
 
-@pytest.mark.parametrize("value", ["1.5", 0, -3, "x", None, False, [2], "inf"])
+@pytest.mark.parametrize("value", ["1.5", 0, -3, "x", None, False, [2], "inf", "1e30", 10**9 + 1])
 def test_bad_whole_numbers(value) -> None:
-    with pytest.raises(ConfigError, match="x must be a whole number of 1 or more"):
+    with pytest.raises(ConfigError, match="x must be a whole number from 1 to 1000000000"):
         named(Whole(1, "", at_least=1)).parse(value)
 
 
@@ -80,9 +80,28 @@ def test_widths(value, expected) -> None:
     assert named(Widths(1, "")).parse(value) == expected
 
 
-@pytest.mark.parametrize("value", ["", "0", "[]", "[0]", "[1, 'a']", "1 -2", [1.5], None, True, "[1", [True], [[2]]])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "0",
+        "[]",
+        "[0]",
+        "[1, 'a']",
+        "1 -2",
+        [1.5],
+        None,
+        True,
+        "[1",
+        [True],
+        [[2]],
+        10**6 + 1,
+        [1] * 1001,
+        "[" * 100_000,
+    ],
+)
 def test_bad_widths(value) -> None:
-    with pytest.raises(ConfigError, match="x must be a whole number of 1 or more, or a list"):
+    with pytest.raises(ConfigError, match="x must be a whole number from 1 to 1000000, or a list"):
         named(Widths(1, "")).parse(value)
 
 
@@ -154,7 +173,7 @@ def test_all_problems_at_once() -> None:
         TrainConfig.from_mapping({"epochs": 0, "learning_rat": 1, "optimizer": "adm"})
     text = str(error.value)
     assert "3 problems" in text
-    assert "epochs must be a whole number of 1 or more, got 0" in text
+    assert "epochs must be a whole number from 1 to 1000000000, got 0" in text
     assert "Did you mean 'learning_rate'" in text
     assert "Did you mean 'adam'" in text
 
@@ -193,3 +212,44 @@ def test_two_rules_may_declare_one_setting_differently(monkeypatch) -> None:
     with pytest.raises(ConfigError, match="beta2 must be"):
         TrainConfig.from_mapping({"optimizer": "adam", "beta2": 3})
     assert "loose: 0.5" in " ".join(build_parser("x").format_help().split())
+
+
+def test_large_seeds_keep_their_last_digit() -> None:
+    assert TrainConfig.from_mapping({"seed": "9007199254740993"}).seed == 9007199254740993
+
+
+def test_the_case_of_the_optimizers_name_does_not_matter_for_its_settings(monkeypatch) -> None:
+    from chainrule.optimizer import OPTIMIZERS, Optimizer
+
+    monkeypatch.setattr(OPTIMIZERS, "_parts", dict(OPTIMIZERS._parts))
+
+    @OPTIMIZERS.register("Mine")
+    class Mine(Optimizer):
+        beta = Number(2.0, "wider", at_least=1)
+
+        @staticmethod
+        def update(weight):
+            return weight
+
+    assert TrainConfig.from_mapping({"optimizer": "mine", "beta": 1.5}).optimizer_options["beta"] == 1.5
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "message"),
+    [
+        ("config", "", "which training uses already"),
+        ("epochs", "", "which training uses already"),
+        ("mine", "-h", "which is that of 'help'"),
+        ("mine", "-b", "which is that of 'batch_size'"),
+        ("mine", "rate", "must look like -x"),
+        ("mine", "--help", "must look like -x"),
+    ],
+)
+def test_settings_that_would_clash_are_refused(monkeypatch, name, flag, message) -> None:
+    from chainrule.optimizer import OPTIMIZERS, Optimizer
+
+    monkeypatch.setattr(OPTIMIZERS, "_parts", dict(OPTIMIZERS._parts))
+    keep = staticmethod(lambda weight: weight)
+    OPTIMIZERS.register("clash")(type("Clash", (Optimizer,), {name: Number(1.0, "x", flag=flag), "update": keep}))
+    with pytest.raises(ConfigError, match=message):
+        optimizer_settings()

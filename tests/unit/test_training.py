@@ -11,10 +11,12 @@ from chainrule.errors import ConfigError, DivergenceError
 from chainrule.training import Trainer
 
 
-def trainer(digits: Dataset, *, rule=None, seed=0, batch_size=16, hidden=(16,), **network) -> Trainer:
+def trainer(
+    digits: Dataset, *, rule=None, seed=0, batch_size=16, hidden=(16,), engine="compiled", **network
+) -> Trainer:
     net = NeuralNetwork([64, *hidden, 10], seed=seed, **network)
     rule = rule or OPTIMIZERS["adam"](learning_rate=0.005)
-    return Trainer(net, digits, rule, batch_size=batch_size, engine="numpy", seed=seed)
+    return Trainer(net, digits, rule, batch_size=batch_size, engine=engine, seed=seed)
 
 
 def test_learns(digits) -> None:
@@ -80,7 +82,7 @@ def test_one_epoch_by_hand(digits) -> None:
         rule.step(net.parameters, gradients, loss=loss)
         loss_sum += loss * len(chosen)
     assert len(order) % 100, "the last batch is short"
-    np.testing.assert_allclose(run.network.parameters.flat, net.parameters.flat, rtol=1e-12)
+    np.testing.assert_allclose(run.network.parameters.flat, net.parameters.flat, rtol=1e-10, atol=1e-14)
     assert record.train_loss == pytest.approx(loss_sum / len(order), rel=1e-12)
     assert record.train_accuracy == correct / len(order)
     assert record.val_accuracy == net.evaluate(digits.x_val, digits.y_val).accuracy
@@ -142,6 +144,60 @@ def test_a_divergence_in_the_first_epoch_restores_the_initial_parameters(digits)
     with pytest.raises(DivergenceError, match="the initial ones"):
         list(run.run(1))
     np.testing.assert_array_equal(run.network.parameters.flat, before)
+
+
+@pytest.mark.parametrize("engine", list(ENGINES))
+def test_the_step_of_a_loss_that_is_not_finite_is_not_taken(digits, engine) -> None:
+    net, rule = NeuralNetwork([64, 8, 10], seed=1), OPTIMIZERS["momentum"]()
+    made = ENGINES[engine](net, rule, 16, 0)
+    net.parameters["layer2.biases"] = [np.inf] + [0] * 9
+    before = net.parameters.flat.copy()
+    stretch = made.train(digits.x_train, digits.y_train, np.arange(160))
+    assert len(stretch.losses) == 1
+    assert not np.isfinite(stretch.losses[0])
+    assert stretch.correct == 0
+    np.testing.assert_array_equal(net.parameters.flat, before)
+    assert rule.time == 0
+
+
+@pytest.mark.parametrize("val", [True, False])
+def test_parameters_that_overflow_in_the_last_step_are_noticed(digits, val) -> None:
+    data = digits if val else dataclasses.replace(digits, x_val=digits.x_val[:0], y_val=digits.y_val[:0])
+    run = trainer(data, rule=OPTIMIZERS["sgd"](learning_rate=1e39, weight_decay=0), batch_size=10**6)
+    before = run.network.parameters.flat.copy()
+    with pytest.raises(DivergenceError):
+        list(run.run(1))
+    np.testing.assert_array_equal(run.network.parameters.flat, before)
+    assert len(run.history) == 0
+
+
+def test_a_validation_loss_that_is_not_finite_is_noticed(digits) -> None:
+    """Answers that overflow on validation samples larger than any in training."""
+    data = dataclasses.replace(digits, x_val=digits.x_val * np.float32(1e38))
+    with pytest.raises(DivergenceError):
+        list(trainer(data).run(1))
+
+
+def test_fitting_in_two_threads_leaves_blas_as_it_was(digits) -> None:
+    import threading
+
+    from threadpoolctl import threadpool_info
+
+    before = [pool["num_threads"] for pool in threadpool_info()]
+    threads = [threading.Thread(target=lambda: list(trainer(digits).run(3))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [pool["num_threads"] for pool in threadpool_info()] == before
+
+
+@pytest.mark.parametrize("optimizer", ["adam", OPTIMIZERS["adam"], None])
+def test_optimizers_must_be_made_first(digits, optimizer) -> None:
+    with pytest.raises(ConfigError, match="optimizer must be made first"):
+        NeuralNetwork([64, 10]).fit(digits, optimizer=optimizer)
+    with pytest.raises(ConfigError, match="data must be a Dataset"):
+        NeuralNetwork([64, 10]).fit((digits.x_train, digits.y_train), optimizer=OPTIMIZERS["sgd"]())
 
 
 def test_stopping_between_batches(digits) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
 from chainrule import __version__
 from chainrule.cli import train
+from chainrule.console import Output
 from chainrule.errors import ChainruleError, ConfigError
 from chainrule.registry import did_you_mean
 
@@ -32,27 +34,43 @@ def main(argv: Sequence[str] | None = None, program: str = "") -> int:
     Returns:
         The exit status: 0 done, 1 failed, 2 used wrongly, 130 stopped by Ctrl-C.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    _occupy_standard_streams()
+    words, output, complaints = list(sys.argv[1:] if argv is None else argv), Output(), Output("stderr")
     if not words or words[0] in ("-h", "--help"):
-        sys.stdout.write(
-            _HELP.format(commands="\n".join(f"  {name:8} {text}" for name, (_, text) in _COMMANDS.items()))
-        )
-        return 0 if words else 2
+        output.write(_HELP.format(commands="\n".join(f"  {name:8} {text}" for name, (_, text) in _COMMANDS.items())))
+        return int(output.lost) if words else 2
     if words[0] == "--version":
-        sys.stdout.write(f"chainrule {__version__}\n")
-        return 0
+        output.write(f"chainrule {__version__}\n")
+        return int(output.lost)
     try:
         if words[0] not in _COMMANDS:
             hint = did_you_mean(words[0], _COMMANDS)
             raise ConfigError(f"Unknown command {words[0]!r}.{hint} Choose from: {', '.join(_COMMANDS)}.")
         return _COMMANDS[words[0]][0](words[1:], program or f"chainrule {words[0]}")
     except ChainruleError as error:
-        sys.stderr.write(f"error: {error}\n")
+        complaints.write(f"error: {error}\n")
         return 2 if isinstance(error, ConfigError) else 1
-    except KeyboardInterrupt:
-        sys.stderr.write("Stopped.\n")
-        return 130
-    except BrokenPipeError:
-        # The reader of our output went away, as `| head` does. Python would complain once more when it flushes.
-        sys.stderr.close()
+    except MemoryError as error:
+        complaints.write(
+            f"error: Not enough memory{f' ({error})' if str(error) else ''}. "
+            "Take fewer or narrower layers (-nhl, -sz), or smaller data.\n"
+        )
         return 1
+    except SystemExit as error:
+        # Nothing of chainrule's ends the program so: its own status, perhaps 0, would hide that training was cut off.
+        complaints.write(f"error: A plugin ended the program with sys.exit({error.code!r}).\n")
+        return 1
+    except KeyboardInterrupt:
+        complaints.write("Stopped.\n")
+        return 130
+
+
+def _occupy_standard_streams() -> None:
+    """Lead closed standard streams into nothing.
+
+    Otherwise the next file that is opened, perhaps a result, gets the number of standard output, and whatever some
+    library prints goes into it.
+    """
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(handle, True)  # for other programs, such as wandb's, the same holds
+    os.close(handle)

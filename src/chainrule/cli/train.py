@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from chainrule.cli.config_file import read_config
 from chainrule.cli.flags import build_parser, parse_words
 from chainrule.config import TrainConfig
-from chainrule.errors import ConfigError
+from chainrule.console import Console, Output
 from chainrule.plugins import load_plugin
 
 __all__ = ["run"]
@@ -23,27 +23,34 @@ def run(words: Sequence[str], program: str) -> int:
         program: what the user typed before them.
 
     Returns:
-        0 when training finished, 130 when Ctrl-C ended it early.
+        0 when training finished, 130 when Ctrl-C ended it early, 1 when what was asked for could not be printed.
 
     Raises:
         ChainruleError: anything that a person can mend; the message says how.
     """
     # A plugin may bring settings of its own, so it is loaded before the flags are known.
-    file = _read_config(_early(words, "--config"))
+    files = _early(words, "--config")
+    file = read_config(Path(files[-1])) if files else {}
     plugins = _early(words, "--plugin") or TrainConfig.plugin.parse(file.get("plugin"))
     for plugin in plugins:
         load_plugin(Path(plugin))
-    given = parse_words(build_parser(program), words)
+    parser, output = build_parser(program), Output()
+    # Answered here and not by argparse, which takes no notice of a standard output that is closed or full.
+    if not {"-h", "--help"}.isdisjoint(words):
+        output.write(parser.format_help())
+        return int(output.lost)
+    given = parse_words(parser, words)
     given.pop("config", None)
     print_only = given.pop("print_config", False)
     config = TrainConfig.from_mapping({**file, **given})
     if print_only:
         import yaml
 
-        sys.stdout.write(yaml.safe_dump(config.to_dict(), sort_keys=False))
-        return 0
+        output.write(yaml.safe_dump(config.to_dict(), sort_keys=False))
+        return int(output.lost)
+    # Where the home folder is read-only, it would say in the middle of the run that it works without.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     # Imported here so that --help and wrong flags are answered at once.
-    from chainrule.console import Console
     from chainrule.experiment import run_experiment
 
     outcome = run_experiment(config, Console(quiet=config.quiet))
@@ -59,29 +66,3 @@ def _early(words: Sequence[str], flag: str) -> tuple[str, ...]:
         elif word.startswith(f"{flag}="):
             values.append(word.split("=", 1)[1])
     return tuple(values)
-
-
-def _read_config(paths: Sequence[str]) -> dict[str, Any]:
-    """The settings in a YAML file; none without a file.
-
-    Raises:
-        ConfigError: the file cannot be read or is no mapping of names to values.
-    """
-    if not paths:
-        return {}
-    import yaml
-
-    path = Path(paths[-1])
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"Cannot read the configuration {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The configuration {path} is not valid YAML: {error}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigError(
-            f"The configuration {path} must hold settings as `name: value`, got {type(content).__name__}."
-        )
-    return content

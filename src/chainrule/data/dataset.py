@@ -7,15 +7,17 @@ same for all of them: check it, hold out a validation set, and scale the values.
 from __future__ import annotations
 
 import math
+import operator
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.errors import ConfigError, DataError
+from chainrule.errors import ChainruleError, ConfigError, DataError
 from chainrule.registry import Registry
 from chainrule.seeding import generator
 
@@ -34,7 +36,7 @@ class Samples:
         y_train: (n,), the class of each sample: whole numbers from 0 to k - 1.
         x_test: (m, d).
         y_test: (m,).
-        classes: the names of the k classes.
+        classes: the names of the k classes, at least two and each another; a list or an array of texts will do too.
         image_shape: (height, width) with height * width = d where a sample is an image, or None.
         scale: the value that stands for 1.0; 255 for images of bytes.
     """
@@ -120,11 +122,10 @@ def load_dataset(
     number = isinstance(val_fraction, int | float | np.number) and not isinstance(val_fraction, bool)
     if not number or not 0 <= val_fraction < 1:
         raise ConfigError(f"val_fraction must be a number of at least 0 and less than 1, got {val_fraction!r}.")
-    source = DATASETS[name](None if data_dir is None else Path(data_dir))
-    _check(name, source)
+    source = _checked(name, _loaded(name, None if data_dir is None else Path(data_dir)))
 
-    train, val = stratified_split(source.y_train, val_fraction, rng)
     y_train = source.y_train.astype(np.int64)
+    train, val = stratified_split(y_train, val_fraction, rng)
     return Dataset(
         name=name,
         x_train=_scaled(name, source.x_train, train, source.scale, dtype),
@@ -193,7 +194,8 @@ def _scaled(name: str, x: NDArray[Any], rows: NDArray[np.int64], scale: float, d
         DataError: a value is not finite.
     """
     scaled = np.empty((len(rows), x.shape[1]), dtype=dtype)
-    with np.errstate(over="ignore"):  # a value too large for float32 is reported below, in words
+    # A value too large for float32, or a scale too small for it, is reported below, in words.
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             part = scaled[start : start + _ROWS_AT_ONCE]
             part[...] = x[rows[start : start + _ROWS_AT_ONCE]]
@@ -203,11 +205,90 @@ def _scaled(name: str, x: NDArray[Any], rows: NDArray[np.int64], scale: float, d
     return scaled
 
 
-def _check(name: str, source: Samples) -> None:
-    """Raise DataError unless the arrays of a loader fit together."""
-    if not (math.isfinite(source.scale) and source.scale > 0):
-        raise DataError(f"Dataset {name!r}: its scale must be a number above 0, got {source.scale!r}.")
-    k = len(source.classes)
+def _loaded(name: str, data_dir: Path | None) -> Samples:
+    """What the loader of a dataset returns.
+
+    Raises:
+        DataError: it fails, in whatever way, or returns something else than samples.
+    """
+    try:
+        source = DATASETS[name](data_dir)
+    except (ChainruleError, MemoryError):
+        raise
+    # A loader is code of the user's: it may even call sys.exit(), which would end the program without a word.
+    except (Exception, SystemExit) as error:
+        raise DataError(f"The loader of dataset {name!r} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(source, Samples):
+        raise DataError(f"The loader of dataset {name!r} must return Samples, got {type(source).__name__}.")
+    return source
+
+
+def _checked(name: str, source: Samples) -> Samples:
+    """The samples with everything beside the arrays in its proper type.
+
+    Raises:
+        DataError: something is not as `Samples` says.
+    """
+    classes = _class_names(name, source.classes)
+    _check_arrays(name, source, len(classes))
+    image_shape = _image_shape(name, source.image_shape, source.x_train.shape[1])
+    return replace(source, classes=classes, image_shape=image_shape, scale=_scale(name, source.scale))
+
+
+def _class_names(name: str, given: Any) -> tuple[str, ...]:
+    """The names of the classes, out of any sequence of texts."""
+    if not isinstance(given, tuple | list | np.ndarray) or (isinstance(given, np.ndarray) and given.ndim != 1):
+        raise DataError(f"Dataset {name!r}: its classes must be a tuple of names, got {_short(given)}.")
+    for label in given:
+        if not isinstance(label, str) or not label:
+            raise DataError(
+                f"Dataset {name!r}: each of its classes must be a name, which is a text, got {_short(label)}. "
+                "tuple(map(str, classes)) makes names of numbers."
+            )
+    classes = tuple(map(str, given))  # an array of texts holds NumPy's own
+    if len(classes) < 2:
+        raise DataError(f"Dataset {name!r}: expected the names of at least two classes, got {classes}.")
+    twice = [label for label, count in Counter(classes).items() if count > 1]
+    if twice:
+        raise DataError(f"Dataset {name!r}: each of its classes must have a name of its own, got {twice[0]!r} twice.")
+    return classes
+
+
+def _image_shape(name: str, given: Any, values: int) -> tuple[int, int] | None:
+    """The height and width of images of so many values, out of any pair of whole numbers."""
+    if given is None:
+        return None
+    try:
+        height, width = (operator.index(side) for side in given)
+    except (TypeError, ValueError):
+        height = width = 0
+    if min(height, width) < 1 or height * width != values:
+        raise DataError(
+            f"Dataset {name!r}: its image shape {_short(given)} does not fit samples of {values} values; expected "
+            f"(height, width) with height * width = {values}, or None."
+        )
+    return height, width
+
+
+def _scale(name: str, given: Any) -> float:
+    """The scale as Python's own float, which leaves the precision of the arrays alone."""
+    try:
+        scale = float(given) if isinstance(given, int | float | np.integer | np.floating) else 0.0
+    except OverflowError:
+        scale = math.inf
+    if not 0 < scale < math.inf:
+        raise DataError(f"Dataset {name!r}: its scale must be a number above 0, got {_short(given)}.")
+    return scale
+
+
+def _short(value: object) -> str:
+    """A value as code, or the start of it."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _check_arrays(name: str, source: Samples, k: int) -> None:
+    """Raise DataError unless the arrays of a loader fit together and have labels of k classes."""
     for part, x, y in (("train", source.x_train, source.y_train), ("test", source.x_test, source.y_test)):
         if not (isinstance(x, np.ndarray) and isinstance(y, np.ndarray)):
             raise DataError(
@@ -224,6 +305,8 @@ def _check(name: str, source: Samples) -> None:
                 f"Dataset {name!r}: expected as many samples as labels, and at least one, got {len(x)} in x_{part} and "
                 f"{len(y)} in y_{part}."
             )
+        if x.shape[1] == 0:
+            raise DataError(f"Dataset {name!r}: expected at least one value in a sample, got x_{part} of {x.shape}.")
         if x.shape[1] != source.x_train.shape[1]:
             raise DataError(
                 f"Dataset {name!r}: expected as many values in a test sample as in a training sample, got "
@@ -234,8 +317,3 @@ def _check(name: str, source: Samples) -> None:
                 f"Dataset {name!r}: expected the labels in y_{part} from 0 to {k - 1} ({k} classes), got "
                 f"{y.min()} to {y.max()}."
             )
-    if source.image_shape is not None and math.prod(source.image_shape) != source.x_train.shape[1]:
-        raise DataError(
-            f"Dataset {name!r}: its image shape {source.image_shape} does not fit samples of "
-            f"{source.x_train.shape[1]} values."
-        )

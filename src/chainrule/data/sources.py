@@ -15,12 +15,14 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from chainrule.cache import cache_folder as chainrule_cache
 from chainrule.data import packages
 from chainrule.data.mirrors import UnreachableError, download
 from chainrule.data.specs import DatasetSpec, FileSpec, verified
@@ -78,19 +80,18 @@ def find_files(spec: DatasetSpec, data_dir: Path | None = None) -> dict[FileSpec
 
 
 def cache_folder(spec: DatasetSpec) -> Path:
-    """Where downloaded files of a dataset are kept, unpacked: below CHAINRULE_CACHE_DIR or the user's cache folder."""
-    if environment := os.environ.get("CHAINRULE_CACHE_DIR"):
-        base = Path(environment).expanduser()
-    else:
-        import platformdirs
-
-        base = Path(platformdirs.user_cache_dir("chainrule"))
-    return base / "datasets" / spec.name
+    """Where downloaded files of a dataset are kept, unpacked."""
+    return chainrule_cache("datasets") / spec.name
 
 
 def _from_user(spec: DatasetSpec, folder: Path, setting: str) -> dict[FileSpec, bytes]:
     """All files of the dataset in a folder that the user named, or none."""
-    folder = folder.expanduser()
+    try:
+        folder = folder.expanduser()
+    except RuntimeError as error:
+        raise DataError(
+            f"{setting} {folder} is in no known home folder: there is no user of this name. Name it without `~`."
+        ) from error
     try:
         if not folder.is_dir():
             raise DataError(f"{setting} {folder} is no folder. Name one that exists.")
@@ -196,15 +197,15 @@ def _from_package(spec: DatasetSpec, files: Sequence[FileSpec], tried: list[str]
 
 
 @contextmanager
-def _workspace(cache: Path) -> Iterator[Path]:
+def _workspace(kept: Path) -> Iterator[Path]:
     """A temporary folder in the cache, or in the system's place for such where the cache cannot be written."""
-    parent: Path | None = cache
+    parent: Path | None = kept
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        for leftover in cache.glob("fetch-*"):  # of a process that was killed
+        kept.mkdir(parents=True, exist_ok=True)
+        for leftover in kept.glob("fetch-*"):  # of a process that was killed
             if time.time() - leftover.stat().st_mtime > 86_400:
                 shutil.rmtree(leftover, ignore_errors=True)
-        tempfile.TemporaryFile(dir=cache).close()
+        tempfile.TemporaryFile(dir=kept).close()
     except OSError:
         parent = None
     with tempfile.TemporaryDirectory(dir=parent, prefix="fetch-", ignore_cleanup_errors=True) as name:
@@ -230,6 +231,9 @@ def _read(folder: Path, file: FileSpec) -> bytes | None:
     for name in file.spellings:
         path = folder / name
         try:
+            # Opening a pipe would wait for somebody to write into it, and a device may never end.
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise DataError(f"{path} is not a regular file.")
             with path.open("rb") as stream:
                 content = stream.read(file.largest_download)
         except (FileNotFoundError, NotADirectoryError):

@@ -36,8 +36,8 @@ class Stretch:
 class Engine(Protocol):
     """Made once for a network, a rule and a batch size; then asked for stretches of batches."""
 
-    def __init__(self, network: NeuralNetwork, rule: Optimizer, batch_size: int) -> None:
-        """Allocate what the steps need."""
+    def __init__(self, network: NeuralNetwork, rule: Optimizer, batch_size: int, threads: int) -> None:
+        """Allocate what the steps need. `threads` is the number of processor cores to use; 0 leaves the choice."""
 
     def train(self, x: Array, y: Labels, order: NDArray[np.int64]) -> Stretch:
         """Take the steps for the samples `order` (indices into x (n, d) and y (n,)), `batch_size` at a time."""

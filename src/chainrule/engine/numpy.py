@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from chainrule.arrays import Array, Labels
 from chainrule.engine.base import ENGINES, Stretch
 from chainrule.engine.subnormals import subnormals_as_zero
-from chainrule.engine.threads import blas_threads
+from chainrule.engine.threads import blas_threads, threads_for
 from chainrule.losses import LOSSES
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ __all__ = ["NumpyEngine"]
 class NumpyEngine:
     """Runs `network.forward`, the loss, `network.backward` and `rule.step`, with one set of gradients reused."""
 
-    def __init__(self, network: NeuralNetwork, rule: Optimizer, batch_size: int) -> None:
+    def __init__(self, network: NeuralNetwork, rule: Optimizer, batch_size: int, threads: int = 0) -> None:
         self._network, self._rule, self._batch_size = network, rule, batch_size
+        self._threads = threads or threads_for(batch_size)
         self._loss = LOSSES[network.loss]
         self._gradients = network.parameters.zeros_like()
         self._batch = np.empty((batch_size, network.sizes[0]), network.dtype)
@@ -36,7 +37,7 @@ class NumpyEngine:
         """Take the steps for the samples `order`, `batch_size` at a time."""
         network, losses, correct = self._network, [], 0
         # What overflows ends in a loss that is not finite, which is looked at; a warning would say it twice.
-        with blas_threads(self._batch_size), subnormals_as_zero(), np.errstate(all="ignore"):
+        with blas_threads(self._threads), subnormals_as_zero(), np.errstate(all="ignore"):
             for start in range(0, len(order), self._batch_size):
                 chosen = order[start : start + self._batch_size]
                 # mode="clip" lets NumPy write straight into the buffer; the indices are in range anyway.
@@ -55,5 +56,5 @@ class NumpyEngine:
 
     def evaluate(self, x: Array, y: Labels) -> Evaluation:
         """Loss, accuracy and predictions on x (n, d) and y (n,)."""
-        with blas_threads(len(x)), np.errstate(all="ignore"):
+        with blas_threads(threads_for(len(x))), np.errstate(all="ignore"):
             return self._network.evaluate(x, y)

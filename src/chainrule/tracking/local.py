@@ -16,7 +16,7 @@ import errno
 import platform
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -116,7 +116,9 @@ class LocalTracker:
         }
         if reason:
             self._journal["reason"] = reason
-        self._write("run.json", self._journal)
+        # Where this cannot be written, the run has failed for that reason, which is told already.
+        with suppress(OutputError):
+            self._write("run.json", self._journal)
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
         with writing(self._run.folder):

@@ -13,17 +13,13 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import sys
 import tempfile
-import threading
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
 import numpy as np
 import platformdirs
@@ -32,6 +28,7 @@ from chainrule.config import WANDB_MODES
 from chainrule.errors import ConfigError
 from chainrule.history import EpochRecord
 from chainrule.tracking.wandb_key import KEY_FILE, key_from_file, key_from_login
+from chainrule.tracking.wandb_network import host_of, reachable, uses_proxy
 
 if TYPE_CHECKING:
     from chainrule.metrics import Evaluation
@@ -52,7 +49,6 @@ _ENVIRONMENT_MODES: dict[str, Literal["online", "offline", "disabled"]] = {
 
 _OFFLINE = "offline mode"  # no obstacle, but what the user wants
 
-_PROBE_SECONDS = 3.0
 _INIT_SECONDS = 15.0
 _ANSWER_SECONDS = 8
 _FINISH_SECONDS = 10.0
@@ -64,8 +60,8 @@ def wandb_tracker(
     """Build the tracker that a mode asks for, or None where W&B is disabled.
 
     Args:
-        mode: "online", "offline" and "disabled" are meant as said; "auto" is what `WANDB_MODE` in the environment says
-            and, without it, online where possible.
+        mode: "online", "offline" and "disabled" are meant as said; "auto" is what `WANDB_DISABLED` or `WANDB_MODE` in
+            the environment says and, without them, online where possible.
         project: the W&B project.
         entity: the W&B account or team; None for the account's own default.
         notify: shows one line to the user.
@@ -76,8 +72,11 @@ def wandb_tracker(
     """
     if mode not in WANDB_MODES:
         raise ConfigError(f"wandb_mode must be one of {', '.join(WANDB_MODES)}. Got {mode!r} instead.")
-    asked = os.environ.get("WANDB_MODE", "") if mode == "auto" else ""
-    if asked:
+    asked = _variable("WANDB_MODE") if mode == "auto" else ""
+    # An old variable of W&B's own, which other libraries go on reading.
+    if mode == "auto" and _variable("WANDB_DISABLED").lower() in ("true", "1", "yes", "on"):
+        mode = "disabled"
+    elif asked:
         if asked not in _ENVIRONMENT_MODES:
             allowed = "online, offline, disabled"
             raise ConfigError(f"The environment variable WANDB_MODE must be one of {allowed}. Got {asked!r} instead.")
@@ -124,7 +123,7 @@ class WandbTracker:
         if mode != "offline":
             # The file is looked at even where the environment has a key: one that git tracks must not go unnoticed.
             from_file = key_from_file(key_folder or Path.cwd(), notify)
-            self._key = os.environ.get("WANDB_API_KEY") or from_file
+            self._key = _variable("WANDB_API_KEY") or from_file
         self._run: Any = None  # wandb's run once started
         self._broken = False  # after the first failure
         self._classes: tuple[str, ...] = ()
@@ -138,12 +137,13 @@ class WandbTracker:
             with self._environment():
                 self._run = self._open(run)
         except ImportError as error:
-            self._notify(
+            self._tell(
                 f"W&B: not tracking, because wandb cannot be imported ({self._reason(error)}). "
                 "Install it with `pip install wandb`."
             )
-        except Exception as error:
-            self._notify(f"W&B: not tracking this run, because wandb does not start ({self._reason(error)}).")
+        # wandb ends the program (SystemExit) where its helper process died; the run is to go on.
+        except (Exception, SystemExit) as error:
+            self._tell(f"W&B: not tracking this run, because wandb does not start ({self._reason(error)}).")
         self._guard(lambda: self._describe(run))
 
     def log(self, record: EpochRecord, network: NeuralNetwork) -> None:
@@ -164,9 +164,9 @@ class WandbTracker:
             with self._environment():
                 self._run.finish(exit_code=0 if status == "finished" else 1)
         # An interrupt here is a user who does not want to wait for the upload.
-        except (Exception, KeyboardInterrupt) as error:
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
             if not self._broken:
-                self._notify(f"W&B: not everything was sent ({self._reason(error)}). {self._sync_hint()}")
+                self._tell(f"W&B: not everything was sent ({self._reason(error)}). {self._sync_hint()}")
             if not isinstance(error, TimeoutError):
                 _discard_service()
         self._run = None
@@ -183,7 +183,7 @@ class WandbTracker:
         if not obstacle:
             try:
                 opened = self._init(run, "online")
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 obstacle = f"not online ({self._reason(error)})"
                 if not isinstance(error, wandb.Error):
                     # Not an answer that wandb foresees: its helper process may have died, and offline needs a new one.
@@ -193,12 +193,12 @@ class WandbTracker:
                     for remains in (run.folder / "wandb").glob("run-*"):
                         shutil.rmtree(remains, ignore_errors=True)
             else:
-                self._notify(f"W&B: {opened.url or 'online'}")
+                self._tell(f"W&B: {opened.url or 'online'}")
                 return opened
         opened = self._init(run, "offline")
         warning = "Warning: W&B was asked to be online, but is" if self._mode == "online" else "W&B:"
         why = f"{warning} {obstacle}; recording offline" if obstacle != _OFFLINE else "W&B: recording offline"
-        self._notify(f"{why}. {self._sync_hint(opened)}")
+        self._tell(f"{why}. {self._sync_hint(opened)}")
         return opened
 
     def _obstacle(self, settings: Any) -> str:
@@ -208,9 +208,9 @@ class WandbTracker:
         self._key = self._key or key_from_login(settings.base_url)
         if not self._key:
             return f"not logged in (run `wandb login`, set WANDB_API_KEY, or put the key into {KEY_FILE})"
-        proxied = settings.http_proxy or settings.https_proxy or _uses_proxy(settings.base_url)
-        if not proxied and not _reachable(settings.base_url):
-            return f"no connection to W&B's server ({urlsplit(settings.base_url).netloc})"
+        proxied = settings.http_proxy or settings.https_proxy or uses_proxy(settings.base_url)
+        if not proxied and not reachable(settings.base_url):
+            return f"no connection to W&B's server ({host_of(settings.base_url)})"
         return ""
 
     def _init(self, run: Run, mode: Literal["online", "offline"]) -> Any:
@@ -296,9 +296,9 @@ class WandbTracker:
         try:
             with self._environment():
                 step()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._broken = True
-            self._notify(f"W&B: tracking stops here, training goes on ({self._reason(error)}). {self._sync_hint()}")
+            self._tell(f"W&B: tracking stops here, training goes on ({self._reason(error)}). {self._sync_hint()}")
 
     def _sync_hint(self, run: Any = None) -> str:
         """How to send what is on disk."""
@@ -307,15 +307,23 @@ class WandbTracker:
         return f"Send what was recorded with: {program} sync {shlex.quote(str(folder))}"
 
     def _reason(self, error: BaseException) -> str:
-        """An exception in one short line without the key."""
-        text = " ".join(str(error).split())
+        """An exception in one short line."""
+        text = self._without_secrets(" ".join(str(error).split()))
+        return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+
+    def _tell(self, line: str) -> None:
+        """Show one line to the user."""
+        self._notify(self._without_secrets(line))
+
+    def _without_secrets(self, text: str) -> str:
+        """A text without the key, and without the `user:password@` of the addresses of servers and proxies."""
         if self._key:
             text = text.replace(self._key, "[key]")
-        return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+        return re.sub(r"//[^/\s'\"]*@", "//", text)
 
     @contextmanager
     def _environment(self) -> Iterator[None]:
-        """Set what wandb reads from the environment only; whatever the user has set stays."""
+        """Set what wandb reads from the environment only; whatever the user has set stays, if wandb can use it."""
         # wandb's own messages would break the progress bar, and reports of its errors go to a third party.
         os.environ.setdefault("WANDB_SILENT", "true")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
@@ -323,7 +331,13 @@ class WandbTracker:
         os.environ.setdefault("WANDB_HTTP_TIMEOUT", str(_ANSWER_SECONDS))
         # By default a killed run loses its last 15 seconds.
         os.environ.setdefault("WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL", "0.1")
-        if "WANDB_CACHE_DIR" not in os.environ and not _writable(Path(platformdirs.user_cache_dir("wandb"))):
+        for name in ("WANDB_MODE", "WANDB_API_KEY"):
+            # Where one of these is empty, or ends in the line end of the file it came from, wandb does not start.
+            if value := _variable(name):
+                os.environ[name] = value
+            else:
+                os.environ.pop(name, None)
+        if not _writable(Path(os.environ.get("WANDB_CACHE_DIR") or platformdirs.user_cache_dir("wandb"))):
             # Without a place for its log, wandb's helper process writes it to the terminal.
             os.environ["WANDB_CACHE_DIR"] = tempfile.mkdtemp(prefix="wandb-cache-")
         if "WANDB_DATA_DIR" in os.environ:
@@ -336,6 +350,11 @@ class WandbTracker:
             yield
         finally:
             os.environ.pop("WANDB_DATA_DIR", None)
+
+
+def _variable(name: str) -> str:
+    """A variable of the environment without white space around it; empty where it is not set."""
+    return os.environ.get(name, "").strip()
 
 
 def _discard_service() -> None:
@@ -354,30 +373,3 @@ def _writable(folder: Path) -> bool:
     except OSError:
         return False
     return os.access(folder, os.W_OK | os.X_OK)
-
-
-def _uses_proxy(address: str) -> bool:
-    """Whether the way to a server leads through a proxy: then only the proxy knows what can be reached."""
-    parts = urlsplit(address)
-    proxies = urllib.request.getproxies()
-    return (parts.scheme in proxies or "all" in proxies) and not urllib.request.proxy_bypass(parts.hostname or "")
-
-
-def _reachable(address: str) -> bool:
-    """Whether something accepts connections at an address; knows it after a few seconds.
-
-    `wandb.init` takes its whole timeout, once for each attempt, to find out the same. The probe has a thread of its
-    own because looking up a name cannot be given a time limit.
-    """
-    parts = urlsplit(address)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    answered = threading.Event()
-
-    def connect() -> None:
-        with suppress(OSError), socket.create_connection((parts.hostname or "", port), timeout=_PROBE_SECONDS):
-            answered.set()
-
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(_PROBE_SECONDS)
-    return answered.is_set()

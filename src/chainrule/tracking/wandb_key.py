@@ -13,9 +13,9 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from chainrule.errors import ConfigError
+from chainrule.tracking.wandb_network import host_of
 
 __all__ = ["KEY_FILE", "key_from_file", "key_from_login"]
 
@@ -48,7 +48,8 @@ def key_from_file(folder: Path, notify: Callable[[str], None]) -> str | None:
     if _git(folder, "check-ignore", "--quiet", KEY_FILE) == 1:
         notify(f"W&B: git does not ignore {path}; add {KEY_FILE} to .gitignore, or your key may be committed.")
     try:
-        key = path.read_text(encoding="utf-8").strip()
+        # Windows' editors may put a byte order mark first, which "utf-8-sig" takes off.
+        key = path.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         notify(f"W&B: {path} is not used because it cannot be read ({type(error).__name__}).")
         return None
@@ -76,11 +77,14 @@ def key_from_login(server: str) -> str | None:
     """The key that `wandb login` stored for a server, for example https://api.wandb.ai, or None."""
     chosen = os.environ.get("NETRC")
     places = [chosen] if chosen else ["~/.netrc", "~/_netrc"]
-    host = urlsplit(server).netloc
+    host = host_of(server)
     for place in places:
         try:
+            path = Path(place).expanduser()
+            if not path.is_file():  # opening a pipe would wait for somebody to write into it
+                continue
             # Only entries that name the server: the `default` entry of a netrc file is a password for somewhere else.
-            stored = netrc.netrc(str(Path(place).expanduser())).hosts
+            stored = netrc.netrc(str(path)).hosts
         except (OSError, UnicodeDecodeError, netrc.NetrcParseError, RuntimeError):
             # No file, one that `wandb login` did not write, or no home folder: as good as not logged in.
             continue

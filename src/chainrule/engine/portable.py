@@ -1,0 +1,104 @@
+"""A rule's source as text that can be compiled by itself, for elements of one precision.
+
+Rules are written for NumPy, where `1 - beta` or `0.5 * (p - y)` keeps the precision of its array. Numba would compute
+them in float64, because it gives every constant a type of its own. So each constant is wrapped in `real(...)`, float32
+or float64; nothing else is changed. Global constants, and plain functions that a rule calls, are taken along.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable
+from types import FunctionType, ModuleType
+from typing import Any
+
+__all__ = ["NotCompilableError", "portable_source"]
+
+
+class NotCompilableError(Exception):
+    """A part cannot be turned into machine code; the message says which and why."""
+
+
+def portable_source(function: Callable[..., Any], name: str, *, wrap: bool) -> str:
+    """The definition of `function` under `name`, preceded by those of the functions that it calls.
+
+    Args:
+        function: a plain Python function whose source can be found.
+        name: what to call it in the text.
+        wrap: whether constants become `real(constant)`.
+
+    Returns:
+        Python source that needs `np`, `math`, `njit` and `real` to be defined.
+
+    Raises:
+        NotCompilableError: there is no source, or it uses something other than these and its own arguments.
+    """
+    return "\n".join(_definitions(function, name, wrap, set()))
+
+
+def _definitions(function: Callable[..., Any], name: str, wrap: bool, seen: set[str]) -> list[str]:
+    """The source of each function needed, callees first."""
+    if not isinstance(function, FunctionType):
+        raise NotCompilableError(f"{name} is no plain Python function")
+    if function.__closure__:
+        raise NotCompilableError(f"{name} uses variables of the function around it")
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    except (OSError, TypeError, SyntaxError, IndexError) as error:
+        raise NotCompilableError(f"the source of {name} cannot be found ({error})") from error
+    if not isinstance(tree, ast.FunctionDef):
+        raise NotCompilableError(f"{name} is not defined by `def`")
+    tree.name, tree.decorator_list, tree.returns = name, [], None
+    if isinstance(tree.body[0], ast.Expr) and isinstance(tree.body[0].value, ast.Constant):
+        tree.body = tree.body[1:] or [ast.Pass()]
+    for argument in [*tree.args.args, *tree.args.kwonlyargs]:
+        argument.annotation = None
+    rewriter = _Rewriter(function, wrap)
+    tree = ast.fix_missing_locations(rewriter.visit(tree))
+    definitions = []
+    for callee in rewriter.callees:
+        if callee not in seen:
+            seen.add(callee)
+            definitions += _definitions(function.__globals__[callee], callee, wrap, seen)
+    return [*definitions, f'@njit(error_model="numpy")\n{ast.unparse(tree)}\n']
+
+
+class _Rewriter(ast.NodeTransformer):
+    """Wraps constants, replaces global numbers by their values, and collects the functions that are called."""
+
+    def __init__(self, function: FunctionType, wrap: bool) -> None:
+        self._function, self._wrap = function, wrap
+        self._local = set(function.__code__.co_varnames)
+        self.callees: list[str] = []
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        # x**2 is x*x, and much faster than a power with a real exponent.
+        if isinstance(node.op, ast.Pow) and isinstance(node.right, ast.Constant) and isinstance(node.right.value, int):
+            node.left = self.visit(node.left)
+            return node
+        return self.generic_visit(node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        node.value = self.visit(node.value)
+        return node
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        number = isinstance(node.value, int | float) and not isinstance(node.value, bool)
+        if not (number and self._wrap):
+            return node
+        return ast.Call(func=ast.Name(id="real", ctx=ast.Load()), args=[node], keywords=[])
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if node.id in self._local:
+            return node
+        value = self._function.__globals__.get(node.id, getattr(__builtins__, node.id, None))
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return self.visit_Constant(ast.Constant(value=value))
+        if isinstance(value, ModuleType) and value.__name__ in ("numpy", "math"):
+            return ast.Name(id={"numpy": "np", "math": "math"}[value.__name__], ctx=node.ctx)
+        if isinstance(value, FunctionType):
+            self.callees.append(node.id)
+            return node
+        return node
