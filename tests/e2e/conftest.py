@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
+from chainrule.cache import cache_folder
+
 ROOT = Path(__file__).resolve().parents[2]
+CACHE = str(cache_folder("kernels").parent)
 
 
 @dataclass
@@ -46,7 +49,8 @@ def train(tmp_path: Path) -> Train:
         command = [*(program or (sys.executable, str(ROOT / "train.py"))), *words]
         if not any(word.startswith("--wandb_mode") for word in words):
             command += ["--wandb_mode", "disabled"]
-        surroundings = {**os.environ, "HOME": str(tmp_path), **(env or {})}
+        # A home of its own, but the machine code and the data that are there already.
+        surroundings = {**os.environ, "HOME": str(tmp_path), "CHAINRULE_CACHE_DIR": CACHE, **(env or {})}
         done = subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, timeout=timeout)
         return Result(done.returncode, done.stdout, done.stderr, tmp_path)
 

@@ -152,7 +152,7 @@ def test_variants_train(train: Train, words) -> None:
 
 
 def test_the_best_epoch_is_kept(train: Train, tmp_path: Path) -> None:
-    """A learning rate so large that accuracy jumps: where the last epoch is not the best, the best one's model is saved."""
+    """With a learning rate so large that accuracy jumps, the best epoch is rarely the last."""
     flags = ("-d", "digits", "-e", "8", "-lr", "0.2", "-o", "adam", "-nhl", "1", "-sz", "16")
     for seed in range(5):
         result = train(*flags, "--seed", str(seed), "--run_name", f"r{seed}")

@@ -111,6 +111,13 @@ def test_no_file(tmp_path: Path) -> None:
     assert key_from_file(tmp_path, pytest.fail) is None
 
 
+def test_a_current_folder_that_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert tracking.wandb_tracker("auto", "demo", None, notify=pytest.fail) is not None
+
+
 def test_git_is_not_needed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(folder))
     assert key_from_file(folder, pytest.fail) == KEY

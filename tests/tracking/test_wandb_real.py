@@ -156,6 +156,21 @@ def test_a_home_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
     assert session.summary()["summary"]["test_accuracy"] == 0.75
 
 
+def test_a_cache_that_the_user_chose_and_that_cannot_be_written_to(tmp_path: Path) -> None:
+    """wandb's helper process would print its log: fifteen lines."""
+    (tmp_path / "file").touch()
+    session = Session(tmp_path, {"mode": "offline"}, WANDB_CACHE_DIR=str(tmp_path / "file" / "cache"))
+    assert len(session.end()["told"]) == 1
+
+
+@pytest.mark.parametrize("variables", [{"WANDB_MODE": ""}, {"WANDB_API_KEY": f" {KEY}\n"}])
+def test_variables_that_wandb_itself_would_stumble_over(tmp_path: Path, variables: dict[str, str]) -> None:
+    session = Session(tmp_path, {"mode": "offline"}, **variables)
+    (line,) = session.end()["told"]
+    assert line.startswith("W&B: recording offline.")
+    assert len(session.records()) > 10
+
+
 def test_under_a_sweep_the_agent_decides_the_id(tmp_path: Path) -> None:
     chosen = tmp_path / "chosen.yaml"
     chosen.write_text("wandb_version: 1\nlearning_rate:\n  value: 0.5\n")

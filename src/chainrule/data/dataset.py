@@ -240,10 +240,11 @@ def _class_names(name: str, given: Any) -> tuple[str, ...]:
     if not isinstance(given, tuple | list | np.ndarray) or (isinstance(given, np.ndarray) and given.ndim != 1):
         raise DataError(f"Dataset {name!r}: its classes must be a tuple of names, got {_short(given)}.")
     for label in given:
-        if not isinstance(label, str) or not label:
+        # What cannot be printed would reach terminals, files and figures.
+        if not isinstance(label, str) or not label or not label.isprintable():
             raise DataError(
-                f"Dataset {name!r}: each of its classes must be a name, which is a text, got {_short(label)}. "
-                "tuple(map(str, classes)) makes names of numbers."
+                f"Dataset {name!r}: each of its classes must be a name, which is a printable text, got "
+                f"{_short(label)}. tuple(map(str, classes)) makes names of numbers."
             )
     classes = tuple(map(str, given))  # an array of texts holds NumPy's own
     if len(classes) < 2:

@@ -48,12 +48,17 @@ class CompiledEngine:
         self._drive, self._foreign = driver(network.dtype)
         rule.allocate(network.parameters)
         self._gradients = network.parameters.zeros_like()
-        self._constants = [aligned_zeros(max(len(rule.update_arguments), 1), network.dtype) for _ in range(cores())]
+        most = max(cores(), self._threads)
+        self._constants = [aligned_zeros(max(len(rule.update_arguments), 1), network.dtype) for _ in range(most)]
         self._programs: dict[tuple[str, int, int], Program] = {}
-        self._pool = ThreadPoolExecutor(cores())
+        self._pool = ThreadPoolExecutor(most)
 
     def train(self, x: Array, y: Labels, order: NDArray[np.int64]) -> Stretch:
         """Take the steps for the samples `order`, `batch_size` at a time."""
+        # Machine code does not look where it reads.
+        if len(order) and not 0 <= order.min() <= order.max() < min(len(x), len(y)):
+            raise IndexError("order holds positions outside of the samples")
+        order = np.ascontiguousarray(order, np.int64)
         whole, rest = divmod(len(order), self._batch_size)
         stretches = []
         if whole:

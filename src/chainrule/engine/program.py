@@ -232,7 +232,8 @@ def _gradients(builder: _Builder, gradients: ParameterDict, space: _Space, threa
         a, delta = _Matrix.of(space.a[layer]), _Matrix.of(space.delta[layer])
         mine = _share(weights.shape[0], thread, threads)
         size = (mine.stop - mine.start) * weights.shape[1] * delta.rows
-        for rows in _cuts(mine.stop - mine.start, -(-size // _SMALL_PRODUCT) if delta.rows <= 64 else 1):
+        pieces = -(-size // _SMALL_PRODUCT) if size and delta.rows <= 64 else 1
+        for rows in _cuts(mine.stop - mine.start, pieces):
             piece = slice(mine.start + rows.start, mine.start + rows.stop)
             builder.product(a.part(columns=piece).T, delta, _Matrix.of(weights).part(piece), accumulate=False)
         own = _share(biases.size, thread, threads)

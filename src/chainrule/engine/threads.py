@@ -37,10 +37,10 @@ def threads_for(rows: int) -> int:
 def step_threads(rows: int) -> int:
     """How many threads to give to a training step of the compiled engine.
 
-    A second thread gains from 16 rows on, but only on a processor that nothing else uses: the threads wait for each
-    other twice a step, so the step takes as long as the slower one. From 64 rows on it gains on a busy one too.
+    The threads wait for each other twice a step, so a step takes as long as the slowest one. On processors that nothing
+    else uses a second thread gains from 16 rows on; on busy ones only long steps are safe from losing.
     """
-    return cores() if rows >= 64 else 1
+    return cores() if rows >= _ROWS_THAT_PAY else 1
 
 
 @lru_cache(maxsize=2)

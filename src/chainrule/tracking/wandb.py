@@ -122,7 +122,7 @@ class WandbTracker:
         self._key: str | None = None
         if mode != "offline":
             # The file is looked at even where the environment has a key: one that git tracks must not go unnoticed.
-            from_file = key_from_file(key_folder or Path.cwd(), notify)
+            from_file = key_from_file(key_folder or Path(), notify)
             self._key = _variable("WANDB_API_KEY") or from_file
         self._run: Any = None  # wandb's run once started
         self._broken = False  # after the first failure

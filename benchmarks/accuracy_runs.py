@@ -1,0 +1,179 @@
+"""The child's side of accuracy_time.py: one training run of one system, timed up to each target accuracy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from problem import RULES
+
+__all__ = ["Runner"]
+
+LOOKS_AN_EPOCH = 4
+
+
+class Watch:
+    """A stopwatch that stands still while the test set is looked at.
+
+    Attributes:
+        seconds: when each target was reached, or None.
+        epochs: after how many passes over the data, or None.
+        accuracies: at each look.
+    """
+
+    def __init__(self, labels: Any, targets: list[float], max_epochs: int, max_seconds: float) -> None:
+        self._labels, self._targets = np.asarray(labels), targets
+        self._max_looks, self._max_seconds = max_epochs * LOOKS_AN_EPOCH, max_seconds
+        self.seconds: dict[str, float | None] = {str(target): None for target in targets}
+        self.epochs: dict[str, float | None] = {str(target): None for target in targets}
+        self.accuracies: list[float] = []
+        self.done = False
+        self._spent = 0.0
+        self._began = time.perf_counter()
+
+    def start(self) -> None:
+        """Training begins now: what was done before, such as loading machine code, does not count."""
+        self._began = time.perf_counter()
+
+    def look(self, predict: Callable[[], Any]) -> bool:
+        """Compare predictions with the test labels; called LOOKS_AN_EPOCH times an epoch. Returns whether to stop."""
+        self._spent += time.perf_counter() - self._began
+        accuracy = float(np.mean(np.asarray(predict()) == self._labels))
+        self.accuracies.append(accuracy)
+        for target in self._targets:
+            if accuracy >= target and self.seconds[str(target)] is None:
+                self.seconds[str(target)] = self._spent
+                self.epochs[str(target)] = len(self.accuracies) / LOOKS_AN_EPOCH
+        late = self._spent >= self._max_seconds or len(self.accuracies) >= self._max_looks
+        self.done = late or None not in self.seconds.values()
+        self._began = time.perf_counter()
+        return self.done
+
+
+class Runner:
+    """Trains networks with one system.
+
+    Args:
+        system: "compiled", "torch" or "sklearn".
+        threads: how many it may use; None for its own choice.
+    """
+
+    def __init__(self, system: str, threads: int | None) -> None:
+        self._run = {"compiled": _chainrule, "torch": _torch, "sklearn": _sklearn}[system]
+        if system == "torch":
+            from systems.pytorch import set_up
+
+            set_up(threads)
+        self._data: dict[str, Any] = {}
+
+    def train(
+        self,
+        dataset: str,
+        widths: list[int],
+        batch: int,
+        learning_rate: float,
+        seed: int,
+        targets: list[float],
+        max_epochs: int,
+        max_seconds: float,
+    ) -> dict[str, Any]:
+        """Train until every target is reached or a limit is.
+
+        Returns:
+            For each target the seconds of training and the epochs until the test accuracy was at least that, or None;
+            and the accuracy at each look. Looking at the test set is not part of the time.
+        """
+        if dataset not in self._data:
+            from chainrule import load_dataset
+
+            # Nothing is held out: every system trains on all 60,000 images.
+            self._data[dataset] = load_dataset(dataset, seed=0, val_fraction=0)
+        data = self._data[dataset]
+        watch = Watch(data.y_test, targets, max_epochs, max_seconds)
+        self._run(data, tuple(widths), batch, learning_rate, seed, watch)
+        return {"seconds": watch.seconds, "epochs": watch.epochs, "accuracies": watch.accuracies}
+
+
+def _chainrule(data: Any, widths: tuple[int, ...], batch: int, learning_rate: float, seed: int, watch: Watch) -> None:
+    from dataclasses import replace
+
+    from chainrule import ENGINES, OPTIMIZERS, NeuralNetwork
+    from chainrule.training import Trainer
+
+    def trainer(part: Any) -> Trainer:
+        network = NeuralNetwork([data.x_train.shape[1], *widths, len(data.classes)], weight_init="He", seed=seed)
+        rule = OPTIMIZERS["adam"](learning_rate=learning_rate, weight_decay=0.0)
+        return Trainer(network, part, rule, batch_size=batch, engine="compiled", seed=seed)
+
+    small = replace(data, x_train=data.x_train[: 4 * batch], y_train=data.y_train[: 4 * batch])
+    for _ in trainer(small).run(1):  # machine code is loaded here
+        pass
+    real, n = trainer(data), len(data.y_train)
+    if type(real.engine) is not ENGINES["compiled"]:
+        raise RuntimeError("the compiled engine could not be used")
+    looks = 0
+
+    def progress(samples: int) -> None:
+        nonlocal looks
+        if samples * LOOKS_AN_EPOCH >= n * (looks % LOOKS_AN_EPOCH + 1):
+            looks += 1
+            watch.look(lambda: real.network.predict(data.x_test))
+
+    watch.start()
+    for _ in real.run(10**6, progress=progress, should_stop=lambda: watch.done):
+        pass
+
+
+def _torch(data: Any, widths: tuple[int, ...], batch: int, learning_rate: float, seed: int, watch: Watch) -> None:
+    import torch
+    from systems.pytorch import make_model, make_rule
+    from torch.nn import functional
+
+    torch.manual_seed(seed)
+    x, y = torch.from_numpy(np.asarray(data.x_train)), torch.from_numpy(np.asarray(data.y_train))
+    x_test = torch.from_numpy(np.asarray(data.x_test))
+    model = make_model((x.shape[1], *widths, len(data.classes)))
+    rule = make_rule(model, "adam", 0.0, lr=learning_rate, fused=True)
+
+    def predict() -> Any:
+        with torch.inference_mode():
+            return model(x_test).argmax(1).numpy()
+
+    watch.start()
+    while True:
+        batches = torch.randperm(len(y)).split(batch)  # type: ignore[no-untyped-call]
+        looks = {round(len(batches) * (i + 1) / LOOKS_AN_EPOCH) for i in range(LOOKS_AN_EPOCH)}
+        for number, chosen in enumerate(batches, start=1):
+            rule.zero_grad()
+            functional.cross_entropy(model(x.index_select(0, chosen)), y.index_select(0, chosen)).backward()  # type: ignore[no-untyped-call]
+            rule.step()
+            if number in looks and watch.look(predict):
+                return
+
+
+def _sklearn(data: Any, widths: tuple[int, ...], batch: int, learning_rate: float, seed: int, watch: Watch) -> None:
+    from sklearn.neural_network import MLPClassifier
+
+    options = RULES["adam"]
+    model = MLPClassifier(
+        widths,
+        solver="adam",
+        alpha=0.0,
+        batch_size=batch,
+        learning_rate_init=learning_rate,
+        beta_1=options["beta1"],
+        beta_2=options["beta2"],
+        random_state=seed,
+    )
+    x, y, x_test = np.asarray(data.x_train), np.asarray(data.y_train), np.asarray(data.x_test)
+    random, classes = np.random.default_rng(seed), np.arange(len(data.classes))
+    while True:
+        for part in np.array_split(random.permutation(len(y)), LOOKS_AN_EPOCH):
+            # partial_fit takes one shuffled pass over what it gets. Cutting out the part is left out of the time.
+            part_x, part_y = x[part], y[part]
+            watch.start()
+            model.partial_fit(part_x, part_y, classes=classes)
+            if watch.look(lambda: model.predict(x_test)):
+                return

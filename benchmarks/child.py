@@ -1,0 +1,36 @@
+"""A process of its own that holds one object and answers calls: `python child.py module:Class '{"argument": 1}'`.
+
+A line of JSON comes in, {"call": method, "arguments": {...}}, and one goes out, {"result": ...} or {"error": "..."}.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+
+
+def main() -> None:
+    """Make the object and answer until the input ends."""
+    # Libraries print what they like; it goes to the error output, so that the answers stay alone.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    module, name = sys.argv[1].split(":")
+    target = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            if target is None:
+                target = getattr(importlib.import_module(module), name)(**json.loads(sys.argv[2]))
+            method = request["call"]
+            answer = {"result": getattr(target, method)(**request["arguments"]) if method else None}
+        except Exception as error:
+            text = str(error).strip().splitlines()
+            answer = {"error": f"{type(error).__name__}: {text[0] if text else ''}"[:300]}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

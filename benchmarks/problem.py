@@ -1,0 +1,128 @@
+"""What every system is given: a network, a batch size and a rule; the same float32 arrays; the same first weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "BATCHES",
+    "NETWORKS",
+    "RULES",
+    "RULE_NAMES",
+    "WEIGHT_DECAY",
+    "Data",
+    "Layers",
+    "Order",
+    "Problem",
+    "initial_parameters",
+    "mean_loss",
+    "store",
+]
+
+NETWORKS: dict[str, tuple[int, ...]] = {
+    "784-128-10": (784, 128, 10),
+    "784-128x4-10": (784, 128, 128, 128, 128, 10),
+    "784-512x3-10": (784, 512, 512, 512, 10),
+}
+BATCHES = (1, 16, 64, 256, 1024)
+WEIGHT_DECAY = 5e-4
+RULES: dict[str, dict[str, float]] = {
+    "rmsprop": {"learning_rate": 1e-4, "beta": 0.9, "epsilon": 1e-6},
+    "adam": {"learning_rate": 1e-4, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
+}
+
+RULE_NAMES = {"rmsprop": "RMSprop", "adam": "Adam"}
+
+Floats = NDArray[np.float32]
+Layers = list[tuple[Floats, Floats]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to measure.
+
+    Attributes:
+        network: a key of NETWORKS.
+        batch: samples a step.
+        rule: a key of RULES, with L2 of WEIGHT_DECAY on the weights.
+    """
+
+    network: str
+    batch: int
+    rule: str = "rmsprop"
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Width of each layer, inputs first."""
+        return NETWORKS[self.network]
+
+    @property
+    def name(self) -> str:
+        """What `--problems` calls it, such as 784-128x4-10/16."""
+        return f"{self.network}/{self.batch}"
+
+
+@dataclass(frozen=True)
+class Data:
+    """Fashion-MNIST's training images (n, 784) as float32 from 0 to 1, and their classes (n,) as int64."""
+
+    x: Floats
+    y: NDArray[np.int64]
+
+    @classmethod
+    def open(cls, folder: Path) -> Data:
+        """The arrays that `store` wrote, mapped into memory, so that all workers share one copy of them."""
+        # Copy-on-write rather than read-only: PyTorch warns about arrays that it may not write to.
+        x, y = (np.asarray(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in ("x", "y"))
+        return cls(x, y)
+
+
+def store(folder: Path, dataset: str) -> None:
+    """Write the training samples that chainrule trains on, for `Data.open`."""
+    from chainrule import load_dataset
+
+    data = load_dataset(dataset, seed=0)
+    np.save(folder / "x.npy", np.ascontiguousarray(data.x_train, np.float32))
+    np.save(folder / "y.npy", np.ascontiguousarray(data.y_train, np.int64))
+
+
+def initial_parameters(sizes: Sequence[int]) -> Layers:
+    """Xavier weights (fan_in, fan_out) and biases 0, the same in every process."""
+    random = np.random.default_rng(0)
+    layers: Layers = []
+    for fan_in, fan_out in pairwise(sizes):
+        weights = random.standard_normal((fan_in, fan_out), np.float32) * np.float32(np.sqrt(2 / (fan_in + fan_out)))
+        layers.append((weights, np.zeros(fan_out, np.float32)))
+    return layers
+
+
+def mean_loss(layers: Layers, x: Floats, y: NDArray[np.int64]) -> float:
+    """The mean cross-entropy of a ReLU network, computed here so that it means the same for every system."""
+    a = x
+    for number, (weights, biases) in enumerate(layers, start=1):
+        a = a @ weights + biases
+        if number < len(layers):
+            a = np.maximum(a, 0)
+    a = a - a.max(axis=1, keepdims=True)
+    log_p = a - np.log(np.exp(a).sum(axis=1, keepdims=True))
+    return float(-log_p[np.arange(len(y)), y].mean())
+
+
+class Order:
+    """Shuffled minibatches: passes over all samples, one after another, a new permutation for each."""
+
+    def __init__(self, samples: int) -> None:
+        self._samples = samples
+        self._random = np.random.default_rng(0)
+
+    def batches(self, n: int, batch: int) -> NDArray[np.int64]:
+        """Sample positions, (n, batch). Every batch is full, so that all steps are equally long."""
+        passes = -(-n * batch // self._samples)
+        order = np.concatenate([self._random.permutation(self._samples) for _ in range(passes)])
+        return order[: n * batch].reshape(n, batch)

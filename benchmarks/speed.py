@@ -1,0 +1,214 @@
+"""Microseconds a training step: chainrule against its peers, on the same network, data, batch size and rule.
+
+    python benchmarks/speed.py                                    # everything, about half an hour
+    python benchmarks/speed.py --quick --problems 784-128x4-10/16 # one problem, two rounds
+    python benchmarks/speed.py --systems compiled,jax,floor --no-save
+
+Each system runs in processes of its own, one for each number of threads, which stay alive and wait; in every round
+each of them is asked once, so that whatever slows the machine for a while slows all alike. Only one computes at any
+time. The result is the median of the rounds, and for each system the best of its numbers of threads; chainrule is shown
+with the number that it chooses itself. Preparing a problem (building, compiling, warming up) is measured apart.
+
+What is not installed is reported as absent. Results go to benchmarks/results/speed.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from machine import save
+from pool import Child, ChildError, thread_count
+from problem import BATCHES, NETWORKS, RULES, WEIGHT_DECAY, Problem, store
+from systems import SYSTEMS
+
+__all__ = ["best", "main"]
+
+LOSS_PROBLEM, LOSS_STEPS = Problem("784-128x4-10", 16), 512
+_REST = 0.03  # seconds between two measurements, in which idle threads fall asleep
+
+
+class Contest:
+    """The children, and what was measured of them.
+
+    Attributes:
+        results: an entry for each problem, rule, system and thread setting.
+        absent: systems that could not be started, with the reason.
+    """
+
+    def __init__(self, names: list[str], folder: Path, rounds: int, seconds: float) -> None:
+        self._children: dict[tuple[str, str], Child] = {}
+        self._rounds, self._seconds = rounds, seconds
+        self.results: list[dict[str, Any]] = []
+        self.losses: list[dict[str, Any]] = []
+        self.versions: dict[str, str] = {}
+        self.absent: dict[str, str] = {}
+        for name in names:
+            entry = SYSTEMS[name]
+            for setting in dict.fromkeys(entry.threads):
+                threads = thread_count(setting)
+                if setting == "all" and threads == 1:
+                    continue  # a machine with one core
+                arguments = {"target": entry.target, "folder": str(folder), "threads": threads}
+                child = Child("stopwatch:Stopwatch", arguments, threads, folder / f"{name}-{setting}.log")
+                try:
+                    self.versions[name] = child.ask("version")
+                    self._children[name, setting] = child
+                except ChildError as error:
+                    child.stop()
+                    self.absent[name] = str(error)
+                    print(f"{entry.label}: absent ({error})", flush=True)
+                    break
+
+    def run(self, problem: Problem) -> None:
+        """Measure one problem under one rule with every child that knows the rule."""
+        if not any(problem.rule in SYSTEMS[name].rules for name, _ in self._children):
+            return
+        running: dict[tuple[str, str], dict[str, Any]] = {}
+        what = {"network": problem.network, "batch": problem.batch, "rule": problem.rule}
+        for name, setting in list(self._children):
+            if problem.rule not in SYSTEMS[name].rules:
+                continue
+            entry: dict[str, Any] = {**what, "system": name, "threads": setting}
+            answer = self._ask((name, setting), entry, "prepare", seconds=self._seconds, **what)
+            if answer is not None:
+                running[name, setting] = {**entry, **answer, "microseconds": []}
+        for _ in range(self._rounds):
+            for key, entry in list(running.items()):
+                time.sleep(_REST)
+                seconds = self._ask(key, entry, "measure")
+                if seconds is None:
+                    del running[key]
+                else:
+                    entry["microseconds"].append(round(1e6 * seconds, 2))
+        for key, entry in list(running.items()):
+            entry["loss_after"] = self._ask(key, entry, "finish")
+            self.results.append({**entry, "median": statistics.median(entry["microseconds"])})
+        _print(problem, self.results)
+
+    def compare_losses(self) -> None:
+        """That all systems do the same: the loss from the same weights after the same number of steps."""
+        print(f"\nMean loss on {LOSS_PROBLEM.name} before and after about {LOSS_STEPS} steps from the same weights")
+        for name, setting in list(self._children):
+            if setting not in SYSTEMS[name].headline[:1] or name == "floor":
+                continue
+            for rule in SYSTEMS[name].rules:
+                what = {"network": LOSS_PROBLEM.network, "batch": LOSS_PROBLEM.batch, "rule": rule}
+                answer = self._ask((name, setting), {}, "losses", steps=LOSS_STEPS, **what)
+                if answer is not None:
+                    self.losses.append({"system": name, "rule": rule, **answer})
+                    print(
+                        f"  {SYSTEMS[name].label + ', ' + rule:40} {answer['before']:.4f} -> {answer['after']:.4f} "
+                        f"({answer['steps']:.0f} steps)",
+                        flush=True,
+                    )
+
+    def _ask(self, key: tuple[str, str], entry: dict[str, Any], method: str, **arguments: Any) -> Any:
+        """Ask a child; one that fails is reported and asked no more."""
+        try:
+            return self._children[key].ask(method, **arguments)
+        except ChildError as error:
+            print(f"{SYSTEMS[key[0]].label}, threads {key[1]}, {method}: {error}", flush=True)
+            self.results.append({**entry, "failed": str(error)})
+            self._children.pop(key).stop()
+            return None
+
+    def stop(self) -> None:
+        """End all children."""
+        for child in self._children.values():
+            child.stop()
+
+
+def best(results: list[dict[str, Any]], system: str, problem: Problem) -> dict[str, Any] | None:
+    """The entry that stands for a system in the table: its thread setting with the lowest median."""
+    wanted = {"system": system, "network": problem.network, "batch": problem.batch, "rule": problem.rule}
+    found = [
+        entry
+        for entry in results
+        if "median" in entry
+        and all(entry[key] == value for key, value in wanted.items())
+        and entry["threads"] in SYSTEMS[system].headline
+    ]
+    return min(found, key=lambda entry: entry["median"], default=None)
+
+
+def _print(problem: Problem, results: list[dict[str, Any]]) -> None:
+    """One problem's table."""
+    print(f"\n{problem.network}, batch {problem.batch}, {problem.rule}: microseconds a step")
+    print(f"  {'':30} {'threads':>8} {'median':>9} {'min':>9} {'max':>9} {'ratio':>6} {'loss':>7} {'prepare':>8}")
+    own = best(results, "compiled", problem)
+    for name, system in SYSTEMS.items():
+        entry = best(results, name, problem)
+        if entry is not None:
+            times = entry["microseconds"]
+            ratio = f"{entry['median'] / own['median']:.2f}" if own else "-"
+            print(
+                f"  {system.label:30} {entry['threads']:>8} {entry['median']:9.1f} {min(times):9.1f} {max(times):9.1f} "
+                f"{ratio:>6} {entry['loss_after']:7.3f} {entry['prepare_seconds']:7.1f}s",
+                flush=True,
+            )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, help="measurements of each system (5)")
+    parser.add_argument("--seconds", type=float, default=0.5, help="length of a measurement (0.5)")
+    parser.add_argument("--quick", action="store_true", help="2 rounds of 0.3 seconds")
+    parser.add_argument("--systems", default=",".join(SYSTEMS), help=f"some of {','.join(SYSTEMS)}")
+    parser.add_argument("--problems", default="", help="networks or problems, such as 784-128-10,784-128x4-10/16")
+    parser.add_argument("--rules", default=",".join(RULES), help=f"some of {','.join(RULES)}")
+    parser.add_argument("--no-save", action="store_true", help="print only")
+    arguments = parser.parse_args()
+    if arguments.rounds is None:
+        arguments.rounds = 2 if arguments.quick else 5
+    if arguments.quick:
+        arguments.seconds = 0.3
+    unknown = set(arguments.systems.split(",")) - set(SYSTEMS) | set(arguments.rules.split(",")) - set(RULES)
+    if unknown:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    problems = [Problem(network, batch) for network in NETWORKS for batch in BATCHES]
+    wanted = arguments.problems.split(",") if arguments.problems else list(NETWORKS)
+    arguments.problems = [problem for problem in problems if problem.network in wanted or problem.name in wanted]
+    if not arguments.problems:
+        parser.error(f"--problems must be some of {', '.join(problem.name for problem in problems)}")
+    return arguments
+
+
+def main() -> None:
+    """Measure, print and store."""
+    arguments = _arguments()
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        store(Path(folder), "fashion_mnist")
+        contest = Contest(arguments.systems.split(","), Path(folder), arguments.rounds, arguments.seconds)
+        try:
+            for problem in arguments.problems:
+                for rule in arguments.rules.split(","):
+                    contest.run(Problem(problem.network, problem.batch, rule))
+            contest.compare_losses()
+        finally:
+            contest.stop()
+    settings = {
+        "rounds": arguments.rounds,
+        "seconds": arguments.seconds,
+        "rules": RULES,
+        "weight_decay": WEIGHT_DECAY,
+        "data": "Fashion-MNIST, float32",
+        "run_seconds": round(time.perf_counter() - began),
+    }
+    content = {
+        "versions": contest.versions,
+        "absent": contest.absent,
+        "losses": contest.losses,
+        "results": contest.results,
+    }
+    if not arguments.no_save:
+        print(f"\nStored in {save('speed', settings, content).name} in benchmarks/results")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The systems that are compared, one file each, behind one protocol.
+
+Every class does its own best honest way of training: the batches are gathered from arrays in memory by the means that
+suit it, the gather is part of the time, and its compiler, fused optimizer or thread pool is used where it has one.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Protocol
+
+from problem import Data, Layers, Problem
+
+__all__ = ["SYSTEMS", "Entry", "System", "load_system"]
+
+
+class System(Protocol):
+    """One system in one process with one number of threads."""
+
+    version: str
+
+    def __init__(self, data: Data, threads: int | None) -> None:
+        """Import what it needs and take the data. `threads` None: as many as it chooses by itself."""
+
+    def prepare(self, problem: Problem) -> None:
+        """Build the network with the common initial parameters, and compile what is compiled."""
+
+    def steps(self, n: int) -> float:
+        """Train about n steps. Returns how many: samples trained on, divided by the batch size."""
+
+    def parameters(self) -> Layers:
+        """Weights (fan_in, fan_out) and biases (fan_out,) as they are now; empty if the system trains nothing."""
+
+    def close(self) -> None:
+        """Let go of what `prepare` made."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the table.
+
+    Attributes:
+        label: how it is called there.
+        target: its class, as module:class.
+        rules: the rules that it is measured under.
+        threads: how many it tries: a number, "all" cores, or "own" for its own choice.
+        headline: the thread settings that may stand in the table: the best of them does.
+    """
+
+    label: str
+    target: str
+    rules: tuple[str, ...] = ("rmsprop",)
+    threads: tuple[str, ...] = ("1", "all")
+    headline: tuple[str, ...] = ("1", "all")
+
+
+# chainrule is shown with the threads that it chooses by itself, which is what a user gets; every peer with its best.
+SYSTEMS: dict[str, Entry] = {
+    "compiled": Entry(
+        "chainrule, compiled engine",
+        "systems.chainrule_engines:Compiled",
+        rules=("rmsprop", "adam"),
+        threads=("own", "1", "all"),
+        headline=("own",),
+    ),
+    "numpy": Entry(
+        "chainrule, numpy engine", "systems.chainrule_engines:Numpy", threads=("own", "1"), headline=("own",)
+    ),
+    "jax": Entry("JAX, jit over a scan", "systems.jax_scan:JaxScan"),
+    "keras": Entry("Keras on JAX, fit", "systems.keras_fit:KerasFit"),
+    "torch": Entry("PyTorch, eager", "systems.pytorch:Eager"),
+    "torch_compile": Entry("PyTorch, compiled step", "systems.pytorch:CompiledStep"),
+    "sklearn": Entry("scikit-learn, MLPClassifier", "systems.sklearn_mlp:SklearnMLP", rules=("adam",)),
+    "floor": Entry("floor: BLAS and memory alone", "systems.floor:Floor"),
+}
+
+
+def load_system(target: str, data: Data, threads: int | None) -> System:
+    """Make the system that `target`, module:class, names."""
+    module, name = target.split(":")
+    system: System = getattr(importlib.import_module(module), name)(data, threads)
+    return system

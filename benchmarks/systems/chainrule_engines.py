@@ -1,0 +1,76 @@
+"""chainrule's own engines, run by its own training loop: shuffling, bookkeeping and all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+from problem import RULES, WEIGHT_DECAY, Data, Layers, Problem, initial_parameters
+
+import chainrule
+from chainrule import ENGINES, OPTIMIZERS, NeuralNetwork, load_dataset
+from chainrule.training import Trainer
+
+__all__ = ["Compiled", "Numpy"]
+
+
+class _Engine:
+    """`Trainer.run`, stopped between two stretches when enough samples are done."""
+
+    engine: ClassVar[str]
+
+    def __init__(self, data: Data, threads: int | None) -> None:
+        self.version = chainrule.__version__
+        # Its own loader, so that it keeps the images in the form it likes best; the seed makes them the same samples.
+        own = load_dataset("fashion_mnist", seed=0)
+        assert len(own.y_train) == len(data.y), "the stored arrays are of another split"  # noqa: S101
+        # The validation set is left out: no system spends time on one here.
+        self._data = replace(own, x_val=own.x_val[:0], y_val=own.y_val[:0], val_indices=own.val_indices[:0])
+        self._threads = threads or 0  # 0: its own choice
+
+    def prepare(self, problem: Problem) -> None:
+        """Build network, rule and trainer."""
+        network = NeuralNetwork(problem.sizes)
+        for name, values in zip(network.parameters, sum(initial_parameters(problem.sizes), ()), strict=True):
+            network.parameters[name] = values
+        rule = OPTIMIZERS[problem.rule](weight_decay=WEIGHT_DECAY, **RULES[problem.rule])
+        self._trainer = Trainer(
+            network, self._data, rule, batch_size=problem.batch, engine=self.engine, seed=0, threads=self._threads
+        )
+        # Where Numba is missing, chainrule falls back with a warning; a benchmark must not.
+        if type(self._trainer.engine) is not ENGINES[self.engine]:
+            raise RuntimeError(f"the {self.engine} engine could not be used")
+
+    def steps(self, n: int) -> float:
+        """Train until n steps are done. The loop stops at the end of a stretch, so it does a few more."""
+        wanted, done, earlier = n * self._trainer.batch_size, 0, 0
+
+        def progress(samples_of_epoch: int) -> None:
+            nonlocal done
+            done = earlier + samples_of_epoch
+
+        while done < wanted:
+            earlier = done
+            for _ in self._trainer.run(1, progress=progress, should_stop=lambda: done >= wanted):
+                pass
+        return done / self._trainer.batch_size
+
+    def parameters(self) -> Layers:
+        """The network's own."""
+        return self._trainer.network.parameters.layers()
+
+    def close(self) -> None:
+        """Drop network, rule and trainer."""
+        del self._trainer
+
+
+class Compiled(_Engine):
+    """engine="compiled", the default."""
+
+    engine = "compiled"
+
+
+class Numpy(_Engine):
+    """engine="numpy", the reference."""
+
+    engine = "numpy"

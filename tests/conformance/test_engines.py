@@ -1,0 +1,239 @@
+"""Every engine does the same: step for step the same results for every registered rule, whatever the shapes."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chainrule import ACTIVATIONS, ENGINES, LOSSES, OPTIMIZERS, NeuralNetwork
+from chainrule.engine import make_engine
+from chainrule.engine.compiled import CompiledEngine
+from chainrule.engine.numpy import NumpyEngine
+from chainrule.optimizer import Optimizer
+
+STEPS, BATCH = 7, 12
+N = STEPS * BATCH - 5  # the last batch is short
+
+
+def trained(
+    engine,
+    digits,
+    *,
+    dtype="float64",
+    optimizer="rmsprop",
+    activation="ReLU",
+    loss="cross_entropy",
+    hidden=(9, 7),
+    batch=BATCH,
+    n=N,
+    threads=1,
+):
+    network = NeuralNetwork([64, *hidden, 10], activation, loss=loss, seed=3, dtype=dtype)
+    rule = OPTIMIZERS[optimizer](learning_rate=0.003, weight_decay=0.01)
+    x = digits.x_train.astype(dtype)
+    made = engine(network, rule, batch, threads)
+    stretch = made.train(x, digits.y_train, np.arange(n))
+    return network, rule, stretch, made.evaluate(digits.x_test, digits.y_test)
+
+
+def assert_same(one, other, *, rtol: float) -> None:
+    for (network, rule, stretch, evaluation), (twin, twin_rule, twin_stretch, twin_evaluation) in [(one, other)]:
+        scale = np.abs(twin.parameters.flat).max()
+        np.testing.assert_allclose(network.parameters.flat, twin.parameters.flat, rtol=0, atol=rtol * scale)
+        np.testing.assert_allclose(stretch.losses, twin_stretch.losses, rtol=rtol)
+        assert rule.time == twin_rule.time == len(stretch.losses)
+        assert stretch.correct == twin_stretch.correct
+        for name, value in rule.memory.items():
+            assert value == pytest.approx(twin_rule.memory[name], rel=rtol)
+        for slot in rule.slots:
+            ours, theirs = rule.state[slot].flat, twin_rule.state[slot].flat
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=rtol * max(np.abs(theirs).max(), 1e-30))
+        assert evaluation.loss == pytest.approx(twin_evaluation.loss, rel=rtol)
+        assert evaluation.accuracy == twin_evaluation.accuracy
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "activation", "loss"),
+    [
+        *((optimizer, "ReLU", "cross_entropy") for optimizer in OPTIMIZERS),
+        *(("eve", activation, loss) for activation, loss in itertools.product(ACTIVATIONS, LOSSES)),
+    ],
+)
+@pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-12), ("float32", 2e-5)])
+def test_every_rule(digits, optimizer, activation, loss, dtype, rtol) -> None:
+    parts = {"optimizer": optimizer, "activation": activation, "loss": loss, "dtype": dtype}
+    assert_same(trained(CompiledEngine, digits, **parts), trained(NumpyEngine, digits, **parts), rtol=rtol)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("hidden", "batch"),
+    [((), 1), ((), 30), ((5,), 2), ((1,), 16), ((130, 3), 64), ((40, 30, 20, 10), 300), ((600,), 70)],
+)
+def test_every_shape_and_number_of_threads(digits, hidden, batch, threads) -> None:
+    shape = {"hidden": hidden, "batch": batch, "n": 3 * batch + batch // 2}
+    compiled = trained(CompiledEngine, digits, threads=threads, **shape)
+    assert_same(compiled, trained(NumpyEngine, digits, **shape), rtol=1e-11)
+
+
+def test_the_comparison_above_can_fail(digits) -> None:
+    """A rule that differs in the sixth digit is noticed."""
+    one, other = trained(CompiledEngine, digits), trained(NumpyEngine, digits)
+    other[0].parameters.flat[5] *= 1 + 1e-6
+    with pytest.raises(AssertionError):
+        assert_same(one, other, rtol=1e-12)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_repeatable_to_the_bit(digits, threads) -> None:
+    one, other = (trained(CompiledEngine, digits, dtype="float32", batch=64, n=640, threads=threads) for _ in range(2))
+    assert one[0].parameters.flat.tobytes() == other[0].parameters.flat.tobytes()
+    assert one[2].losses.tobytes() == other[2].losses.tobytes()
+
+
+def test_engines_can_take_turns(digits) -> None:
+    """The optimizer's memory is the same for all, so one engine goes on where another stopped."""
+
+    def run(first, second):
+        network, rule = NeuralNetwork([64, 8, 10], seed=1, dtype="float64"), OPTIMIZERS["eve"](learning_rate=0.01)
+        for engine in (first, second):
+            engine(network, rule, 16, 1).train(digits.x_train.astype("float64"), digits.y_train, np.arange(160))
+        assert rule.time == 20
+        return network.parameters.flat
+
+    np.testing.assert_allclose(
+        run(CompiledEngine, NumpyEngine), run(NumpyEngine, CompiledEngine), rtol=1e-10, atol=1e-13
+    )
+
+
+def test_a_changed_learning_rate_counts_from_the_next_stretch(digits) -> None:
+    ends = []
+    for engine in (CompiledEngine, NumpyEngine):
+        network, rule = NeuralNetwork([64, 8, 10], seed=1, dtype="float64"), OPTIMIZERS["sgd"](learning_rate=0.1)
+        made = engine(network, rule, 16, 1)
+        made.train(digits.x_train.astype("float64"), digits.y_train, np.arange(160))
+        rule.learning_rate = 0.01
+        made.train(digits.x_train.astype("float64"), digits.y_train, np.arange(160))
+        ends.append(network.parameters.flat)
+    np.testing.assert_allclose(*ends, rtol=1e-11, atol=1e-14)
+
+
+def test_read_only_samples(digits) -> None:
+    x = digits.x_train.copy()
+    x.flags.writeable = False
+    for engine in ENGINES.values():
+        made = engine(NeuralNetwork([64, 8, 10]), OPTIMIZERS["sgd"](), 16, 1)
+        made.train(x, digits.y_train, np.arange(32))
+
+
+# --- rules of one's own -----------------------------------------------------------------------------------------------
+
+HALF = 0.5
+
+
+def halved(x):
+    return HALF * x
+
+
+class Shrink(Optimizer):
+    """Uses a global constant, a function of its own, np.where and np.abs."""
+
+    slots = ("largest",)
+    scalars = ("factor",)
+
+    @staticmethod
+    def prepare(time, factor):
+        return 1.0 if time == 1 else halved(factor) + 0.5
+
+    @staticmethod
+    def update(weight, gradient, largest, learning_rate, factor):
+        largest = np.maximum(halved(largest), np.abs(gradient))
+        return weight - factor * learning_rate * np.where(largest > 0, gradient / (largest + 1e-8), 0.0), largest
+
+
+class NotElementwise(Optimizer):
+    """Cannot be compiled for single elements: it looks at all of them."""
+
+    @staticmethod
+    def update(weight, gradient, learning_rate):
+        return weight - learning_rate * gradient / np.linalg.norm(gradient)
+
+
+def test_a_rule_of_ones_own_is_compiled(digits) -> None:
+    ends = []
+    for engine in (CompiledEngine, NumpyEngine):
+        network, rule = NeuralNetwork([64, 8, 10], seed=1, dtype="float64"), Shrink(learning_rate=0.01)
+        engine(network, rule, 16, 1).train(digits.x_train.astype("float64"), digits.y_train, np.arange(320))
+        ends.append((network.parameters.flat, rule.memory["factor"]))
+    np.testing.assert_allclose(ends[0][0], ends[1][0], rtol=1e-11, atol=1e-14)
+    assert ends[0][1] == ends[1][1]
+
+
+def test_one_that_cannot_be_compiled_runs_on_numpy_and_says_why(digits, caplog) -> None:
+    with caplog.at_level(logging.WARNING, "chainrule"):
+        made = make_engine("compiled", NeuralNetwork([64, 8, 10]), NotElementwise(), 16)
+    assert isinstance(made, NumpyEngine)
+    assert "Using the numpy engine" in caplog.text
+    assert "update" in caplog.text
+    made.train(digits.x_train, digits.y_train, np.arange(32))
+
+
+def test_one_without_source_runs_on_numpy_and_says_why(caplog) -> None:
+    scope: dict = {}
+    exec("def update(weight, gradient, learning_rate):\n    return weight - learning_rate * gradient", scope)
+    rule = type("Typed", (Optimizer,), {"update": staticmethod(scope["update"])})()
+    with caplog.at_level(logging.WARNING, "chainrule"):
+        assert isinstance(make_engine("compiled", NeuralNetwork([64, 8, 10]), rule, 16), NumpyEngine)
+    assert "source" in caplog.text
+
+
+# --- the cache of machine code ----------------------------------------------------------------------------------------
+
+PROGRAM = """
+import logging, sys, numpy as np
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+from chainrule import NeuralNetwork, OPTIMIZERS
+from chainrule.engine.compiled import CompiledEngine
+network = NeuralNetwork([6, int(sys.argv[1]), 3], seed=1)
+engine = CompiledEngine(network, OPTIMIZERS["adam"](), int(sys.argv[2]))
+engine.train(np.ones((40, 6), "float32"), np.arange(40) % 3, np.arange(40))
+print(float(network.parameters.flat.sum()))
+"""
+
+
+def in_a_process(cache: Path, width: int = 5, batch: int = 4) -> str:
+    environment = {"CHAINRULE_CACHE_DIR": str(cache), "PATH": "/usr/bin:/bin", "HOME": str(cache)}
+    command = [sys.executable, "-c", PROGRAM, str(width), str(batch)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=200).stdout
+
+
+def test_machine_code_is_made_once(tmp_path) -> None:
+    first = in_a_process(tmp_path)
+    assert first.count("Compiling to machine code, once") == 1
+    again = in_a_process(tmp_path)
+    assert "Compiling" not in again
+    assert again.splitlines()[-1] == first.splitlines()[-1]
+    assert "Compiling" not in in_a_process(tmp_path, width=9, batch=7), "not once a shape"
+
+
+def test_damaged_machine_code_is_made_again(tmp_path) -> None:
+    first = in_a_process(tmp_path)
+    kept = [*(tmp_path / "kernels" / "__pycache__").iterdir()]
+    for number, path in enumerate(kept):
+        path.write_bytes(path.read_bytes()[: 10 + 90 * (number % 2)])
+    damaged = in_a_process(tmp_path)
+    assert "for this run only" in damaged
+    assert damaged.splitlines()[-1] == first.splitlines()[-1]
+    in_a_process(tmp_path)
+    assert "Compiling" not in in_a_process(tmp_path), "mended"
+
+
+def test_a_cache_that_cannot_be_written_to_does_no_harm(tmp_path) -> None:
+    (tmp_path / "kernels").write_text("a file where the folder should be")
+    assert "for this run only" in in_a_process(tmp_path)
