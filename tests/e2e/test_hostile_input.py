@@ -254,7 +254,7 @@ def test_ctrl_c_while_the_program_is_being_imported(tmp_path: Path, module: str)
         # Python tells each module that has been imported.
         while process.stderr.readline().rpartition("|")[2].strip() != module:
             assert process.poll() is None
-        # Python drops an interrupt that arrives inside of a callback such as a weak reference's; a person presses again.
+        # Python drops an interrupt that arrives inside of a callback, such as a weak reference's: press again.
         for _ in range(5):
             process.send_signal(signal.SIGINT)
             try:
