@@ -132,6 +132,19 @@ def test_read_only_samples(digits) -> None:
         made.train(x, digits.y_train, np.arange(32))
 
 
+@pytest.mark.parametrize("engine", list(ENGINES))
+@pytest.mark.parametrize("position", [10**6, -(10**6)])
+def test_positions_outside_of_the_samples_are_refused(digits, engine, position) -> None:
+    """Machine code would read whatever lies there."""
+    network = NeuralNetwork([64, 8, 10])
+    before = network.parameters.flat.copy()
+    with pytest.raises(IndexError):
+        ENGINES[engine](network, OPTIMIZERS["sgd"](), 16, 1).train(
+            digits.x_train, digits.y_train, np.array([0, 1, position])
+        )
+    np.testing.assert_array_equal(network.parameters.flat, before)
+
+
 # --- rules of one's own -----------------------------------------------------------------------------------------------
 
 HALF = 0.5
