@@ -12,7 +12,7 @@ from chainrule.activations import ACTIVATIONS
 from chainrule.arrays import Array, Labels, aligned_zeros
 from chainrule.engine.base import ENGINES, Stretch
 from chainrule.engine.subnormals import subnormals_as_zero
-from chainrule.engine.threads import blas_threads, cores, step_threads
+from chainrule.engine.threads import cores, step_threads
 from chainrule.losses import LOSSES
 
 if TYPE_CHECKING:
@@ -45,9 +45,8 @@ class CompiledEngine:
         self._kernels = compile_kernels(
             ACTIVATIONS[network.activation], LOSSES[network.loss], type(rule), network.dtype
         )
-        self._drive, self._foreign = driver(network.dtype)
+        self._drive, self._called = driver(network.dtype)
         rule.allocate(network.parameters)
-        self._gradients = network.parameters.zeros_like()
         most = max(cores(), self._threads)
         self._constants = [aligned_zeros(max(len(rule.update_arguments), 1), network.dtype) for _ in range(most)]
         self._programs: dict[tuple[str, int, int], Program] = {}
@@ -71,6 +70,8 @@ class CompiledEngine:
         """Some steps of `rows` samples each."""
         rule = self._rule
         program = self._program("train", rows, min(self._threads, rows))
+        for weights, transpose in program.transposes:
+            transpose[...] = weights.T
         memories = [np.array([*rule.memory.values(), 0.0]) for _ in program.tables]
         losses, correct = np.zeros(steps), np.zeros(steps, np.int64)
         looked_at = self._run(program, x, y, order, first, steps, memories, losses, correct)
@@ -101,7 +102,7 @@ class CompiledEngine:
             parameters = self._network.parameters
             if kind == "train":
                 slots = [self._rule.state[slot].flat for slot in self._rule.slots]  # type: ignore[attr-defined]
-                program = training_program(parameters, self._gradients, slots, self._constants, rows, threads)
+                program = training_program(parameters, slots, rows, threads)
             else:
                 program = evaluation_program(parameters, rows, threads)
             self._programs[key] = program
@@ -123,14 +124,13 @@ class CompiledEngine:
                 done: Any = self._drive(
                     program.tables[thread], x.ctypes.data, y.ctypes.data, order.ctypes.data, first, steps, program.rows,
                     rule.time, rule.weight_decay, settings.ctypes.data, memories[thread].ctypes.data,
-                    self._constants[thread].ctypes.data, *mine, *self._foreign, kernels.activate, kernels.slope,
+                    self._constants[thread].ctypes.data, *mine, *self._called, kernels.activate, kernels.slope,
                     kernels.loss, kernels.prepare, kernels.update,
                 )  # fmt: skip
             return int(done)
 
-        with blas_threads(1):
-            others = [self._pool.submit(work, thread) for thread in range(1, len(program.tables))]
-            looked_at = work(0)
-            for other in others:
-                other.result()
+        others = [self._pool.submit(work, thread) for thread in range(1, len(program.tables))]
+        looked_at = work(0)
+        for other in others:
+            other.result()
         return looked_at

@@ -4,7 +4,8 @@ A step of a network is always the same sequence of matrix products and elementwi
 laid out once as a table (program.py): a row holds the kind of an operation and the addresses and sizes that it needs.
 The driver is compiled once; depth, widths, batch size and rules are all in the table and in the kernels.
 
-Each thread has a table of its own for its part of the work; they meet at barriers.
+Each thread has a table of its own for its part of the work. They meet at barriers: a thread arrives, may do something
+else that nobody waits for, and waits for the others.
 """
 
 from __future__ import annotations
@@ -24,39 +25,49 @@ from numba.extending import intrinsic
 
 from chainrule.engine.compilation import compile_text
 from chainrule.engine.kernels import ADDRESS, SIGNATURES, pointer
+from chainrule.engine.products import PRODUCT as PRODUCT_SIGNATURE
+from chainrule.engine.products import TRANSPOSE as TRANSPOSE_SIGNATURE
+from chainrule.engine.products import compile_product, compile_transpose
 
 __all__ = [
     "ACTIVATE",
-    "BARRIER",
-    "BIAS",
+    "ARRIVE",
+    "BLOCKS",
     "FINISH",
     "GATHER",
+    "LABELS",
     "LOSS",
     "PRODUCT",
     "SLOPE",
-    "SUM",
+    "TURN",
     "UPDATE",
+    "WAIT",
     "driver",
 ]
 
 # The kinds of operations, the first number of a row. What follows it:
-GATHER = 0  # batch (n, d), labels (n,), position of the first sample in the step, n, d
-BIAS = 1  # biases (h,), z (n, h), n, h: every row of z becomes the biases
-PRODUCT = 2  # the 13 arguments of BLAS's gemm
-ACTIVATE = 3  # z, a, elements
-SLOPE = 4  # delta, z, a, elements
-LOSS = 5  # logits, labels, delta, n, k, samples in the whole batch, where the right answers go, where the sum goes
-FINISH = 6  # sums of all threads, right answers of all threads, threads, samples: the loss, and the scalars of the step
-SUM = 7  # delta (n, h), out (c,), n, h, c: sums of the first c columns
+GATHER = 0  # part of the batch (n, c), elements from row to row, position of the first sample in the step, n, the
+# first column, c, elements of a sample
+LABELS = 1  # labels (n,), position of the first sample in the step, n
+PRODUCT = 2  # the 12 arguments of a product
+BLOCKS = 3  # blocks of a product (b, n, c), elements from block to block, from row to row; initial values (c,); result
+# (n, c), b, n, c
+ACTIVATE = 4  # z, a, elements
+SLOPE = 5  # the 6 arguments of `slope`
+LOSS = 6  # logits, labels, delta, n, k, samples in the whole batch, where the right answers go, losses of the samples
+FINISH = 7  # losses of all samples, right answers of all threads, threads, samples: the loss, and the step's scalars
 UPDATE = 8  # weights, gradients, addresses of the slots, elements to skip, elements, 1 for weights and 0 for biases
-BARRIER = 9  # counter, threads
+TURN = 9  # the 6 arguments of a transpose
+ARRIVE = 10  # counter, threads: tell the others that this thread has come so far
+WAIT = 11  # counter: until all have arrived
 
 # In the compiled driver this is the precision of the network, float32 or float64.
 real = np.float64
+# Bytes of such a number.
+width = 8
 
 _X86 = platform.machine() in ("x86_64", "AMD64")
 
-GEMM = types.void(*[ADDRESS] * 13)
 YIELD = types.int32()
 
 
@@ -72,18 +83,6 @@ class _Foreign(types.WrapperAddressProtocol):  # type: ignore[misc]
     def signature(self) -> Any:
         """Its type."""
         return self._signature
-
-
-def _product_address(dtype: str) -> int:
-    """The address of BLAS's matrix product for a dtype, in the BLAS that comes with SciPy."""
-    import scipy.linalg.cython_blas as blas
-
-    capsule = blas.__pyx_capi__["sgemm" if dtype == "float32" else "dgemm"]
-    api = ctypes.pythonapi
-    api.PyCapsule_GetName.restype, api.PyCapsule_GetName.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    api.PyCapsule_GetPointer.restype = ctypes.c_void_p
-    api.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
-    return int(api.PyCapsule_GetPointer(capsule, api.PyCapsule_GetName(capsule)))
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -122,12 +121,12 @@ def pause(typing_context: Any) -> Any:
 
 def drive(  # type: ignore[no-untyped-def]
     table, x, labels, order, first, steps, batch, time, weight_decay, settings, memory, constants, losses,
-    correct, gemm, give_way, activate, slope, loss, prepare, update,
+    correct, give_way, product, transpose, activate, slope, loss, prepare, update,
 ):  # fmt: skip
     """Run one thread's operations for consecutive steps.
 
     Args:
-        table: a row an operation, (operations, 14).
+        table: a row an operation, (operations, 13).
         x: address of all samples, (samples, d).
         labels: address of their classes.
         order: address of the samples' positions in the order of training.
@@ -141,52 +140,57 @@ def drive(  # type: ignore[no-untyped-def]
         constants: address of this thread's constants of `update`.
         losses: (steps,), the mean loss of each step; written.
         correct: (steps,), right answers of each step; written.
-        gemm, give_way, activate, slope, loss, prepare, update: what it calls.
+        give_way, product, transpose, activate, slope, loss, prepare, update: what it calls.
 
     Returns:
         Steps looked at: `steps`, or fewer if the last one's loss is not finite; that step was not taken.
     """
     order_ = carray(pointer(order, np.int64), first + steps * batch)
-    labels_ = pointer(labels, np.int64)
+    labels_, goal = pointer(labels, np.int64), 0
     for step in range(steps):
         for row in range(table.shape[0]):
             op = table[row]
             kind = op[0]
             if kind == PRODUCT:
-                gemm(op[1], op[2], op[3], op[4], op[5], op[6], op[7], op[8], op[9], op[10], op[11], op[12], op[13])
+                product(op[1], op[2], op[3], op[4], op[5], op[6], op[7], op[8], op[9], op[10], op[11], op[12])
             elif kind == ACTIVATE:
                 activate(op[1], op[2], op[3])
             elif kind == SLOPE:
-                slope(op[1], op[2], op[3], op[4])
+                slope(op[1], op[2], op[3], op[4], op[5], op[6])
             elif kind == UPDATE:
                 update(op[1], op[2], op[3], op[4], op[5], constants, weight_decay * op[6])
-            elif kind == BIAS:
-                biases, z = carray(pointer(op[1], real), op[4]), carray(pointer(op[2], real), (op[3], op[4]))
-                for i in range(op[3]):
-                    for j in range(op[4]):
-                        z[i, j] = biases[j]
-            elif kind == SUM:
-                delta, total = carray(pointer(op[1], real), op[3] * op[4]), carray(pointer(op[2], real), op[5])
-                for j in range(op[5]):
-                    total[j] = delta[j]
-                for i in range(1, op[3]):
-                    for j in range(op[5]):
-                        total[j] += delta[i * op[4] + j]
+            elif kind == TURN:
+                transpose(op[1], op[2], op[3], op[4], op[5], op[6])
             elif kind == GATHER:
-                rows, classes = carray(pointer(op[1], real), (op[4], op[5])), carray(pointer(op[2], np.int64), op[4])
                 for i in range(op[4]):
                     sample = order_[first + step * batch + op[3] + i]
+                    there = carray(pointer(x + (sample * op[7] + op[5]) * width, real), op[6])
+                    here = carray(pointer(op[1] + i * op[2] * width, real), op[6])
+                    for j in range(op[6]):
+                        here[j] = there[j]
+            elif kind == LABELS:
+                classes = carray(pointer(op[1], np.int64), op[3])
+                for i in range(op[3]):
+                    sample = order_[first + step * batch + op[2] + i]
                     classes[i] = carray(labels_, sample + 1)[sample]
-                    values = carray(pointer(x + sample * op[5] * rows.itemsize, real), op[5])
-                    for j in range(op[5]):
-                        rows[i, j] = values[j]
+            elif kind == BLOCKS:
+                initial = carray(pointer(op[4], real), op[8])
+                for i in range(op[7]):
+                    result = carray(pointer(op[5] + i * op[8] * width, real), op[8])
+                    for j in range(op[8]):
+                        result[j] = initial[j]
+                    for block in range(op[6]):
+                        part = carray(pointer(op[1] + (block * op[2] + i * op[3]) * width, real), op[8])
+                        for j in range(op[8]):
+                            result[j] += part[j]
             elif kind == LOSS:
-                carray(pointer(op[8], np.float64), 1)[0] = loss(op[1], op[2], op[3], op[4], op[5], op[6], op[7])
+                loss(op[1], op[2], op[3], op[4], op[5], op[6], op[7], op[8])
             elif kind == FINISH:
-                sums, hits = carray(pointer(op[1], np.float64), op[3] * 8), carray(pointer(op[2], np.int64), op[3] * 8)
+                values, hits = carray(pointer(op[1], np.float64), op[4]), carray(pointer(op[2], np.int64), op[3] * 8)
                 total, right = 0.0, 0
+                for sample in range(op[4]):
+                    total += values[sample]
                 for thread in range(op[3]):
-                    total += sums[thread * 8]
                     right += hits[thread * 8]
                 total /= op[4]
                 losses[step] = total
@@ -194,8 +198,9 @@ def drive(  # type: ignore[no-untyped-def]
                     return step + 1
                 correct[step] = right
                 prepare(settings, memory, time + step + 1, total, constants)
-            elif kind == BARRIER:
+            elif kind == ARRIVE:
                 goal = (arrive(op[1]) // op[2] + 1) * op[2]
+            elif kind == WAIT:
                 tries = 0
                 while arrived(op[1]) < goal:
                     tries += 1
@@ -210,13 +215,13 @@ _OPERATIONS = {name: value for name, value in globals().items() if name.isupper(
 
 
 @lru_cache(maxsize=2)
-def driver(dtype: str) -> tuple[Any, tuple[Any, Any]]:
-    """The compiled `drive` for a dtype, and what it calls besides the kernels.
+def driver(dtype: str) -> tuple[Any, tuple[Any, Any, Any]]:
+    """The compiled `drive` for a dtype, and what it calls besides a network's kernels.
 
     Raises:
         NotCompilableError: Numba refuses it.
     """
-    functions = [types.FunctionType(signature) for signature in (GEMM, YIELD, *SIGNATURES.values())]
+    functions = [types.FunctionType(signature) for signature in (YIELD, PRODUCT_SIGNATURE, TRANSPOSE_SIGNATURE, *SIGNATURES.values())]
     integers = [ADDRESS] * 3 + [types.int64] * 4
     signature = types.int64(
         types.int64[:, ::1],
@@ -234,9 +239,10 @@ def driver(dtype: str) -> tuple[Any, tuple[Any, Any]]:
         "arrived": arrived,
         "pause": pause,
         "real": np.dtype(dtype).type,
+        "width": np.dtype(dtype).itemsize,
         **_OPERATIONS,
     }
     text = f"# {dtype} {sorted(_OPERATIONS.items())}\n{inspect.getsource(drive)}"
     compiled = compile_text("drive", text, partial(numba.njit, nogil=True), signature, namespace)
     give_way = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
-    return compiled, (_Foreign(_product_address(dtype), GEMM), _Foreign(give_way, YIELD))
+    return compiled, (_Foreign(give_way, YIELD), compile_product(dtype), compile_transpose(dtype))

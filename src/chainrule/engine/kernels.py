@@ -28,10 +28,11 @@ ADDRESS = types.intp
 SIGNATURES = {
     # z, a, elements
     "activate": types.void(ADDRESS, ADDRESS, types.int64),
-    # delta (multiplied by f'), z, a, elements
-    "slope": types.void(ADDRESS, ADDRESS, ADDRESS, types.int64),
-    # logits (n, k), labels (n,), delta (n, k), n, k, samples in the whole batch, where to put the right answers
-    "loss": types.float64(ADDRESS, ADDRESS, ADDRESS, types.int64, types.int64, types.int64, ADDRESS),
+    # delta (n rows, c columns; multiplied by f'), elements from row to row, z (n, c), a (n, c), n, c
+    "slope": types.void(ADDRESS, types.int64, ADDRESS, ADDRESS, types.int64, types.int64),
+    # logits (n, k), labels (n,), delta (n, k), n, k, samples in the whole batch, where to put the number of right
+    # answers, losses of the samples (n,)
+    "loss": types.void(ADDRESS, ADDRESS, ADDRESS, types.int64, types.int64, types.int64, ADDRESS, ADDRESS),
     # settings, memory (changed), time, loss, the constants of `update` (written)
     "prepare": types.void(ADDRESS, ADDRESS, types.int64, types.float64, ADDRESS),
     # weights, gradients, addresses of the slots, elements to skip in the slots, elements, constants, weight decay
@@ -83,7 +84,7 @@ def compile_kernels(activation: type[Activation], loss: type[Loss], rule: type[O
         "update": _update_text(rule),
     }
     real = np.dtype(dtype).type
-    namespace = {"carray": carray, "pointer": pointer, "real": real}
+    namespace = {"carray": carray, "pointer": pointer, "real": real, "width": np.dtype(dtype).itemsize}
     # The precision stands in the text, because the name of the file is made from it.
     _compiled[key] = Kernels(
         **{
@@ -102,20 +103,23 @@ def activate(z, a, n):
 """
 
 _SLOPE = """
-def slope(delta, z, a, n):
-    delta_, z_, a_ = carray(pointer(delta, real), n), carray(pointer(z, real), n), carray(pointer(a, real), n)
-    for i in range(n):
-        delta_[i] *= derivative(z_[i], a_[i])
+def slope(delta, step, z, a, rows, columns):
+    for row in range(rows):
+        delta_ = carray(pointer(delta + row * step * width, real), columns)
+        z_ = carray(pointer(z + row * columns * width, real), columns)
+        a_ = carray(pointer(a + row * columns * width, real), columns)
+        for i in range(columns):
+            delta_[i] *= derivative(z_[i], a_[i])
 """
 
 # Sample by sample: log-softmax, the sum of `value` over the classes, and the chain rule as in losses.py.
 _LOSS = """
-def loss(logits, labels, delta, n, k, batch, correct):
+def loss(logits, labels, delta, n, k, batch, correct, losses):
     z, d = carray(pointer(logits, real), (n, k)), carray(pointer(delta, real), (n, k))
     right = carray(pointer(labels, np.int64), n)
-    total, hits = 0.0, 0
+    losses_, hits = carray(pointer(losses, np.float64), n), 0
     for s in range(n):
-        best = 0
+        total, best = 0.0, 0
         for j in range(1, k):
             if z[s, j] > z[s, best]:
                 best = j
@@ -136,8 +140,8 @@ def loss(logits, labels, delta, n, k, batch, correct):
         for j in range(k):
             p = np.exp(z[s, j] - largest - normalizer)
             d[s, j] = (d[s, j] - p * slopes) / real(batch)
+        losses_[s] = total
     carray(pointer(correct, np.int64), 1)[0] = hits
-    return total
 """
 
 
@@ -181,7 +185,7 @@ def _update_text(rule: type[Optimizer]) -> str:
         f"    places = carray(pointer(slots, np.int64), {max(len(rule.slots), 1)})",
         "    decay = real(weight_decay)",
         *(
-            f"    slot_{i} = carray(pointer(places[{i}] + skip * weights_.itemsize, real), n)"
+            f"    slot_{i} = carray(pointer(places[{i}] + skip * width, real), n)"
             for i in range(len(rule.slots))
         ),
         *(f"    constant_{i} = constants_[{i}]" for i in range(len(_constants(rule)))),

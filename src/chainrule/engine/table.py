@@ -1,0 +1,191 @@
+"""What a thread does in a step, written down as operations for the driver; layouts.py says how threads share the work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from chainrule.arrays import Array, ParameterDict, aligned_zeros
+from chainrule.engine import driver as do
+
+__all__ = ["Learning", "Space", "Table", "Thread", "spaced_zeros"]
+
+# Weights whose gradient is computed before they are updated: they, it and the slots fit into a core's nearest cache.
+_PIECE = 8192
+# Rows of weights in a piece are a multiple of this, so that whole blocks are turned for the transpose.
+_BLOCK = 16
+_CACHE_LINE = 64
+# Numbers of different threads stand a cache line apart, or each would wait for the other's.
+_LINE = 8
+
+
+class Table:
+    """Collects the operations of one thread, and keeps the arrays that they point into."""
+
+    def __init__(self) -> None:
+        self._operations: list[list[int]] = []
+        self._arrays: dict[int, Array | NDArray[np.int64]] = {}
+
+    def add(self, kind: int, *values: Array | NDArray[np.int64] | int) -> None:
+        """One operation. An array stands for its address."""
+        numbers = []
+        for value in values:
+            if not isinstance(value, int):
+                address = value.ctypes.data
+                self._arrays[address] = value
+                value = address
+            numbers.append(value)
+        self._operations.append([kind, *numbers, *[0] * (12 - len(numbers))])
+
+    def product(self, a: Array, b: Array, start: Array, out: Array) -> None:
+        """out = start + a b. Of `a` any view will do; the others' rows are unbroken; `start` may be a single row."""
+        for_all = 0 if start.ndim == 1 else start.strides[0]
+        self.add(do.PRODUCT, a, *a.strides, b, b.strides[0], start, for_all, out, out.strides[0], *a.shape, b.shape[1])
+
+    def finished(self) -> NDArray[np.int64]:
+        """All of them, (operations, 13)."""
+        return np.array(self._operations, np.int64).reshape(-1, 13)
+
+
+def spaced_zeros(rows: int, columns: int, dtype: DTypeLike) -> Array:
+    """Zeros whose rows do not begin a multiple of 1 KiB apart, where a cache could hold only a few of them at a time."""
+    line = _CACHE_LINE // np.dtype(dtype).itemsize
+    gap = line if columns * np.dtype(dtype).itemsize % 1024 == 0 else 0
+    return aligned_zeros((rows, columns + gap), dtype)[:, :columns]
+
+
+class Space:
+    """What the threads share in a step for so many samples.
+
+    Attributes:
+        logits: the output layer's z, (rows, k).
+        delta: the loss's derivative with respect to each layer's z, (rows, h).
+        nothing: a row of zeros as wide as any layer.
+    """
+
+    def __init__(self, parameters: ParameterDict, rows: int, threads: int) -> None:
+        dtype, sizes = parameters.flat.dtype, parameters.sizes
+        self.parameters, self.rows, self.threads = parameters, rows, threads
+        self.logits = aligned_zeros((rows, sizes[-1]), dtype)
+        hidden = [spaced_zeros(rows, size, dtype) for size in sizes[1:-1]]
+        self.delta = [*hidden, aligned_zeros((rows, sizes[-1]), dtype)]
+        self.losses, self.hits = np.zeros(rows), np.zeros(threads * _LINE, np.int64)
+        self.meeting = np.zeros(_LINE, np.int64)
+        self.ones, self.nothing = np.ones((1, rows), dtype), aligned_zeros(max(sizes), dtype)
+
+
+class Learning:
+    """What belongs to a training step, and to no evaluation.
+
+    Attributes:
+        transposes: pairs of weights, or some of their rows, and an array for their transpose. It must be right when
+            steps begin; they keep it up.
+    """
+
+    def __init__(self, parameters: ParameterDict, slots: Sequence[Array]) -> None:
+        self.flat, self.slots = parameters.flat, slots
+        self.addresses = np.array([slot.ctypes.data for slot in slots] or [0], np.int64)
+        self.transposes: list[tuple[Array, Array]] = []
+
+    def transpose(self, weights: Array) -> Array:
+        """An array for the transpose of some weights, (h, n) for (n, h)."""
+        transpose = spaced_zeros(*weights.T.shape, weights.dtype)
+        self.transposes.append((weights, transpose))
+        return transpose
+
+
+class Thread:
+    """Writes down what one of the threads does; layouts.py says in which order.
+
+    Args:
+        space: what the threads share.
+        me: its number.
+
+    Attributes:
+        table: what was written down.
+        mine: the samples of the batch whose loss is this thread's to compute.
+    """
+
+    def __init__(self, space: Space, me: int) -> None:
+        self.space, self.table, self._me = space, Table(), me
+        self.layers, self._dtype = space.parameters.layers(), space.parameters.flat.dtype
+        self.mine = self.share(space.rows)
+        self._labels = np.zeros(self.mine.stop - self.mine.start, np.int64)
+        self._gradient = aligned_zeros(max(_PIECE, _BLOCK * max(space.parameters.sizes)), self._dtype)
+
+    def share(self, length: int) -> slice:
+        """The part of `length` that this thread does."""
+        return slice(length * self._me // self.space.threads, length * (self._me + 1) // self.space.threads)
+
+    def array(self, rows: int, columns: int) -> Array:
+        """An array of this thread's own."""
+        return aligned_zeros((rows, columns), self._dtype)
+
+    def arrive(self) -> None:
+        """Tell the other threads that this one has come so far."""
+        if self.space.threads > 1:
+            self.table.add(do.ARRIVE, self.space.meeting, self.space.threads)
+
+    def wait(self) -> None:
+        """Wait until they have come so far, too."""
+        if self.space.threads > 1:
+            self.table.add(do.WAIT, self.space.meeting)
+
+    def fetch(self, x: Array, samples: slice, columns: slice) -> None:
+        """Some columns of some samples, and the classes of this thread's."""
+        d = len(self.layers[0][0])
+        self.table.add(do.LABELS, self._labels, self.mine.start, len(self._labels))
+        self.table.add(do.GATHER, x, x.strides[0] // x.itemsize, samples.start, len(x), columns.start, x.shape[1], d)
+
+    def activate(self, z: Array, a: Array) -> None:
+        """a = f(z), both in unbroken memory."""
+        self.table.add(do.ACTIVATE, z, a, z.size)
+
+    def backward(self, delta: Array, transpose: Array, below: Array, z: Array, a: Array) -> None:
+        """delta of the layer below, or some of its columns: below = (delta transpose) f'(z, a)."""
+        self.table.product(delta, transpose, self.space.nothing, below)
+        self.table.add(do.SLOPE, below, below.strides[0] // below.itemsize, z, a, *z.shape)
+
+    def loss(self) -> None:
+        """The loss of this thread's samples, and delta of the last layer."""
+        space = self.space
+        z, delta, hits = space.logits[self.mine], space.delta[-1][self.mine], space.hits[self._me * _LINE :]
+        self.table.add(do.LOSS, z, self._labels, delta, *z.shape, space.rows, hits, space.losses[self.mine])
+
+    def finish(self) -> None:
+        """The mean loss, once all threads have computed theirs, and the scalars of the step."""
+        self.table.add(do.FINISH, self.space.losses, self.space.hits, self.space.threads, self.space.rows)
+
+    def learn(self, learning: Learning, layer: int, a: Array, rows: slice, transpose: Array | None) -> None:
+        """The gradient and the update of some rows of a layer's weights, a piece at a time, and of some of its biases.
+
+        Args:
+            learning: what updates need.
+            layer: which.
+            a: the columns of the layer's inputs that belong to these rows, for the whole batch.
+            rows: which.
+            transpose: the columns of the transpose that belong to these rows, (h, rows); None where nobody needs it.
+        """
+        (weights, biases), delta, nothing = self.layers[layer], self.space.delta[layer], self.space.nothing
+        step = max(1, _PIECE // biases.size // _BLOCK) * _BLOCK
+        for start in range(rows.start, rows.stop, step):
+            piece = slice(start, min(start + step, rows.stop))
+            part, here = weights[piece], slice(piece.start - rows.start, piece.stop - rows.start)
+            slopes = self._gradient[: part.size].reshape(part.shape)
+            self.table.product(a[:, here].T, delta, nothing, slopes)
+            self._update(learning, part, 1)
+            if transpose is not None:
+                turned = transpose[:, here]
+                self.table.add(do.TURN, part, part.strides[0], turned, turned.strides[0], *part.shape)
+        own = self.share(biases.size)
+        if own.stop > own.start:
+            sums = self._gradient[: own.stop - own.start].reshape(1, -1)
+            self.table.product(self.space.ones, delta[:, own], nothing, sums)
+            self._update(learning, biases[own], 0)
+
+    def _update(self, learning: Learning, values: Array, decays: int) -> None:
+        """The update of an unbroken run of parameters, with the gradient just computed."""
+        skip = (values.ctypes.data - learning.flat.ctypes.data) // values.itemsize
+        self.table.add(do.UPDATE, values, self._gradient, learning.addresses, skip, values.size, decays)
