@@ -86,6 +86,11 @@ class Console:
         self._epochs = self._samples = self._epoch = 0
         self._began = 0.0
 
+    @property
+    def lost(self) -> bool:
+        """Whether some text did not arrive."""
+        return self._output.lost
+
     def note(self, text: str) -> None:
         """A line for the reader, above the progress bar where there is one."""
         if self._quiet:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +15,7 @@ from chainrule.console import Console
 from chainrule.data import load_dataset
 from chainrule.errors import DivergenceError
 from chainrule.history import History
+from chainrule.interrupt import stopping_on_interrupt
 from chainrule.metrics import class_report
 from chainrule.model_file import save_model
 from chainrule.network import NeuralNetwork
@@ -143,7 +141,7 @@ def _record(config: TrainConfig, run: Run, trainer: Trainer, trackers: list[Trac
 
 def _train(config: TrainConfig, trainer: Trainer, trackers: list[Tracker], console: Console) -> bool:
     """Run the epochs. Returns whether the user stopped them early."""
-    with _stopping_on_interrupt(console) as stop, console.training(config.epochs, len(trainer.x)):
+    with stopping_on_interrupt(console.note) as stop, console.training(config.epochs, len(trainer.x)):
         began = time.perf_counter()
         for record in trainer.run(config.epochs, progress=console.progress, should_stop=stop.is_set):
             now = time.perf_counter()
@@ -201,26 +199,3 @@ def _test(
         f"{stopped}Test accuracy {100 * test.accuracy:.2f} %, loss {test.loss:.4f}{of}. Results in {run.folder}"
     )
     return metrics
-
-
-@contextmanager
-def _stopping_on_interrupt(console: Console) -> Iterator[threading.Event]:
-    """A block in which Ctrl-C, or SIGTERM, asks for a clean stop between two batches; the second one stops at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        # Python delivers signals to the main thread only; elsewhere, nothing is to be handled.
-        yield stop
-        return
-
-    def ask(_signal: int, _frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        console.note("Stopping after the current batches; press Ctrl-C again to stop at once.")
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

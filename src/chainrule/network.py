@@ -40,6 +40,8 @@ __all__ = ["NeuralNetwork"]
 
 # Rows that are evaluated together: enough for fast matrix products, few enough to need little memory.
 _ROWS = 2048
+# Samples from which predictions are made by the compiled engine's kernels.
+_MANY_ROWS = 1024
 
 
 class NeuralNetwork:
@@ -242,13 +244,24 @@ class NeuralNetwork:
             raise ConfigError(f"y must hold class numbers from 0 to {k - 1}, got {_first_bad(labels, k)!r}.")
         return whole
 
-    def _logits(self, x: Array) -> Array:
-        """The output layer's z, (n, k), a block of rows at a time."""
+    def logits(self, x: Array) -> Array:
+        """The output layer's z for samples in the network's dtype, (n, d) -> (n, k), a block of rows at a time."""
         logits = np.empty((len(x), self.sizes[-1]), self.dtype)
         with np.errstate(all="ignore"):
             for start in range(0, len(x), _ROWS):
                 logits[start : start + _ROWS] = self.forward(x[start : start + _ROWS])[-1][0]
         return logits
+
+    def _logits(self, x: Array) -> Array:
+        """The same, by machine code where there are so many samples that loading it pays."""
+        if len(x) >= _MANY_ROWS:
+            # Imported here: engines know networks, networks do not know engines.
+            from chainrule.engine.prediction import predictor_of
+
+            predictor = predictor_of(self)
+            if predictor is not None:
+                return predictor.logits(x)
+        return self.logits(x)
 
 
 def _check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ The step itself, forward pass, loss, backward pass, update, is an engine's work:
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Trainer"]
 
-# Samples between two looks at the clock and at `should_stop`: a few hundredths of a second's work.
-_SAMPLES_A_STRETCH = 2048
+# Samples before the first look at the clock and at `should_stop`, and seconds between the following ones. At each look
+# other threads fall asleep, so they should be rare; whoever presses Ctrl-C should not wait.
+_FIRST_STRETCH = 2048
+_SECONDS_A_STRETCH = 0.1
 
 
 class Trainer:
@@ -82,6 +85,7 @@ class Trainer:
         self.best_parameters = network.parameters.flat.copy()
         self.last_parameters = network.parameters.flat.copy()
         self._random = generator(seed, "shuffling")
+        self._stretch = _FIRST_STRETCH
 
     def run(
         self,
@@ -107,23 +111,26 @@ class Trainer:
             raise ConfigError(f"epochs must be a whole number of 1 or more, got {epochs!r}.")
         for _ in range(epochs):
             order = self._random.permutation(len(self.x))
-            stretch = max(1, _SAMPLES_A_STRETCH // self.batch_size) * self.batch_size
-            loss_sum, correct = 0.0, 0
-            for start in range(0, len(order), stretch):
+            losses, correct, start = [], 0, 0
+            while start < len(order):
                 if should_stop():
                     return
-                chosen = order[start : start + stretch]
+                chosen = order[start : start + max(1, self._stretch // self.batch_size) * self.batch_size]
+                began = time.perf_counter()
                 result = self.engine.train(self.x, self.y, chosen)
+                seconds = max(time.perf_counter() - began, 1e-6)
+                self._stretch = min(2 * self._stretch, 1 + int(len(chosen) * _SECONDS_A_STRETCH / seconds))
                 self.step += len(result.losses)
                 if not math.isfinite(result.losses[-1]):
                     self._diverged(start // self.batch_size + len(result.losses), float(result.losses[-1]))
-                sizes = np.full(len(result.losses), self.batch_size)
-                sizes[-1] = len(chosen) - self.batch_size * (len(sizes) - 1)
-                loss_sum += float(result.losses @ sizes)
+                losses.append(result.losses)
                 correct += result.correct
+                start += len(chosen)
                 if progress is not None:
-                    progress(start + len(chosen))
-            record = self._look_back(loss_sum / len(order), correct / len(order))
+                    progress(start)
+            # Summed up at once: how long the stretches were must not show in the last digit.
+            sizes = np.minimum(self.batch_size, len(order) - np.arange(0, len(order), self.batch_size))
+            record = self._look_back(float(np.concatenate(losses) @ sizes) / len(order), correct / len(order))
             if not np.isfinite(self.network.parameters.flat).all() or not math.isfinite(record.val_loss or 0.0):
                 self._diverged(-(-len(order) // self.batch_size), math.nan)
             self.history.append(record)

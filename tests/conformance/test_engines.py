@@ -33,13 +33,14 @@ def trained(
     batch=BATCH,
     n=N,
     threads=1,
+    wide=1,
 ):
-    network = NeuralNetwork([64, *hidden, 10], activation, loss=loss, seed=3, dtype=dtype)
+    network = NeuralNetwork([64 * wide, *hidden, 10], activation, loss=loss, seed=3, dtype=dtype)
     rule = OPTIMIZERS[optimizer](learning_rate=0.003, weight_decay=0.01)
-    x = digits.x_train.astype(dtype)
+    x, x_test = (np.tile(x.astype(dtype), wide) for x in (digits.x_train, digits.x_test))
     made = engine(network, rule, batch, threads)
     stretch = made.train(x, digits.y_train, np.arange(n))
-    return network, rule, stretch, made.evaluate(digits.x_test, digits.y_test)
+    return network, rule, stretch, made.evaluate(x_test, digits.y_test)
 
 
 def assert_same(one, other, *, rtol: float) -> None:
@@ -74,10 +75,15 @@ def test_every_rule(digits, optimizer, activation, loss, dtype, rtol) -> None:
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize(
     ("hidden", "batch"),
-    [((), 1), ((), 30), ((5,), 2), ((1,), 16), ((130, 3), 64), ((40, 30, 20, 10), 300), ((600,), 70)],
+    [
+        *[((), 1), ((), 30), ((5,), 2), ((1,), 16), ((130, 3), 64), ((40, 30, 20, 10), 300), ((600,), 70)],
+        *[((256,), 1), ((210, 250), 16), ((101,), 64), ((256, 512), 65)],
+    ],
 )
-def test_every_shape_and_number_of_threads(digits, hidden, batch, threads) -> None:
-    shape = {"hidden": hidden, "batch": batch, "n": 3 * batch + batch // 2}
+@pytest.mark.parametrize("wide", [1, 4])
+def test_every_shape_and_number_of_threads(digits, hidden, batch, threads, wide) -> None:
+    """Among them narrow and wide ones, which share the work in different ways, and widths that fill no vector."""
+    shape = {"hidden": hidden, "batch": batch, "n": 3 * batch + batch // 2, "wide": wide}
     compiled = trained(CompiledEngine, digits, threads=threads, **shape)
     assert_same(compiled, trained(NumpyEngine, digits, **shape), rtol=1e-11)
 
@@ -143,6 +149,65 @@ def test_positions_outside_of_the_samples_are_refused(digits, engine, position) 
             digits.x_train, digits.y_train, np.array([0, 1, position])
         )
     np.testing.assert_array_equal(network.parameters.flat, before)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("hidden", "batch"), [((), 30), ((), 1), ((230, 256), 1), ((230, 256), 16), ((40, 30), 64), ((150,), 200)]
+)
+def test_the_number_of_threads_shows_nowhere(digits, hidden, batch, dtype) -> None:
+    """It may change in the middle of training, so it must not change a bit."""
+    runs = [
+        trained(
+            CompiledEngine,
+            digits,
+            hidden=hidden,
+            batch=batch,
+            n=4 * batch + batch // 2,
+            dtype=dtype,
+            threads=threads,
+            wide=4,
+        )
+        for threads in (1, 2, 3)
+    ]
+    for network, rule, stretch, evaluation in runs[1:]:
+        assert network.parameters.flat.tobytes() == runs[0][0].parameters.flat.tobytes()
+        assert rule.state["square"].flat.tobytes() == runs[0][1].state["square"].flat.tobytes()
+        assert stretch.losses.tobytes() == runs[0][2].losses.tobytes()
+        assert stretch.correct == runs[0][2].correct
+        assert evaluation.probabilities.tobytes() == runs[0][3].probabilities.tobytes()
+
+
+@pytest.mark.parametrize(("hidden", "batch", "threads"), [((130,), 16, 1), ((230, 256), 16, 2), ((40, 30), 70, 2)])
+def test_looking_for_zeros_shows_nowhere(digits, monkeypatch, hidden, batch, threads) -> None:
+    ends = []
+    for looking in (True, False):
+        for module in ("compiled", "prediction"):
+            monkeypatch.setattr(f"chainrule.engine.{module}.holds_many_zeros", lambda x, looking=looking: looking)
+        run = trained(CompiledEngine, digits, hidden=hidden, batch=batch, threads=threads, wide=4)
+        ends.append((run[0].parameters.flat.tobytes(), run[2].losses.tobytes(), run[3].probabilities.tobytes()))
+    assert ends[0] == ends[1]
+
+
+def test_samples_without_anything_but_zeros() -> None:
+    network, twin = (NeuralNetwork([200, 30, 4], seed=3) for _ in range(2))
+    x, y = np.zeros((40, 200), np.float32), np.arange(40) % 4
+    x[7] = 1
+    for engine, net in ((CompiledEngine, network), (NumpyEngine, twin)):
+        engine(net, OPTIMIZERS["sgd"](learning_rate=0.1), 8, 1).train(x, y, np.arange(40))
+    np.testing.assert_allclose(network.parameters.flat, twin.parameters.flat, atol=1e-6)
+
+
+def test_the_length_of_a_stretch_shows_nowhere(digits) -> None:
+    ends = []
+    for pieces in (1, 5):
+        network, rule = NeuralNetwork([64, 130, 10], seed=3), OPTIMIZERS["eve"]()
+        engine = CompiledEngine(network, rule, 16, 0)
+        losses = [
+            engine.train(digits.x_train, digits.y_train, part).losses for part in np.arange(800).reshape(pieces, -1)
+        ]
+        ends.append((network.parameters.flat.tobytes(), np.concatenate(losses).tobytes()))
+    assert ends[0] == ends[1]
 
 
 # --- rules of one's own -----------------------------------------------------------------------------------------------

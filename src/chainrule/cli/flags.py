@@ -16,7 +16,7 @@ from chainrule.optimizers import OPTIMIZERS
 from chainrule.registry import did_you_mean
 from chainrule.settings import Choice, Number, Setting, Switch, Texts, Whole, Widths
 
-__all__ = ["build_parser", "parse_words", "plain"]
+__all__ = ["add_setting", "build_parser", "new_parser", "parse_words", "plain"]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -34,36 +34,43 @@ class _Formatter(argparse.HelpFormatter):
         return flags if action.nargs == 0 else f"{flags} {self._format_args(action, str(action.metavar))}"
 
 
-def build_parser(program: str) -> argparse.ArgumentParser:
-    """The parser of the train command. Values stay text: `TrainConfig.from_mapping` is the only validator."""
+def new_parser(program: str, description: str) -> argparse.ArgumentParser:
+    """A parser that knows no flags but `--help`. It leaves out what was not given, and its errors are ConfigErrors."""
     width = min(118, shutil.get_terminal_size().columns - 2)
-    parser = _Parser(
+    return _Parser(
         prog=program,
         usage=f"{program} [options]",
-        description="Train a feedforward network whose forward and backward passes are written by hand on NumPy.",
+        description=description,
         formatter_class=lambda prog: _Formatter(prog, max_help_position=34, width=width),
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
+    )
+
+
+def build_parser(program: str) -> argparse.ArgumentParser:
+    """The parser of the train command. Values stay text: `TrainConfig.from_mapping` is the only validator."""
+    parser = new_parser(
+        program, "Train a feedforward network whose forward and backward passes are written by hand on NumPy."
     )
     groups: dict[str, argparse._ArgumentGroup] = {}
     for setting in TrainConfig.settings().values():
         if setting.group not in groups:
             groups[setting.group] = parser.add_argument_group(setting.group)
-        _add(groups[setting.group], setting, setting.help)
+        add_setting(groups[setting.group], setting, setting.help)
     optimizer = parser.add_argument_group("optimizer settings", "used by the optimizers named, ignored by the others")
     for uses in optimizer_settings().values():
         first = uses[0][1]
         rules = [rule if s.default == first.default else f"{rule}: {plain(s.default)}" for rule, s in uses]
         users = "all" if rules == list(OPTIMIZERS) else ", ".join(rules)
-        _add(optimizer, first, f"{first.help} [{users}]")
+        add_setting(optimizer, first, f"{first.help} [{users}]")
     files = parser.add_argument_group("configuration")
     files.add_argument("--config", metavar="FILE", help="YAML or JSON file of settings; flags override it")
     files.add_argument("--print_config", action="store_true", help="print the resolved configuration as YAML and exit")
     return parser
 
 
-def _add(group: argparse._ArgumentGroup, setting: Setting[Any], text: str) -> None:
-    """Add one setting's flags."""
+def add_setting(group: argparse._ActionsContainer, setting: Setting[Any], text: str) -> None:
+    """Add one setting's flags, explained by `text`. The value stays text."""
     options: dict[str, Any] = {"dest": setting.name, "metavar": "VALUE"}
     if isinstance(setting, Choice):
         options["metavar"] = "NAME"

@@ -7,14 +7,17 @@ import sys
 from collections.abc import Sequence
 
 from chainrule import __version__
-from chainrule.cli import train
+from chainrule.cli import bench, train
 from chainrule.console import Output
 from chainrule.errors import ChainruleError, ConfigError
 from chainrule.registry import did_you_mean
 
 __all__ = ["main"]
 
-_COMMANDS = {"train": (train.run, "train a network and record the run")}
+_COMMANDS = {
+    "train": (train.run, "train a network and record the run"),
+    "bench": (bench.run, "measure how fast training is on this machine"),
+}
 _HELP = """usage: chainrule COMMAND [options]
 
 commands:

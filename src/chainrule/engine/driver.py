@@ -37,8 +37,10 @@ __all__ = [
     "GATHER",
     "LABELS",
     "LOSS",
+    "PREFETCH",
     "PRODUCT",
     "SLOPE",
+    "STORE",
     "TURN",
     "UPDATE",
     "WAIT",
@@ -49,7 +51,7 @@ __all__ = [
 GATHER = 0  # part of the batch (n, c), elements from row to row, position of the first sample in the step, n, the
 # first column, c, elements of a sample
 LABELS = 1  # labels (n,), position of the first sample in the step, n
-PRODUCT = 2  # the 12 arguments of a product
+PRODUCT = 2  # the 13 arguments of a product
 BLOCKS = 3  # blocks of a product (b, n, c), elements from block to block, from row to row; initial values (c,); result
 # (n, c), b, n, c
 ACTIVATE = 4  # z, a, elements
@@ -60,6 +62,8 @@ UPDATE = 8  # weights, gradients, addresses of the slots, elements to skip, elem
 TURN = 9  # the 6 arguments of a transpose
 ARRIVE = 10  # counter, threads: tell the others that this thread has come so far
 WAIT = 11  # counter: until all have arrived
+STORE = 12  # logits (elements,), where those of all steps go, elements before these, elements of a step, elements
+PREFETCH = 13  # position of a sample in the next step, samples, the first column, columns, elements of a sample
 
 # In the compiled driver this is the precision of the network, float32 or float64.
 real = np.float64
@@ -107,6 +111,22 @@ def arrived(typing_context: Any, counter: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def prefetch(typing_context: Any, address: Any) -> Any:
+    """A hint that what lies there will be read soon."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [place, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        # To read, into the second nearest cache, data.
+        hints = [ir.Constant(number, value) for value in (0, 2, 1)]
+        builder.call(function, [builder.inttoptr(arguments[0], place), *hints])
+        return context.get_dummy_value()
+
+    return types.void(ADDRESS), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def pause(typing_context: Any) -> Any:
     """A hint to the processor that this loop waits, where the processor has one."""
 
@@ -126,7 +146,7 @@ def drive(  # type: ignore[no-untyped-def]
     """Run one thread's operations for consecutive steps.
 
     Args:
-        table: a row an operation, (operations, 13).
+        table: a row an operation, (operations, 14).
         x: address of all samples, (samples, d).
         labels: address of their classes.
         order: address of the samples' positions in the order of training.
@@ -152,7 +172,7 @@ def drive(  # type: ignore[no-untyped-def]
             op = table[row]
             kind = op[0]
             if kind == PRODUCT:
-                product(op[1], op[2], op[3], op[4], op[5], op[6], op[7], op[8], op[9], op[10], op[11], op[12])
+                product(op[1], op[2], op[3], op[4], op[5], op[6], op[7], op[8], op[9], op[10], op[11], op[12], op[13])
             elif kind == ACTIVATE:
                 activate(op[1], op[2], op[3])
             elif kind == SLOPE:
@@ -198,6 +218,18 @@ def drive(  # type: ignore[no-untyped-def]
                     return step + 1
                 correct[step] = right
                 prepare(settings, memory, time + step + 1, total, constants)
+            elif kind == STORE:
+                source = carray(pointer(op[1], real), op[5])
+                target = carray(pointer(op[2] + (step * op[4] + op[3]) * width, real), op[5])
+                for i in range(op[5]):
+                    target[i] = source[i]
+            elif kind == PREFETCH:
+                if step + 1 < steps:
+                    for i in range(op[2]):
+                        sample = order_[first + (step + 1) * batch + op[1] + i]
+                        begin = x + (sample * op[5] + op[3]) * width
+                        for line in range(begin, begin + op[4] * width, 64):
+                            prefetch(line)
             elif kind == ARRIVE:
                 goal = (arrive(op[1]) // op[2] + 1) * op[2]
             elif kind == WAIT:
@@ -221,7 +253,10 @@ def driver(dtype: str) -> tuple[Any, tuple[Any, Any, Any]]:
     Raises:
         NotCompilableError: Numba refuses it.
     """
-    functions = [types.FunctionType(signature) for signature in (YIELD, PRODUCT_SIGNATURE, TRANSPOSE_SIGNATURE, *SIGNATURES.values())]
+    functions = [
+        types.FunctionType(signature)
+        for signature in (YIELD, PRODUCT_SIGNATURE, TRANSPOSE_SIGNATURE, *SIGNATURES.values())
+    ]
     integers = [ADDRESS] * 3 + [types.int64] * 4
     signature = types.int64(
         types.int64[:, ::1],
@@ -238,6 +273,7 @@ def driver(dtype: str) -> tuple[Any, tuple[Any, Any, Any]]:
         "arrive": arrive,
         "arrived": arrived,
         "pause": pause,
+        "prefetch": prefetch,
         "real": np.dtype(dtype).type,
         "width": np.dtype(dtype).itemsize,
         **_OPERATIONS,

@@ -184,10 +184,7 @@ def _update_text(rule: type[Optimizer]) -> str:
         f"    constants_ = carray(pointer(constants, real), {max(len(_constants(rule)), 1)})",
         f"    places = carray(pointer(slots, np.int64), {max(len(rule.slots), 1)})",
         "    decay = real(weight_decay)",
-        *(
-            f"    slot_{i} = carray(pointer(places[{i}] + skip * width, real), n)"
-            for i in range(len(rule.slots))
-        ),
+        *(f"    slot_{i} = carray(pointer(places[{i}] + skip * width, real), n)" for i in range(len(rule.slots))),
         *(f"    constant_{i} = constants_[{i}]" for i in range(len(_constants(rule)))),
         "    for i in range(n):",
         "        weight = weights_[i]",

@@ -11,6 +11,8 @@ long as each layer's product has a block for every thread.
 
 from __future__ import annotations
 
+import itertools
+
 from chainrule.arrays import Array, aligned_zeros
 from chainrule.engine import driver as do
 from chainrule.engine.products import blocks
@@ -35,8 +37,10 @@ def by_samples(space: Space, learning: Learning | None) -> list[Thread]:
     # All but the output layer's: the inputs and the hidden layers' a.
     inputs = [aligned_zeros((rows, size), dtype) for size in sizes[:-1]]
     threads = [Thread(space, number) for number in range(space.threads)]
-    above = [weights for weights, _ in space.parameters.layers()[1:]]
-    transposes = [None, *(learning.transpose(weights) for weights in above)] if learning else []
+    transposes: dict[int, Array] = {}
+    if learning:
+        above = enumerate(space.parameters.layers()[1:], start=1)
+        transposes = {layer: learning.transpose(weights) for layer, (weights, _) in above}
     for thread in threads:
         mine = thread.mine
         thread.fetch(inputs[0][mine], mine, slice(0, sizes[0]))
@@ -44,11 +48,12 @@ def by_samples(space: Space, learning: Learning | None) -> list[Thread]:
         for layer, (weights, biases) in enumerate(thread.layers):
             last = layer == len(thread.layers) - 1
             z = space.logits[mine] if last else thread.array(mine.stop - mine.start, biases.size)
-            thread.table.product(inputs[layer][mine], weights, biases, z)
+            thread.table.product(inputs[layer][mine], weights, biases, z, zeros=layer == 0 and space.zeros)
             if not last:
                 thread.activate(z, inputs[layer + 1][mine])
                 zs.append(z)
         if learning is None:
+            thread.store()
             continue
         thread.loss()
         for layer in reversed(range(1, len(thread.layers))):
@@ -59,10 +64,11 @@ def by_samples(space: Space, learning: Learning | None) -> list[Thread]:
         thread.finish()
         for layer, (weights, _) in enumerate(thread.layers):
             own = thread.share(len(weights))
-            transpose = transposes[layer]
-            thread.learn(learning, layer, inputs[layer][:, own], own, None if transpose is None else transpose[:, own])
+            transpose = transposes[layer][:, own] if layer else None
+            thread.learn(learning, layer, inputs[layer][:, own], own, transpose)
         thread.arrive()
         thread.wait()
+        thread.prefetch(mine, slice(0, sizes[0]))
     return threads
 
 
@@ -70,7 +76,7 @@ def by_neurons(space: Space, learning: Learning) -> list[Thread]:
     """The threads of a step that share the neurons of each layer."""
     rows, sizes, dtype = space.rows, space.parameters.sizes, space.parameters.flat.dtype
     # The blocks of two layers in turn: a thread that is a layer ahead does not overwrite what another still adds up.
-    largest = max(len(blocks(fan_in)) * rows * fan_out for fan_in, fan_out in zip(sizes, sizes[1:], strict=False))
+    largest = max(len(blocks(fan_in)) * rows * fan_out for fan_in, fan_out in itertools.pairwise(sizes))
     sums = [aligned_zeros(largest, dtype) for _ in range(2)]
     threads = [Thread(space, number) for number in range(space.threads)]
     for thread in threads:
@@ -100,6 +106,7 @@ def by_neurons(space: Space, learning: Learning) -> list[Thread]:
             thread.learn(learning, layer, inputs[layer], kept[layer], transpose)
             if layer:
                 thread.wait()
+        thread.prefetch(slice(0, rows), kept[0])
     return threads
 
 
@@ -129,7 +136,8 @@ def _multiply(thread: Thread, layer: int, a: Array, kept: slice, memory: Array) 
     for part, out in zip(parts, products, strict=True):
         if kept.start <= part.start < kept.stop:
             here = slice(part.start - kept.start, part.stop - kept.start)
-            thread.table.product(a[:, here], weights[part], thread.space.nothing, out)
+            zeros = layer == 0 and thread.space.zeros
+            thread.table.product(a[:, here], weights[part], thread.space.nothing, out, zeros=zeros)
     thread.arrive()
     thread.wait()
     return products

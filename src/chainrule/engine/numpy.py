@@ -57,4 +57,5 @@ class NumpyEngine:
     def evaluate(self, x: Array, y: Labels) -> Evaluation:
         """Loss, accuracy and predictions on x (n, d) and y (n,)."""
         with blas_threads(threads_for(len(x))), np.errstate(all="ignore"):
-            return self._network.evaluate(x, y)
+            labels = self._network.check_labels(y)
+            return self._network.evaluate_logits(self._network.logits(self._network.check_samples(x)), labels)

@@ -8,6 +8,10 @@ Each element of the result is a sum of blocks: the inner dimension is cut in two
 block is summed in order, fused multiply-add by multiply-add, and the blocks are added up in order. None of this depends
 on the tile, so a product that is cut into parts, for other threads say, gives the same numbers to the bit.
 
+Where the left operand is known to hold many zeros, as images do, each tile first picks the places of the inner
+dimension where any of its rows has something else, and its loop visits only those. What is left out is the addition of
+a zero, so again no number changes.
+
 A tile is written in LLVM's vector types through llvmlite, because no loop that Numba is given keeps a tile in
 registers. LLVM makes what the processor has of them.
 """
@@ -17,51 +21,31 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import binding, ir
-from numba import types
-from numba.core.cgutils import get_or_insert_function
+from llvmlite import ir
+from numba import carray, types
 from numba.extending import intrinsic
 
+from chainrule.engine import vectors
 from chainrule.engine.compilation import compile_text
+from chainrule.engine.kernels import ADDRESS, pointer
+from chainrule.engine.vectors import INTEGER, SHORT, Vectors, shape
 
-__all__ = ["ADDRESS", "PRODUCT", "TRANSPOSE", "Shape", "blocks", "compile_product", "compile_transpose", "shape"]
-
-ADDRESS = types.intp
+__all__ = ["PRODUCT", "TRANSPOSE", "blocks", "compile_product", "compile_transpose", "picks"]
 
 # a, step from row to row, step from column to column (bytes); b, step from row to row (bytes); initial values, step
-# from row to row (bytes); result, step from row to row (bytes); rows, inner length, columns
-PRODUCT = types.void(*[ADDRESS] * 9, *[types.int64] * 3)
+# from row to row (bytes); result, step from row to row (bytes); rows, inner length, columns; memory for the places
+# picked, of the size `picks`, or 0 to visit all
+PRODUCT = types.void(*[ADDRESS] * 9, *[types.int64] * 3, ADDRESS)
 # matrix, step from row to row (bytes), transpose, step from row to row (bytes), rows, columns of the matrix
 TRANSPOSE = types.void(*[ADDRESS] * 4, *[types.int64] * 2)
 
 # Longest block of the inner dimension: a strip of b that is this high and a tile wide stays in a core's nearest cache
 # while all tiles of the strip use it.
 _DEPTH = 100
-
-_INTEGER, _SHORT = ir.IntType(64), ir.IntType(32)
-
-
-class Shape:
-    """What a tile looks like on this processor, for elements of so many bytes.
-
-    Attributes:
-        lanes: elements of a vector register.
-        height: rows of a tile.
-        vectors: vectors of a tile's row.
-    """
-
-    def __init__(self, width: int) -> None:
-        features = binding.get_host_cpu_features()
-        arm = "neon" in features or "asimd" in features
-        register = 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
-        self.lanes = register // width
-        # Height times vectors sums, a row of b and an element of a: of 32 registers, or of 16.
-        self.height, self.vectors = (6, 4) if register == 64 or arm else (6, 2)
 
 
 def blocks(inner: int) -> list[slice]:
@@ -72,99 +56,26 @@ def blocks(inner: int) -> list[slice]:
     return [slice(inner * block // count, inner * (block + 1) // count) for block in range(count)]
 
 
-@lru_cache(maxsize=2)
-def shape(dtype: str) -> Shape:
-    """The shape of tiles for a dtype."""
-    return Shape(np.dtype(dtype).itemsize)
+def picks(rows: int, dtype: str) -> int:
+    """How many 32-bit numbers the memory for the places holds that a product of so many rows picks."""
+    return -(-rows // shape(dtype).height) * (_DEPTH + 1) + 16
 
 
-class _Vectors:
-    """Emits instructions on vectors of one kind into a function that Numba compiles."""
-
-    def __init__(self, builder: Any, dtype: str) -> None:
-        self.builder, self.lanes, self._width = builder, shape(dtype).lanes, np.dtype(dtype).itemsize
-        self.element = ir.FloatType() if dtype == "float32" else ir.DoubleType()
-        self.kind = ir.VectorType(self.element, self.lanes)
-        self._places = ir.VectorType(_SHORT, self.lanes)
-        self._flags = ir.VectorType(ir.IntType(1), self.lanes)
-        self.zero = ir.Constant(self.kind, [0.0] * self.lanes)
-        self._suffix = f"v{self.lanes}f{8 * self._width}"
-
-    def spread(self, value: Any, kind: Any | None = None) -> Any:
-        """A vector with the value in every lane."""
-        nothing = ir.Constant(kind or self.kind, ir.Undefined)
-        one = self.builder.insert_element(nothing, value, ir.Constant(_SHORT, 0))
-        return self.builder.shuffle_vector(one, nothing, ir.Constant(self._places, [0] * self.lanes))
-
-    def first(self, count: Any) -> Any:
-        """A mask with the first `count` lanes set."""
-        lanes = ir.Constant(self._places, list(range(self.lanes)))
-        count = self.spread(self.builder.trunc(count, _SHORT), self._places)
-        return self.builder.icmp_signed("<", lanes, count)
-
-    def both(self, mask: Any, condition: Any) -> Any:
-        """The mask, or no lane at all."""
-        return self.builder.select(condition, mask, ir.Constant(self._flags, [0] * self.lanes))
-
-    def at(self, address: Any, vectors: int = 0) -> Any:
-        """A pointer to the vector that lies so many vectors behind an address."""
-        return self.builder.inttoptr(self.offset(address, vectors * self.lanes * self._width), self.kind.as_pointer())
-
-    def offset(self, address: Any, distance: int) -> Any:
-        """An address so many bytes on."""
-        return self.builder.add(address, ir.Constant(_INTEGER, distance))
-
-    def row(self, address: Any, step: Any, number: int) -> Any:
-        """The address of a row."""
-        return self.builder.add(address, self.builder.mul(step, ir.Constant(_INTEGER, number)))
-
-    def load(self, pointer: Any, mask: Any | None = None) -> Any:
-        """The vector at a pointer; lanes outside of the mask are not read and become 0."""
-        if mask is None:
-            value = self.builder.load(pointer)
-            value.align = self._width
-            return value
-        arguments = [pointer, ir.Constant(_SHORT, self._width), mask, self.zero]
-        return self._call(f"llvm.masked.load.{self._suffix}.p0", self.kind, arguments)
-
-    def store(self, value: Any, pointer: Any, mask: Any | None = None) -> None:
-        """Write a vector; lanes outside of the mask are left alone."""
-        if mask is None:
-            self.builder.store(value, pointer).align = self._width
-            return
-        arguments = [value, pointer, ir.Constant(_SHORT, self._width), mask]
-        self._call(f"llvm.masked.store.{self._suffix}.p0", ir.VoidType(), arguments)
-
-    def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
-        """a b + c, rounded once."""
-        return self._call(f"llvm.fma.{self._suffix}", self.kind, [a, b, c])
-
-    def interleave(self, one: Any, other: Any) -> tuple[Any, Any]:
-        """The lanes of two vectors in turn, as two vectors."""
-        order = [lane // 2 + lane % 2 * self.lanes for lane in range(2 * self.lanes)]
-        halves = order[: self.lanes], order[self.lanes :]
-        low, high = (self.builder.shuffle_vector(one, other, ir.Constant(self._places, half)) for half in halves)
-        return low, high
-
-    def _call(self, name: str, result: Any, arguments: list[Any]) -> Any:
-        kind = ir.FunctionType(result, [argument.type for argument in arguments])
-        return self.builder.call(get_or_insert_function(self.builder.module, kind, name), arguments)
-
-
-def _tile(dtype: str, height: int, vectors: int) -> Callable[..., None]:
+def _tile(dtype: str, height: int, vectors: int, *, picked: bool) -> Callable[..., None]:
     """An intrinsic that computes a tile: result = initial + a b.
 
-    Its arguments are those of `PRODUCT` without the rows.
+    Its arguments are those of `PRODUCT` without the rows, and the places to visit; where it picks, `inner` is their
+    number.
     """
 
     @intrinsic  # type: ignore[untyped-decorator]
     def tile(
         typing_context: Any, a: Any, a_row: Any, a_column: Any, b: Any, b_row: Any, initial: Any, initial_row: Any,
-        result: Any, result_row: Any, inner: Any, columns: Any,
+        result: Any, result_row: Any, inner: Any, columns: Any, places: Any,
     ) -> Any:  # fmt: skip
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            a, a_row, a_column, b, b_row, initial, initial_row, result, result_row, inner, columns = arguments
-            v = _Vectors(builder, dtype)
+            a, a_row, a_column, b, b_row, initial, initial_row, result, result_row, inner, columns, places = arguments
+            v = Vectors(builder, dtype)
             # The last vector of a row may stick out of the matrix.
             last = v.first(v.offset(columns, -(vectors - 1) * v.lanes))
             masks = [None] * (vectors - 1) + [last]
@@ -174,10 +85,11 @@ def _tile(dtype: str, height: int, vectors: int) -> Callable[..., None]:
             before, loop, end = builder.block, builder.append_basic_block("inner"), builder.append_basic_block("end")
             builder.branch(loop)
             builder.position_at_end(loop)
-            step = builder.phi(_INTEGER)
-            step.add_incoming(ir.Constant(_INTEGER, 0), before)
+            step = builder.phi(INTEGER)
+            step.add_incoming(ir.Constant(INTEGER, 0), before)
             sums = [builder.phi(v.kind) for _ in tile]
-            b_at, a_at = builder.add(b, builder.mul(step, b_row)), builder.mul(step, a_column)
+            place = v.place(places, step) if picked else step
+            b_at, a_at = builder.add(b, builder.mul(place, b_row)), builder.mul(place, a_column)
             row_of_b = [v.load(v.at(b_at, i), masks[i]) for i in range(vectors)]
             pointers = [builder.inttoptr(builder.add(row, a_at), v.element.as_pointer()) for row in a_rows]
             column_of_a = [v.spread(builder.load(pointer)) for pointer in pointers]
@@ -195,9 +107,81 @@ def _tile(dtype: str, height: int, vectors: int) -> Callable[..., None]:
                 v.store(builder.fadd(begin, value), v.at(v.row(result, result_row, r), i), masks[i])
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 11), generate
+        return types.void(*[types.int64] * 12), generate
 
     return tile  # type: ignore[no-any-return]
+
+
+def _pick_along(dtype: str) -> Callable[..., int]:
+    """An intrinsic that lists the places where any row of `a` is not 0; the rows are unbroken.
+
+    Its arguments: a, step from row to row (bytes), rows, length, where the places go. It returns their number.
+    """
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def pick_along(typing_context: Any, a: Any, a_row: Any, rows: Any, length: Any, places: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            a, a_row, rows, length, places = arguments
+            v = Vectors(builder, dtype)
+            last = v.offset(rows, -1)
+            # A tile has at most `height` rows; where it has fewer, its last one is looked at again.
+            numbers = [ir.Constant(INTEGER, row) for row in range(shape(dtype).height)]
+            chosen = [builder.select(builder.icmp_signed("<", n, last), n, last) for n in numbers]
+            starts = [builder.add(a, builder.mul(row, a_row)) for row in chosen]
+            before, loop, end = builder.block, builder.append_basic_block("pick"), builder.append_basic_block("picked")
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            first, count = builder.phi(INTEGER), builder.phi(INTEGER)
+            inside = v.first(builder.sub(length, first))
+            distance = builder.mul(first, ir.Constant(INTEGER, np.dtype(dtype).itemsize))
+            any_row = v.none
+            for start in starts:
+                any_row = builder.or_(any_row, v.filled(v.load(v.at(builder.add(start, distance)), inside)))
+            v.append(places, count, v.count_from(first), any_row)
+            following, total = v.offset(first, v.lanes), builder.add(count, v.number_of(any_row))
+            for phi, value in ((first, following), (count, total)):
+                phi.add_incoming(ir.Constant(INTEGER, 0), before)
+                phi.add_incoming(value, loop)
+            builder.cbranch(builder.icmp_signed("<", following, length), loop, end)
+            builder.position_at_end(end)
+            return total
+
+        return types.int64(*[types.int64] * 5), generate
+
+    return pick_along  # type: ignore[no-any-return]
+
+
+def _pick_across(dtype: str) -> Callable[..., int]:
+    """The same where the columns are unbroken. Its arguments: a, step from column to column, rows, length, places."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def pick_across(typing_context: Any, a: Any, a_column: Any, rows: Any, length: Any, places: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            a, a_column, rows, length, places = arguments
+            v = Vectors(builder, dtype)
+            vectors = range(-(-shape(dtype).height // v.lanes))
+            masks = [v.first(v.offset(rows, -vector * v.lanes)) for vector in vectors]
+            before, loop, end = builder.block, builder.append_basic_block("pick"), builder.append_basic_block("picked")
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            place, count = builder.phi(INTEGER), builder.phi(INTEGER)
+            column, any_row = builder.add(a, builder.mul(place, a_column)), v.none
+            for vector, mask in zip(vectors, masks, strict=True):
+                any_row = builder.or_(any_row, v.filled(v.load(v.at(column, vector), mask)))
+            # Written in any case, and overwritten by the next one if it does not count: a branch would be slower.
+            address = builder.add(places, builder.mul(count, ir.Constant(INTEGER, 4)))
+            builder.store(builder.trunc(place, SHORT), builder.inttoptr(address, SHORT.as_pointer()))
+            following, total = v.offset(place, 1), builder.add(count, v.any(any_row))
+            for phi, value in ((place, following), (count, total)):
+                phi.add_incoming(ir.Constant(INTEGER, 0), before)
+                phi.add_incoming(value, loop)
+            builder.cbranch(builder.icmp_signed("<", following, length), loop, end)
+            builder.position_at_end(end)
+            return total
+
+        return types.int64(*[types.int64] * 5), generate
+
+    return pick_across  # type: ignore[no-any-return]
 
 
 def _transposed_block(dtype: str) -> Callable[..., None]:
@@ -209,8 +193,8 @@ def _transposed_block(dtype: str) -> Callable[..., None]:
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             matrix, matrix_row, result, result_row, rows, columns = arguments
-            v = _Vectors(builder, dtype)
-            inside = [builder.icmp_signed(">", rows, ir.Constant(_INTEGER, lane)) for lane in range(v.lanes)]
+            v = Vectors(builder, dtype)
+            inside = [builder.icmp_signed(">", rows, ir.Constant(INTEGER, lane)) for lane in range(v.lanes)]
             across, down = v.first(columns), v.first(rows)
             lines = [
                 v.load(v.at(v.row(matrix, matrix_row, lane)), v.both(across, inside[lane])) for lane in range(v.lanes)
@@ -220,7 +204,7 @@ def _transposed_block(dtype: str) -> Callable[..., None]:
                 half = v.lanes // 2
                 lines = [line for i in range(half) for line in v.interleave(lines[i], lines[i + half])]
             for lane, line in enumerate(lines):
-                there = builder.icmp_signed(">", columns, ir.Constant(_INTEGER, lane))
+                there = builder.icmp_signed(">", columns, ir.Constant(INTEGER, lane))
                 v.store(line, v.at(v.row(result, result_row, lane)), v.both(down, there))
             return context.get_dummy_value()
 
@@ -230,7 +214,7 @@ def _transposed_block(dtype: str) -> Callable[..., None]:
 
 
 _PRODUCT = """
-def product(a, a_row, a_column, b, b_row, initial, initial_row, result, result_row, rows, inner, columns):
+def product(a, a_row, a_column, b, b_row, initial, initial_row, result, result_row, rows, inner, columns, places):
     tiles, vectors = -(-rows // HEIGHT), -(-columns // LANES)
     strips = -(-vectors // VECTORS)
     high, higher = rows // tiles, rows % tiles
@@ -242,6 +226,19 @@ def product(a, a_row, a_column, b, b_row, initial, initial_row, result, result_r
         first = inner * block // blocks
         depth = inner * (block + 1) // blocks - first
         left = 0
+        if places:
+            a_ = a + first * a_column
+            for number in range(tiles):
+                down = high + (number < higher)
+                list_ = carray(pointer(places + number * 4 * (DEPTH + 1), np.int32), DEPTH + 1)
+                if a_column == WIDTH:
+                    count = pick_along(a_, a_row, down, depth, places + number * 4 * (DEPTH + 1) + 4)
+                else:
+                    count = pick_across(a_, a_column, down, depth, places + number * 4 * (DEPTH + 1) + 4)
+                if count == 0:
+                    count, list_[1] = 1, 0
+                list_[0] = count
+                a_ += down * a_row
         for strip in range(strips):
             across = wide + (strip < wider)
             width = min(across * LANES, columns - left)
@@ -251,7 +248,12 @@ def product(a, a_row, a_column, b, b_row, initial, initial_row, result, result_r
             left += width
             for number in range(tiles):
                 down = high + (number < higher)
-TILES
+                if places:
+                    list_at = places + number * 4 * (DEPTH + 1)
+                    count = np.int64(carray(pointer(list_at, np.int32), 1)[0])
+PICKED
+                else:
+ALL
                 a_ += down * a_row
                 initial_ += down * initial_row
                 result_ += down * result_row
@@ -270,18 +272,18 @@ def transpose(matrix, matrix_row, result, result_row, rows, columns):
 """
 
 
-def _product_text(dtype: str) -> str:
-    """The loops around the tiles. Rows and columns are shared out evenly, so that no tile is left with a sliver."""
+def _tiles(dtype: str, name: str, inner: str, places: str) -> str:
+    """The choice among the tiles."""
     tile, lines = shape(dtype), []
     for across in range(tile.vectors, 0, -1):
         lines.append(f"{'if' if across == tile.vectors else 'elif'} across == {across}:")
         for down in range(tile.height, 0, -1):
             lines.append(f"    {'if' if down == tile.height else 'elif'} down == {down}:")
             lines.append(
-                f"        tile_{down}_{across}"
-                "(a_, a_row, a_column, b_, b_row, initial_, initial_row, result_, result_row, depth, width)"
+                f"        {name}_{down}_{across}(a_, a_row, a_column, b_, b_row, initial_, initial_row, "
+                f"result_, result_row, {inner}, width, {places})"
             )
-    return _PRODUCT.replace("TILES", "\n".join(" " * 16 + line for line in lines))
+    return "\n".join(" " * 20 + line for line in lines)
 
 
 def _compile(name: str, text: str, dtype: str, signature: Any, namespace: dict[str, Any]) -> Any:
@@ -295,21 +297,24 @@ def _compile(name: str, text: str, dtype: str, signature: Any, namespace: dict[s
         "WIDTH": np.dtype(dtype).itemsize,
         "DEPTH": _DEPTH,
     }
-    made_from = f"# {dtype} {constants}\n" + "".join(
-        f"# {line}\n" for line in inspect.getsource(sys.modules[__name__]).splitlines()
-    )
+    sources = inspect.getsource(sys.modules[__name__]) + inspect.getsource(vectors)
+    made_from = f"# {dtype} {constants}\n" + "".join(f"# {line}\n" for line in sources.splitlines())
     return compile_text(name, made_from + text, numba.cfunc, signature, {**namespace, **constants})
 
 
 def compile_product(dtype: str) -> Any:
     """result = initial + a b, as a compiled function with the signature `PRODUCT`."""
     tile = shape(dtype)
+    text = _PRODUCT.replace("PICKED", _tiles(dtype, "picked", "count", "list_at + 4"))
+    text = text.replace("ALL", _tiles(dtype, "all", "depth", "0"))
     namespace = {
-        f"tile_{high}_{wide}": _tile(dtype, high, wide)
-        for high in range(1, tile.height + 1)
-        for wide in range(1, tile.vectors + 1)
+        f"{name}_{down}_{across}": _tile(dtype, down, across, picked=name == "picked")
+        for name in ("all", "picked")
+        for down in range(1, tile.height + 1)
+        for across in range(1, tile.vectors + 1)
     }
-    return _compile("product", _product_text(dtype), dtype, PRODUCT, namespace)
+    picks = {"pick_along": _pick_along(dtype), "pick_across": _pick_across(dtype)}
+    return _compile("product", text, dtype, PRODUCT, {**namespace, **picks, "carray": carray, "pointer": pointer})
 
 
 def compile_transpose(dtype: str) -> Any:

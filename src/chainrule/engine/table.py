@@ -1,14 +1,16 @@
-"""What a thread does in a step, written down as operations for the driver; layouts.py says how threads share the work."""
+"""What a thread does in a step, written down as operations for the driver; layouts.py says how they share the work."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from chainrule.arrays import Array, ParameterDict, aligned_zeros
 from chainrule.engine import driver as do
+from chainrule.engine.products import picks
 
 __all__ = ["Learning", "Space", "Table", "Thread", "spaced_zeros"]
 
@@ -26,9 +28,9 @@ class Table:
 
     def __init__(self) -> None:
         self._operations: list[list[int]] = []
-        self._arrays: dict[int, Array | NDArray[np.int64]] = {}
+        self._arrays: dict[int, Any] = {}
 
-    def add(self, kind: int, *values: Array | NDArray[np.int64] | int) -> None:
+    def add(self, kind: int, *values: Array | NDArray[np.int64] | NDArray[np.int32] | int) -> None:
         """One operation. An array stands for its address."""
         numbers = []
         for value in values:
@@ -37,20 +39,39 @@ class Table:
                 self._arrays[address] = value
                 value = address
             numbers.append(value)
-        self._operations.append([kind, *numbers, *[0] * (12 - len(numbers))])
+        self._operations.append([kind, *numbers, *[0] * (13 - len(numbers))])
 
-    def product(self, a: Array, b: Array, start: Array, out: Array) -> None:
-        """out = start + a b. Of `a` any view will do; the others' rows are unbroken; `start` may be a single row."""
+    def product(self, a: Array, b: Array, start: Array, out: Array, *, zeros: bool = False) -> None:
+        """out = start + a b.
+
+        Args:
+            a: (n, c), of which the rows or the columns are unbroken.
+            b: (c, h), with unbroken rows.
+            start: (n, h), or (h,) for all rows.
+            out: (n, h), with unbroken rows.
+            zeros: whether `a` is known to hold so many zeros that it pays to look for them.
+        """
         for_all = 0 if start.ndim == 1 else start.strides[0]
-        self.add(do.PRODUCT, a, *a.strides, b, b.strides[0], start, for_all, out, out.strides[0], *a.shape, b.shape[1])
+        places = np.zeros(picks(len(a), str(a.dtype)), np.int32) if zeros else 0
+        self.add(
+            do.PRODUCT, a, *a.strides, b, b.strides[0], start, for_all, out, out.strides[0], *a.shape, b.shape[1],
+            places,
+        )  # fmt: skip
+
+    def spread(self, after: int, operations: Sequence[Sequence[int]]) -> None:
+        """Insert operations, spread evenly over the places behind those of a kind."""
+        places = [place for place, operation in enumerate(self._operations, start=1) if operation[0] == after]
+        for number, operation in reversed(list(enumerate(operations))):
+            place = places[number * len(places) // len(operations)]
+            self._operations.insert(place, [*operation, *[0] * (14 - len(operation))])
 
     def finished(self) -> NDArray[np.int64]:
-        """All of them, (operations, 13)."""
-        return np.array(self._operations, np.int64).reshape(-1, 13)
+        """All of them, (operations, 14)."""
+        return np.array(self._operations, np.int64).reshape(-1, 14)
 
 
 def spaced_zeros(rows: int, columns: int, dtype: DTypeLike) -> Array:
-    """Zeros whose rows do not begin a multiple of 1 KiB apart, where a cache could hold only a few of them at a time."""
+    """Zeros whose rows do not begin a multiple of 1 KiB apart, of which a cache could hold only a few at a time."""
     line = _CACHE_LINE // np.dtype(dtype).itemsize
     gap = line if columns * np.dtype(dtype).itemsize % 1024 == 0 else 0
     return aligned_zeros((rows, columns + gap), dtype)[:, :columns]
@@ -60,14 +81,15 @@ class Space:
     """What the threads share in a step for so many samples.
 
     Attributes:
+        zeros: whether the samples hold many zeros.
         logits: the output layer's z, (rows, k).
         delta: the loss's derivative with respect to each layer's z, (rows, h).
         nothing: a row of zeros as wide as any layer.
     """
 
-    def __init__(self, parameters: ParameterDict, rows: int, threads: int) -> None:
+    def __init__(self, parameters: ParameterDict, rows: int, threads: int, *, zeros: bool) -> None:
         dtype, sizes = parameters.flat.dtype, parameters.sizes
-        self.parameters, self.rows, self.threads = parameters, rows, threads
+        self.parameters, self.rows, self.threads, self.zeros = parameters, rows, threads, zeros
         self.logits = aligned_zeros((rows, sizes[-1]), dtype)
         hidden = [spaced_zeros(rows, size, dtype) for size in sizes[1:-1]]
         self.delta = [*hidden, aligned_zeros((rows, sizes[-1]), dtype)]
@@ -91,7 +113,7 @@ class Learning:
 
     def transpose(self, weights: Array) -> Array:
         """An array for the transpose of some weights, (h, n) for (n, h)."""
-        transpose = spaced_zeros(*weights.T.shape, weights.dtype)
+        transpose = spaced_zeros(weights.shape[1], weights.shape[0], weights.dtype)
         self.transposes.append((weights, transpose))
         return transpose
 
@@ -134,10 +156,17 @@ class Thread:
             self.table.add(do.WAIT, self.space.meeting)
 
     def fetch(self, x: Array, samples: slice, columns: slice) -> None:
-        """Some columns of some samples, and the classes of this thread's."""
+        """Some columns of some samples."""
         d = len(self.layers[0][0])
-        self.table.add(do.LABELS, self._labels, self.mine.start, len(self._labels))
         self.table.add(do.GATHER, x, x.strides[0] // x.itemsize, samples.start, len(x), columns.start, x.shape[1], d)
+
+    def prefetch(self, samples: slice, columns: slice) -> None:
+        """Bring what the next step will fetch nearer, a sample after each update, which computes more than it reads."""
+        d, width = len(self.layers[0][0]), columns.stop - columns.start
+        operations = [
+            (do.PREFETCH, sample, 1, columns.start, width, d) for sample in range(samples.start, samples.stop)
+        ]
+        self.table.spread(do.UPDATE, operations)
 
     def activate(self, z: Array, a: Array) -> None:
         """a = f(z), both in unbroken memory."""
@@ -148,9 +177,16 @@ class Thread:
         self.table.product(delta, transpose, self.space.nothing, below)
         self.table.add(do.SLOPE, below, below.strides[0] // below.itemsize, z, a, *z.shape)
 
+    def store(self) -> None:
+        """Put the logits where the program is told to."""
+        z = self.space.logits[self.mine]
+        k = z.shape[1]
+        self.table.add(do.STORE, z, 0, self.mine.start * k, self.space.rows * k, z.size)
+
     def loss(self) -> None:
         """The loss of this thread's samples, and delta of the last layer."""
         space = self.space
+        self.table.add(do.LABELS, self._labels, self.mine.start, len(self._labels))
         z, delta, hits = space.logits[self.mine], space.delta[-1][self.mine], space.hits[self._me * _LINE :]
         self.table.add(do.LOSS, z, self._labels, delta, *z.shape, space.rows, hits, space.losses[self.mine])
 
@@ -174,7 +210,7 @@ class Thread:
             piece = slice(start, min(start + step, rows.stop))
             part, here = weights[piece], slice(piece.start - rows.start, piece.stop - rows.start)
             slopes = self._gradient[: part.size].reshape(part.shape)
-            self.table.product(a[:, here].T, delta, nothing, slopes)
+            self.table.product(a[:, here].T, delta, nothing, slopes, zeros=layer == 0 and self.space.zeros)
             self._update(learning, part, 1)
             if transpose is not None:
                 turned = transpose[:, here]

@@ -1,22 +1,22 @@
-"""How many threads the matrix products use: a policy by shape.
-
-A small product is done before a second thread has woken up, so more threads make small batches slower; large ones gain.
-"""
+"""How many threads compute: for the numpy engine by shape, for the compiled engine by the clock."""
 
 from __future__ import annotations
 
+import math
 import os
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["blas_threads", "cores", "step_threads", "threads_for"]
+__all__ = ["Choice", "blas_threads", "cores", "threads_for"]
 
-# Rows of a batch from which a second thread pays, for widths around 128.
+# Rows of a batch from which a second thread pays in BLAS, for widths around 128: a smaller product is done before
+# another thread has woken up.
 _ROWS_THAT_PAY = 256
+# Share of the time that may go into trying other numbers of threads.
+_FOR_TRIALS = 0.02
 
 # The blocks that are open now, and what restores the number of threads from before the first of them.
 _lock = threading.Lock()
@@ -30,22 +30,50 @@ def cores() -> int:
 
 
 def threads_for(rows: int) -> int:
-    """How many threads to use for matrix products of this many rows."""
+    """How many threads BLAS should use for matrix products of this many rows."""
     return cores() if rows >= _ROWS_THAT_PAY else 1
 
 
-def step_threads(rows: int) -> int:
-    """How many threads to give to a training step of the compiled engine.
+class Choice:
+    """Chooses how many threads take the steps of the compiled engine, by the clock.
 
-    The threads wait for each other twice a step, so a step takes as long as the slowest one. On processors that nothing
-    else uses a second thread gains from 16 rows on; on busy ones only long steps are safe from losing.
+    Whether another thread pays depends on the shape of the network, on the batch and on what else the machine does just
+    now. So each number is tried once; after that the fastest is chosen, and now and then another is tried again, as
+    long as all such trials together cost less than a fiftieth of the time.
+
+    Args:
+        threads: a number that is always chosen; 0 to choose among 1, 2, 4 and so on up to all cores.
+
+    Attributes:
+        threads: how many to use now.
     """
-    return cores() if rows >= _ROWS_THAT_PAY else 1
+
+    def __init__(self, threads: int) -> None:
+        most = cores()
+        self._untried = [threads] if threads else [*(2**n for n in range(most.bit_length()) if 2**n < most), most]
+        # Seconds a step when last tried; the one that was tried longest ago comes first.
+        self._seconds: dict[int, float] = {}
+        self._spent, self._lost = 0.0, 0.0
+        self.threads = self._untried[0]
+
+    def learn(self, seconds: float, steps: int) -> None:
+        """Take in what some steps with `threads` threads took, and choose for the next ones."""
+        self._untried = [threads for threads in self._untried if threads != self.threads]
+        self._seconds.pop(self.threads, None)
+        self._spent += seconds
+        self._lost += max(0.0, seconds - steps * min(self._seconds.values(), default=math.inf))
+        self._seconds[self.threads] = seconds / steps
+        if self._untried:
+            self.threads = self._untried[0]
+        elif self._lost < _FOR_TRIALS * self._spent:
+            self.threads = next(iter(self._seconds))
+        else:
+            self.threads = min(self._seconds, key=self._seconds.__getitem__)
 
 
-@lru_cache(maxsize=2)
-def _controller(scipy_is_loaded: bool) -> Any:
-    """The loaded BLAS libraries, NumPy's and, once it is loaded, SciPy's. Finding them takes milliseconds."""
+@lru_cache(maxsize=1)
+def _controller() -> Any:
+    """The loaded BLAS libraries. Finding them takes milliseconds."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
@@ -60,7 +88,7 @@ def blas_threads(threads: int) -> Iterator[None]:
     """
     global _open, _restore
     with _lock:
-        limiter = _controller("scipy.linalg" in sys.modules).limit(limits=threads, user_api="blas")
+        limiter = _controller().limit(limits=threads, user_api="blas")
         if _open == 0:
             _restore = limiter
         _open += 1
