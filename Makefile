@@ -1,5 +1,6 @@
 # make train   creates .venv, installs chainrule into it, trains the default configuration
 # make test    the same, and checks style, types and all tests
+# make bench   creates .venv-bench with PyTorch, JAX, Keras and scikit-learn, measures chainrule against them (over an hour)
 #
 # ARGS adds flags to training: make train ARGS="-d digits -e 3"
 
@@ -7,8 +8,9 @@ PYTHON ?= python3
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := .venv-bench
 
-.PHONY: train test lint types install docs accuracy clean
+.PHONY: train test lint types install docs accuracy bench clean
 
 train: $(VENV)/.installed
 	$(BIN)/python train.py $(ARGS)
@@ -34,13 +36,21 @@ accuracy: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python scripts/update_docs.py
 
-clean:
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+# Measures the times in README.md and docs/performance.md. The peers are no dependencies, so they live apart.
+bench: $(BENCH)/.installed
+	$(BENCH)/bin/python benchmarks/speed.py
+	$(BENCH)/bin/python benchmarks/accuracy_time.py
+	$(BENCH)/bin/python benchmarks/footprint.py
+	$(BENCH)/bin/python benchmarks/report.py
+	$(BENCH)/bin/python scripts/update_docs.py
 
-$(VENV)/bin/pip:
+clean:
+	rm -rf $(VENV) $(BENCH) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/pip $(BENCH)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "chainrule needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	@$(PYTHON) -m venv $(@:/bin/pip=) || { rm -rf $(@:/bin/pip=); \
 		echo "Could not make a virtual environment. On Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; }
 
 $(VENV)/.installed: $(VENV)/bin/pip pyproject.toml
@@ -52,3 +62,8 @@ $(VENV)/.installed-dev: $(VENV)/bin/pip pyproject.toml
 	@echo "Installing chainrule and what its tests need into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+$(BENCH)/.installed: $(BENCH)/bin/pip pyproject.toml benchmarks/requirements.txt
+	@echo "Installing chainrule and its peers into $(BENCH)"
+	@$(BENCH)/bin/python -m pip install --quiet --editable . --requirement benchmarks/requirements.txt
+	@touch $@

@@ -17,7 +17,7 @@ from problem import BATCHES, NETWORKS, RULE_NAMES, Problem
 from speed import best
 from systems import SYSTEMS
 
-__all__ = ["PARTS", "accuracy_time", "draw", "footprint", "losses", "machine", "main", "speed", "threads"]
+__all__ = ["PARTS", "accuracy_time", "draw", "footprint", "losses", "machine", "main", "plot", "speed", "threads"]
 
 PLOT = Path(__file__).resolve().parents[1] / "docs" / "images" / "speed.png"
 _DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
@@ -180,8 +180,15 @@ def draw(file: Path = PLOT) -> Path:
     return file
 
 
+def plot() -> str:
+    """The picture that `draw` makes, for a page in docs/."""
+    stored("speed")  # without results there is none
+    return f"![Time of a training step over the batch size]({PLOT.relative_to(PLOT.parents[1])})"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "machine": machine,
+    "plot": plot,
     "speed-small": lambda: speed("784-128-10"),
     "speed-default": lambda: speed("784-128x4-10"),
     "speed-wide": lambda: speed("784-512x3-10"),

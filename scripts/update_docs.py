@@ -1,9 +1,10 @@
-"""Writes the parts of README.md that follow from the code and from stored results.
+"""Writes the parts of the documentation that follow from the code and from stored results.
 
     python scripts/update_docs.py            # rewrite them
     python scripts/update_docs.py --check    # only tell whether they are up to date
 
-A part stands between `<!-- generated: NAME -->` and `<!-- end of generated: NAME -->`.
+A part stands between `<!-- generated: NAME -->` and `<!-- end of generated: NAME -->` in one of PAGES. A part whose
+results are not stored yet keeps the text that it has.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ from chainrule.config import TrainConfig, optimizer_settings
 from chainrule.settings import Choice, Setting, Switch, Texts
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "benchmarks"))
+
+from report import PARTS as MEASURED  # noqa: E402
+
+PAGES = ("README.md", "docs/performance.md")
+_PART = re.compile(r"(<!-- generated: (\S+) -->\n)(.*?)(<!-- end of generated: \2 -->)", re.DOTALL)
 
 
 def flags() -> str:
@@ -68,27 +75,36 @@ def accuracy() -> str:
     return "\n".join(rows)
 
 
-PARTS: dict[str, Callable[[], str]] = {"flags": flags, "parts": parts, "accuracy": accuracy}
+PARTS: dict[str, Callable[[], str]] = {"flags": flags, "parts": parts, "accuracy": accuracy, **MEASURED}
 
 
 def updated(text: str) -> str:
     """The text with every generated part written anew."""
-    for name, make in PARTS.items():
-        pattern = rf"(<!-- generated: {name} -->\n).*?(<!-- end of generated: {name} -->)"
-        text = re.sub(pattern, lambda found, make=make: f"{found[1]}{make()}\n{found[2]}", text, flags=re.DOTALL)
-    return text
+    return _PART.sub(_anew, text)
+
+
+def _anew(found: re.Match[str]) -> str:
+    begin, name, old, end = found.groups()
+    try:
+        return f"{begin}{PARTS[name]()}\n{end}"
+    except FileNotFoundError as error:
+        print(f"{name}: left as it is, for {Path(error.filename).name} does not exist yet.")
+        return begin + old + end
 
 
 def main() -> int:
-    """Update README.md, or check it."""
-    path = ROOT / "README.md"
-    old = path.read_text(encoding="utf-8")
-    new = updated(old)
-    if "--check" in sys.argv:
-        print("README.md is up to date." if new == old else "README.md is out of date: run `make docs`.")
-        return int(new != old)
-    path.write_text(new, encoding="utf-8")
-    return 0
+    """Update the pages, or check them."""
+    outdated = False
+    for page in PAGES:
+        path = ROOT / page
+        old = path.read_text(encoding="utf-8")
+        new = updated(old)
+        if "--check" in sys.argv:
+            print(f"{page} is up to date." if new == old else f"{page} is out of date: run `make docs`.")
+            outdated |= new != old
+        elif new != old:
+            path.write_text(new, encoding="utf-8")
+    return int(outdated)
 
 
 if __name__ == "__main__":
