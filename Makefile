@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
 
-.PHONY: train test lint types install docs accuracy bench clean
+.PHONY: soak train test lint types install docs accuracy bench clean
 
 train: $(VENV)/.installed
 	$(BIN)/python train.py $(ARGS)
@@ -43,6 +43,10 @@ bench: $(BENCH)/.installed
 	$(BENCH)/bin/python benchmarks/footprint.py
 	$(BENCH)/bin/python benchmarks/report.py
 	$(BENCH)/bin/python scripts/update_docs.py
+
+# Kills 500 training runs and sees that each goes on to the bit.
+soak: $(VENV)/.installed-dev
+	$(BIN)/python tests/soak.py
 
 clean:
 	rm -rf $(VENV) $(BENCH) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -113,17 +113,15 @@ def _chainrule(data: Any, widths: tuple[int, ...], batch: int, learning_rate: fl
     real, n = trainer(data), len(data.y_train)
     if type(real.engine) is not ENGINES["compiled"]:
         raise RuntimeError("the compiled engine could not be used")
-    looks = 0
-
-    def progress(samples: int) -> None:
-        nonlocal looks
-        if samples * LOOKS_AN_EPOCH >= n * (looks % LOOKS_AN_EPOCH + 1):
-            looks += 1
-            watch.look(lambda: real.network.predict(data.x_test))
-
+    random = np.random.default_rng(seed)
     watch.start()
-    for _ in real.run(10**6, progress=progress, should_stop=lambda: watch.done):
-        pass
+    while True:
+        order = random.permutation(n)
+        ends = [round(n * (i + 1) / LOOKS_AN_EPOCH / batch) * batch for i in range(LOOKS_AN_EPOCH - 1)]
+        for part in np.split(order, ends):
+            real.engine.train(real.x, real.y, part)
+            if watch.look(lambda: real.network.predict(data.x_test)):
+                return
 
 
 def _torch(data: Any, widths: tuple[int, ...], batch: int, learning_rate: float, seed: int, watch: Watch) -> None:

@@ -9,19 +9,21 @@ each of them is asked once, so that whatever slows the machine for a while slows
 time. The result is the median of the rounds, and for each system the best of its numbers of threads; chainrule is shown
 with the number that it chooses itself. Preparing a problem (building, compiling, warming up) is measured apart.
 
-What is not installed is reported as absent. Results go to benchmarks/results/speed.json.
+What is not installed is reported as absent. Results go to benchmarks/results/speed.json, where those of problems that
+were not measured this time stay as they are.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from machine import save
+from machine import RESULTS, save
 from pool import Child, ChildError, thread_count
 from problem import BATCHES, NETWORKS, RULES, WEIGHT_DECAY, Problem, store
 from systems import SYSTEMS
@@ -29,7 +31,7 @@ from systems import SYSTEMS
 __all__ = ["best", "main"]
 
 LOSS_PROBLEM, LOSS_STEPS = Problem("784-128x4-10", 16), 512
-_REST = 0.03  # seconds between two measurements, in which idle threads fall asleep
+_REST = 0.1  # seconds between two measurements, in which idle threads fall asleep; some spin for dozens of milliseconds
 
 
 class Contest:
@@ -178,6 +180,13 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
+def _stored_of_others(measured: set[str]) -> list[dict[str, Any]]:
+    """The stored results of the problems that were not measured anew."""
+    file = RESULTS / "speed.json"
+    stored = json.loads(file.read_text(encoding="utf-8"))["results"] if file.exists() else []
+    return [entry for entry in stored if Problem(entry["network"], entry["batch"]).name not in measured]
+
+
 def main() -> None:
     """Measure, print and store."""
     arguments = _arguments()
@@ -200,11 +209,12 @@ def main() -> None:
         "data": "Fashion-MNIST, float32",
         "run_seconds": round(time.perf_counter() - began),
     }
+    measured = {problem.name for problem in arguments.problems}
     content = {
         "versions": contest.versions,
         "absent": contest.absent,
         "losses": contest.losses,
-        "results": contest.results,
+        "results": [*_stored_of_others(measured), *contest.results],
     }
     if not arguments.no_save:
         print(f"\nStored in {save('speed', settings, content).name} in benchmarks/results")

@@ -37,20 +37,22 @@ class _Engine:
         self._trainer = Trainer(
             network, self._data, rule, batch_size=problem.batch, engine=self.engine, seed=0, threads=self._threads
         )
+        self._position = 0  # samples trained on in the epoch that training is in
         # Where Numba is missing, chainrule falls back with a warning; a benchmark must not.
         if type(self._trainer.engine) is not ENGINES[self.engine]:
             raise RuntimeError(f"the {self.engine} engine could not be used")
 
     def steps(self, n: int) -> float:
         """Train until n steps are done. The loop stops at the end of a stretch, so it does a few more."""
-        wanted, done, earlier = n * self._trainer.batch_size, 0, 0
+        wanted, done = n * self._trainer.batch_size, 0
 
-        def progress(samples_of_epoch: int) -> None:
+        def progress(position: int) -> None:
             nonlocal done
-            done = earlier + samples_of_epoch
+            done += position - self._position
+            # A stop in the middle of an epoch is where the next call goes on.
+            self._position = position if position < len(self._trainer.x) else 0
 
         while done < wanted:
-            earlier = done
             for _ in self._trainer.run(1, progress=progress, should_stop=lambda: done >= wanted):
                 pass
         return done / self._trainer.batch_size

@@ -82,10 +82,18 @@ class TrainConfig(Configurable):
         group=_TRAINING,
     )
     engine = Choice("compiled", "what runs the steps: machine code, or plain NumPy", ENGINES, group=_TRAINING)
-    threads = Whole(0, "processor cores for a step; 0 chooses by batch size", at_least=0, at_most=1024, group=_TRAINING)
+    threads = Whole(
+        0, "processor cores for a step; 0 chooses by what is fastest", at_least=0, at_most=1024, group=_TRAINING
+    )
     run_name = FolderName(None, "name of the run; without it one is made from the settings", group=_OUTPUT)
     output_dir = Text("runs", "folder that gets a folder for each run", group=_OUTPUT)
     plugin = Texts((), "Python file that registers parts of your own, such as an optimizer", group=_OUTPUT)
+    checkpoint_every = Number(
+        10,
+        "minutes between two checkpoints within an epoch; one after each epoch is always saved",
+        above=0,
+        group=_OUTPUT,
+    )
     quiet = Switch(False, "print errors only", group=_OUTPUT)
     wandb_project = Text("DA6401_A1", "project that the run is filed under", flag="-wp", group=_WANDB)
     wandb_entity = OptionalText(None, "user or team; without it the logged-in account's own", flag="-we", group=_WANDB)

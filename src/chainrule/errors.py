@@ -4,7 +4,15 @@ A message says what was wrong, what was got, what is allowed and what to do, so 
 without a traceback. Anything else that escapes is a bug.
 """
 
-__all__ = ["ChainruleError", "ConfigError", "DataError", "DivergenceError", "ModelFileError", "OutputError"]
+__all__ = [
+    "ChainruleError",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "DivergenceError",
+    "ModelFileError",
+    "OutputError",
+]
 
 
 class ChainruleError(Exception):
@@ -17,6 +25,10 @@ class ChainruleError(Exception):
 
 class ConfigError(ChainruleError, ValueError):
     """A setting is unknown, of the wrong type or out of range."""
+
+
+class CheckpointError(ChainruleError):
+    """A run cannot be resumed: a checkpoint is damaged, or belongs to something else."""
 
 
 class DataError(ChainruleError):

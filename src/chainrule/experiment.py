@@ -20,6 +20,8 @@ from chainrule.metrics import class_report
 from chainrule.model_file import save_model
 from chainrule.network import NeuralNetwork
 from chainrule.optimizers import OPTIMIZERS
+from chainrule.resuming import Saver
+from chainrule.runs import holding
 from chainrule.tracking.base import Run, Status, Tracker
 from chainrule.tracking.local import LocalTracker, create_run_folder, writing
 from chainrule.tracking.wandb import wandb_tracker
@@ -45,16 +47,18 @@ class Outcome:
     history: History
 
 
-def run_experiment(config: TrainConfig, console: Console) -> Outcome:
+def run_experiment(config: TrainConfig, console: Console, resume: Path | None = None) -> Outcome:
     """Train, test and record.
 
     Args:
         config: what to do.
         console: where notes and progress go.
+        resume: the folder of a run with this configuration, to go on with; None begins a new one.
 
     Raises:
         DataError: the dataset could not be had. No run folder is left behind.
-        OutputError: the run folder cannot be made or written to.
+        OutputError: the run folder cannot be made or written to, or another process uses it.
+        CheckpointError: the checkpoints belong to another configuration or to other data.
         DivergenceError: the loss became infinite or NaN. The run folder holds the epochs before.
     """
     with console.showing_logs():
@@ -80,16 +84,21 @@ def run_experiment(config: TrainConfig, console: Console) -> Outcome:
         )
         mirror = wandb_tracker(config.wandb_mode, config.wandb_project, config.wandb_entity, notify=console.note)
         name = config.run_name or default_run_name(config)
-        folder = create_run_folder(Path(config.output_dir or "."), name, unique=config.run_name is None)
-        # The name is no part of the configuration: the same one can be trained again under another.
-        settings = {name: value for name, value in config.to_dict().items() if name != "run_name"}
-        run = Run(folder.name, folder, settings, data)
-        trackers: list[Tracker] = [LocalTracker(), *([mirror] if mirror else [])]
-        console.note(
-            f"Training {'-'.join(map(str, sizes))} ({network.parameters.flat.size:,} parameters) on {data.name} with "
-            f"{config.optimizer}; results in {folder}"
-        )
-        return _record(config, run, trainer, trackers, console)
+        output_dir = Path(config.output_dir or ".")
+        folder = resume or create_run_folder(output_dir, name, unique=config.run_name is None)
+        with holding(folder):
+            saver = Saver(trainer, config, folder)
+            if resume:
+                saver.restore(console.note)
+            # The name is no part of the configuration: the same one can be trained again under another.
+            settings = {name: value for name, value in config.to_dict().items() if name != "run_name"}
+            run = Run(folder.name, folder, settings, data, resumed=resume is not None, history=trainer.history)
+            trackers: list[Tracker] = [LocalTracker(), *([mirror] if mirror else [])]
+            console.note(
+                f"Training {'-'.join(map(str, sizes))} ({network.parameters.flat.size:,} parameters) on {data.name} "
+                f"with {config.optimizer}; results in {folder}"
+            )
+            return _record(config, run, trainer, trackers, saver, console)
 
 
 def default_run_name(config: TrainConfig) -> str:
@@ -114,7 +123,9 @@ def default_run_name(config: TrainConfig) -> str:
     return f"{name[:150]}_{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _record(config: TrainConfig, run: Run, trainer: Trainer, trackers: list[Tracker], console: Console) -> Outcome:
+def _record(
+    config: TrainConfig, run: Run, trainer: Trainer, trackers: list[Tracker], saver: Saver, console: Console
+) -> Outcome:
     """Train and test while the trackers listen; whatever happens, each that began is told how it ended."""
     status: Status = "failed"
     reason = "an unexpected error"
@@ -123,9 +134,11 @@ def _record(config: TrainConfig, run: Run, trainer: Trainer, trackers: list[Trac
         for tracker in trackers:
             begun.append(tracker)
             tracker.start(run)
-        stopped = _train(config, trainer, trackers, console)
+        stopped = _train(config, trainer, trackers, saver, console)
         status, reason = ("aborted", "stopped by the user") if stopped else ("finished", "")
         metrics = _test(config, run, trainer, trackers, console, status)
+        if status == "finished":
+            saver.tidy()
         return Outcome(status, run.folder, metrics, trainer.history)
     except KeyboardInterrupt:
         status, reason = "aborted", "stopped by the user"
@@ -139,17 +152,29 @@ def _record(config: TrainConfig, run: Run, trainer: Trainer, trackers: list[Trac
             tracker.finish(status, reason)
 
 
-def _train(config: TrainConfig, trainer: Trainer, trackers: list[Tracker], console: Console) -> bool:
+def _train(config: TrainConfig, trainer: Trainer, trackers: list[Tracker], saver: Saver, console: Console) -> bool:
     """Run the epochs. Returns whether the user stopped them early."""
+    left = config.epochs - len(trainer.history)
+    if left <= 0:
+        return False
+
+    def progress(samples: int) -> None:
+        console.progress(samples)
+        saver.save_if_due()
+
     with stopping_on_interrupt(console.note) as stop, console.training(config.epochs, len(trainer.x)):
         began = time.perf_counter()
-        for record in trainer.run(config.epochs, progress=console.progress, should_stop=stop.is_set):
+        for record in trainer.run(left, progress=progress, should_stop=stop.is_set):
             now = time.perf_counter()
             console.epoch(record, now - began)
             began = now
             for tracker in trackers:
                 tracker.log(record, trainer.network)
-        return len(trainer.history) < config.epochs
+            saver.save()
+        stopped = len(trainer.history) < config.epochs
+        if stopped:
+            saver.save()
+        return stopped
 
 
 def _test(

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
-from chainrule.arrays import Array, Labels
+from chainrule.arrays import Array, Labels, ParameterDict
+from chainrule.checkpoint import Checkpoint
 from chainrule.engine import make_engine
-from chainrule.errors import ConfigError, DivergenceError
+from chainrule.errors import CheckpointError, ConfigError, DivergenceError
 from chainrule.history import EpochRecord, History
 from chainrule.optimizer import Optimizer
 from chainrule.seeding import generator
@@ -32,6 +35,23 @@ _FIRST_STRETCH = 2048
 _SECONDS_A_STRETCH = 0.1
 
 
+@dataclass
+class _Unfinished:
+    """The epoch that training is in.
+
+    Attributes:
+        random: the state of the shuffling generator before it shuffled for this epoch.
+        position: samples trained on.
+        losses: the batches' losses, stretch by stretch.
+        correct: samples classified correctly.
+    """
+
+    random: Mapping[str, Any]
+    position: int = 0
+    losses: list[NDArray[np.float64]] = field(default_factory=list)
+    correct: int = 0
+
+
 class Trainer:
     """Trains one network on one dataset with one rule.
 
@@ -42,7 +62,7 @@ class Trainer:
         batch_size: samples a step; an epoch's last batch may be shorter.
         engine: a name from `ENGINES`.
         seed: of the shuffling.
-        threads: processor cores for a step; 0 chooses by batch size.
+        threads: processor cores for a step; 0 chooses what is fastest.
 
     Attributes:
         history: a record of each finished epoch.
@@ -86,6 +106,7 @@ class Trainer:
         self.last_parameters = network.parameters.flat.copy()
         self._random = generator(seed, "shuffling")
         self._stretch = _FIRST_STRETCH
+        self._unfinished: _Unfinished | None = None
 
     def run(
         self,
@@ -100,7 +121,7 @@ class Trainer:
             epochs: how many passes over the training set.
             progress: told the number of samples done in the current epoch, a few times a second.
             should_stop: asked as often; when it says True, training stops between two batches. The parameters keep
-                what was learned, and the unfinished epoch gets no record.
+                what was learned, and the unfinished epoch gets no record until another `run` has finished it.
 
         Raises:
             ConfigError: epochs is below 1.
@@ -110,11 +131,14 @@ class Trainer:
         if isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 1:
             raise ConfigError(f"epochs must be a whole number of 1 or more, got {epochs!r}.")
         for _ in range(epochs):
+            unfinished = self._unfinished or _Unfinished(self._random.bit_generator.state)
+            self._unfinished = unfinished
+            self._random.bit_generator.state = unfinished.random
             order = self._random.permutation(len(self.x))
-            losses, correct, start = [], 0, 0
-            while start < len(order):
+            while unfinished.position < len(order):
                 if should_stop():
                     return
+                start = unfinished.position
                 chosen = order[start : start + max(1, self._stretch // self.batch_size) * self.batch_size]
                 began = time.perf_counter()
                 result = self.engine.train(self.x, self.y, chosen)
@@ -123,21 +147,96 @@ class Trainer:
                 self.step += len(result.losses)
                 if not math.isfinite(result.losses[-1]):
                     self._diverged(start // self.batch_size + len(result.losses), float(result.losses[-1]))
-                losses.append(result.losses)
-                correct += result.correct
-                start += len(chosen)
+                unfinished.losses.append(result.losses)
+                unfinished.correct += result.correct
+                unfinished.position += len(chosen)
                 if progress is not None:
-                    progress(start)
+                    progress(unfinished.position)
             # Summed up at once: how long the stretches were must not show in the last digit.
             sizes = np.minimum(self.batch_size, len(order) - np.arange(0, len(order), self.batch_size))
-            record = self._look_back(float(np.concatenate(losses) @ sizes) / len(order), correct / len(order))
+            # Nor must the number of BLAS's threads, so the sum is exact.
+            loss = math.fsum((np.concatenate(unfinished.losses) * sizes).tolist()) / len(order)
+            record = self._look_back(loss, unfinished.correct / len(order))
             if not np.isfinite(self.network.parameters.flat).all() or not math.isfinite(record.val_loss or 0.0):
                 self._diverged(-(-len(order) // self.batch_size), math.nan)
             self.history.append(record)
+            self._unfinished = None
             self.last_parameters[...] = self.network.parameters.flat
             if record.val_accuracy is None or record is self.history.best():
                 self.best_parameters[...] = self.network.parameters.flat
             yield record
+
+    def checkpoint(self, meant_for: Mapping[str, str]) -> Checkpoint:
+        """All that `restore` needs to go on from here to the bit. Ask between epochs, or when `progress` is told.
+
+        Args:
+            meant_for: what it belongs to, by name.
+        """
+        unfinished = self._unfinished or _Unfinished(self._random.bit_generator.state)
+        self.rule.allocate(self.network.parameters)
+        return Checkpoint(
+            arrays={
+                "parameters": self.network.parameters.flat,
+                "best": self.best_parameters,
+                "last": self.last_parameters,
+                "losses": np.concatenate([np.zeros(0), *unfinished.losses]),
+                **{f"slot.{slot}": self._slot(slot) for slot in self.rule.slots},
+            },
+            step=self.step,
+            time=self.rule.time,
+            memory=self.rule.memory,
+            position=unfinished.position,
+            correct=unfinished.correct,
+            random=unfinished.random,
+            history=self.history,
+            meant_for=meant_for,
+        )
+
+    def checkpoint_shapes(self) -> dict[str, tuple[int, ...] | None]:
+        """The arrays of this run's checkpoints, with their shapes."""
+        flat = self.network.parameters.flat.shape
+        names = ["parameters", "best", "last", *(f"slot.{slot}" for slot in self.rule.slots)]
+        return {"losses": None, **dict.fromkeys(names, flat)}
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of a run with the same configuration and data.
+
+        Raises:
+            CheckpointError: it does not fit; nothing was changed.
+        """
+        batches = -(-checkpoint.position // self.batch_size)
+        fits = (
+            set(checkpoint.memory) == set(self.rule.scalars)
+            and 0 <= checkpoint.position <= len(self.x)
+            and len(checkpoint.arrays["losses"]) == batches
+        )
+        random = generator(0, "shuffling")
+        try:
+            random.bit_generator.state = dict(checkpoint.random)
+        except (TypeError, ValueError, KeyError) as error:
+            raise CheckpointError(f"The checkpoint's random state is none of NumPy's: {error}") from error
+        if not fits:
+            raise CheckpointError("The checkpoint belongs to a run with another optimizer, batch size or dataset.")
+        self._random = random
+        self.rule.allocate(self.network.parameters)
+        self.network.parameters.flat[...] = checkpoint.arrays["parameters"]
+        self.best_parameters[...] = checkpoint.arrays["best"]
+        self.last_parameters[...] = checkpoint.arrays["last"]
+        for slot in self.rule.slots:
+            self._slot(slot)[...] = checkpoint.arrays[f"slot.{slot}"]
+        self.rule.time, self.rule.memory = checkpoint.time, dict(checkpoint.memory)
+        self.step, self.history = checkpoint.step, checkpoint.history
+        self._unfinished = None
+        if checkpoint.position:
+            self._unfinished = _Unfinished(
+                checkpoint.random, checkpoint.position, [checkpoint.arrays["losses"]], checkpoint.correct
+            )
+
+    def _slot(self, name: str) -> Array:
+        """One of the optimizer's arrays, flat."""
+        slot = self.rule.state[name]
+        assert isinstance(slot, ParameterDict)  # noqa: S101  (`allocate` made it so)
+        return slot.flat
 
     def evaluate(self, x: Array, y: Labels) -> Evaluation:
         """Loss, accuracy and predictions on other samples."""
@@ -158,6 +257,7 @@ class Trainer:
     def _diverged(self, batch: int, loss: float) -> NoReturn:
         """Set the parameters back to those before the epoch and say what happened."""
         self.network.parameters.flat[...] = self.last_parameters
+        self._unfinished = None
         rate = self.rule.learning_rate
         raise DivergenceError(
             f"Training diverged: the loss is {loss} in epoch {len(self.history) + 1}, batch {batch}, with learning "
@@ -168,7 +268,7 @@ class Trainer:
 
 def _checked(network: NeuralNetwork, x: Array, y: Labels, what: str) -> tuple[Array, Labels]:
     """Samples and labels in the form that engines take."""
-    samples, labels = np.ascontiguousarray(network.check_samples(x)), network.check_labels(y)
+    samples, labels = np.ascontiguousarray(network.check_samples(x)), np.ascontiguousarray(network.check_labels(y))
     if len(samples) != len(labels):
         raise ConfigError(f"The {what} set has {len(samples)} samples but {len(labels)} labels.")
     # The sum is NaN or infinite if any element is; it needs no array of booleans as large as the data.

@@ -20,7 +20,7 @@ from chainrule.history import History
 from chainrule.model_file import load_model
 
 QUICK = ("-d", "digits", "-e", "2", "-lr", "0.003", "-nhl", "1", "-sz", "32")
-FILES = ["config.json", "figures", "history.jsonl", "metrics.json", "model.safetensors", "run.json"]
+FILES = ["checkpoints", "config.json", "figures", "history.jsonl", "metrics.json", "model.safetensors", "run.json"]
 
 
 def test_a_run_leaves_everything(train: Train) -> None:

@@ -65,6 +65,11 @@ def build_parser(program: str) -> argparse.ArgumentParser:
         add_setting(optimizer, first, f"{first.help} [{users}]")
     files = parser.add_argument_group("configuration")
     files.add_argument("--config", metavar="FILE", help="YAML or JSON file of settings; flags override it")
+    files.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="go on with an interrupted run: its name or folder, or auto for the newest with this configuration",
+    )
     files.add_argument("--print_config", action="store_true", help="print the resolved configuration as YAML and exit")
     return parser
 

@@ -10,7 +10,10 @@ from chainrule.cli.config_file import read_config
 from chainrule.cli.flags import build_parser, parse_words
 from chainrule.config import TrainConfig
 from chainrule.console import Console, Output
+from chainrule.errors import ConfigError
+from chainrule.files import read_json
 from chainrule.plugins import load_plugin
+from chainrule.runs import MAY_CHANGE, RunFolder, differences, find_run, list_runs
 
 __all__ = ["run"]
 
@@ -31,6 +34,17 @@ def run(words: Sequence[str], program: str) -> int:
     # A plugin may bring settings of its own, so it is loaded before the flags are known.
     files = _early(words, "--config")
     file = read_config(Path(files[-1])) if files else {}
+    asked = _early(words, "--resume")
+    if asked and not asked[-1]:
+        raise ConfigError("--resume needs the name of a run, or auto.")
+    resume = asked[-1] if asked else ""
+    given_folder = _early(words, "--output_dir")
+    output_dir = Path(
+        TrainConfig.settings()["output_dir"].parse(given_folder[-1] if given_folder else file.get("output_dir", "runs"))
+    )
+    begun = find_run(resume, output_dir) if resume not in ("", "auto") else None
+    if begun:
+        file = {**read_json(begun.path / "config.json"), **file}
     plugins = _early(words, "--plugin") or TrainConfig.plugin.parse(file.get("plugin"))
     for plugin in plugins:
         load_plugin(Path(plugin))
@@ -41,6 +55,7 @@ def run(words: Sequence[str], program: str) -> int:
         return int(output.lost)
     given = parse_words(parser, words)
     given.pop("config", None)
+    given.pop("resume", None)
     print_only = given.pop("print_config", False)
     config = TrainConfig.from_mapping({**file, **given})
     if print_only:
@@ -53,8 +68,46 @@ def run(words: Sequence[str], program: str) -> int:
     # Imported here so that --help and wrong flags are answered at once.
     from chainrule.experiment import run_experiment
 
-    outcome = run_experiment(config, Console(quiet=config.quiet))
+    console = Console(quiet=config.quiet)
+    if resume == "auto":
+        begun = _interrupted(config, output_dir)
+        if begun is None:
+            console.note(f"No interrupted run with this configuration in {output_dir}: beginning a new one.")
+    if begun:
+        _check_unchanged(begun, config)
+        if config.epochs < begun.epochs:
+            raise ConfigError(
+                f"{begun.path} has {begun.epochs} finished epochs already, and was asked for {config.epochs}. Ask for "
+                "as many or more (-e), or begin a new run without --resume."
+            )
+        if begun.status == "finished" and config.epochs == begun.epochs:
+            console.note(f"{begun.path} is finished. To train on, ask for more than its {begun.epochs} epochs (-e).")
+            return 0
+    outcome = run_experiment(config, console, begun.path if begun else None)
     return 0 if outcome.status == "finished" else 130
+
+
+def _interrupted(config: TrainConfig, output_dir: Path) -> RunFolder | None:
+    """The newest run with this configuration that is not done, if there is one."""
+    for run in list_runs(output_dir):
+        try:
+            if run.can_be_resumed and not differences(run.config(), config):
+                return run
+        except ConfigError:
+            continue
+    return None
+
+
+def _check_unchanged(run: RunFolder, config: TrainConfig) -> None:
+    """Raise ConfigError unless the run can go on with this configuration."""
+    changed = differences(run.config(), config)
+    if changed:
+        lines = [f"  {name}: was {before!r}, now {now!r}" for name, (before, now) in changed.items()]
+        raise ConfigError(
+            f"{run.path} was begun with other settings, and what comes out would be neither run:\n"
+            + "\n".join(lines)
+            + f"\nLeave them out to resume; only {', '.join(MAY_CHANGE)} may change. Without --resume a new run begins."
+        )
 
 
 def _early(words: Sequence[str], flag: str) -> tuple[str, ...]:

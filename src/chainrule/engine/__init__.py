@@ -27,7 +27,7 @@ def make_engine(name: str, network: NeuralNetwork, rule: Optimizer, batch_size: 
         network: what it trains.
         rule: how.
         batch_size: samples a step.
-        threads: processor cores for a step; 0 chooses by shape.
+        threads: processor cores for a step; 0 chooses what is fastest.
 
     Returns:
         The engine asked for. Where a part cannot be compiled, the numpy engine takes its place, and a message that is

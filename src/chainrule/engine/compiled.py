@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["CompiledEngine"]
 
 
+# Samples on which a number of threads is tried.
+_SAMPLES_OF_A_TRIAL = 2048
+
+
 @ENGINES.register("compiled")
 class CompiledEngine:
     """Runs the programs of program.py with the driver of driver.py and the kernels of kernels.py.
@@ -38,29 +43,38 @@ class CompiledEngine:
         self._execution = Execution(network, type(rule))
         self._predictor = Predictor(network.parameters, self._execution, threads)
         self._choice = Choice(threads)
-        rule.allocate(network.parameters)
         self._programs: dict[tuple[int, int], Program] = {}
+        self._arrays: list[object] = []
         self._zeros: bool | None = None
 
     def train(self, x: Array, y: Labels, order: NDArray[np.int64]) -> Stretch:
         """Take the steps for the samples `order`, `batch_size` at a time."""
         # Machine code does not look where it reads.
+        x = np.ascontiguousarray(self._network.check_samples(x))
+        y = np.ascontiguousarray(y, np.int64)
         if len(order) and not 0 <= order.min() <= order.max() < min(len(x), len(y)):
             raise IndexError("order holds positions outside of the samples")
         order = np.ascontiguousarray(order, np.int64)
-        threads = self._choice.threads
+        self._see_that_arrays_stand()
         if self._zeros is None:
             self._zeros = holds_many_zeros(x[order[:256]])
         whole, rest = divmod(len(order), self._batch_size)
-        stretches = []
-        if whole:
-            program = self._program(self._batch_size, threads)
+        stretches: list[Stretch] = []
+        done = 0
+        while done < whole and (not stretches or np.isfinite(stretches[-1].losses[-1])):
+            program = self._program(self._batch_size, self._choice.threads)
+            few = max(1, _SAMPLES_OF_A_TRIAL // self._batch_size)
+            steps = min(whole - done, few) if self._choice.trying else whole - done
             began = time.perf_counter()
-            stretches.append(self._steps(program, x, y, order, 0, whole))
-            self._choice.learn(time.perf_counter() - began, len(stretches[0].losses))
-        if rest and (not stretches or np.isfinite(stretches[0].losses[-1])):
-            stretches.append(self._steps(self._program(rest, threads), x, y, order, whole * self._batch_size, 1))
-        return Stretch(np.concatenate([s.losses for s in stretches]), sum(s.correct for s in stretches))
+            stretches.append(self._steps(program, x, y, order, done * self._batch_size, steps))
+            # Fewer steps, the last ones of an epoch say, take longer to wake up for than to take.
+            if steps >= few:
+                self._choice.learn(time.perf_counter() - began, len(stretches[-1].losses), few)
+            done += steps
+        if rest and (not stretches or np.isfinite(stretches[-1].losses[-1])):
+            program = self._program(rest, self._choice.threads)
+            stretches.append(self._steps(program, x, y, order, whole * self._batch_size, 1))
+        return Stretch(np.concatenate([np.zeros(0), *(s.losses for s in stretches)]), sum(s.correct for s in stretches))
 
     def _steps(
         self, program: Program, x: Array, y: Labels, order: NDArray[np.int64], first: int, steps: int
@@ -73,6 +87,14 @@ class CompiledEngine:
         taken = looked_at if np.isfinite(losses[looked_at - 1]) else looked_at - 1
         self._rule.time += taken
         return Stretch(losses[:looked_at], int(correct[:taken].sum()))
+
+    def _see_that_arrays_stand(self) -> None:
+        """Make the programs anew if the optimizer has got other arrays, as another engine may have given it."""
+        self._rule.allocate(self._network.parameters)
+        arrays: list[object] = [self._network.parameters, *(self._rule.state[slot] for slot in self._rule.slots)]
+        if len(arrays) != len(self._arrays) or any(map(operator.is_not, arrays, self._arrays)):
+            self._programs.clear()
+            self._arrays = arrays
 
     def _program(self, rows: int, threads: int) -> Program:
         """The program for so many rows and threads, made once."""

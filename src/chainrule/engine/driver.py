@@ -25,6 +25,7 @@ from numba.extending import intrinsic
 
 from chainrule.engine.compilation import compile_text
 from chainrule.engine.kernels import ADDRESS, SIGNATURES, pointer
+from chainrule.engine.portable import NotCompilableError
 from chainrule.engine.products import PRODUCT as PRODUCT_SIGNATURE
 from chainrule.engine.products import TRANSPOSE as TRANSPOSE_SIGNATURE
 from chainrule.engine.products import compile_product, compile_transpose
@@ -36,6 +37,7 @@ __all__ = [
     "FINISH",
     "GATHER",
     "LABELS",
+    "LINE",
     "LOSS",
     "PREFETCH",
     "PRODUCT",
@@ -61,9 +63,12 @@ FINISH = 7  # losses of all samples, right answers of all threads, threads, samp
 UPDATE = 8  # weights, gradients, addresses of the slots, elements to skip, elements, 1 for weights and 0 for biases
 TURN = 9  # the 6 arguments of a transpose
 ARRIVE = 10  # counter, threads: tell the others that this thread has come so far
-WAIT = 11  # counter: until all have arrived
+WAIT = 11  # counter: until all have arrived. The number behind the counter is 1 when one of them never will
 STORE = 12  # logits (elements,), where those of all steps go, elements before these, elements of a step, elements
 PREFETCH = 13  # position of a sample in the next step, samples, the first column, columns, elements of a sample
+
+# Numbers of different threads stand a cache line of 8 apart, or each would wait for the other's.
+LINE = 8
 
 # In the compiled driver this is the precision of the network, float32 or float64.
 real = np.float64
@@ -163,7 +168,8 @@ def drive(  # type: ignore[no-untyped-def]
         give_way, product, transpose, activate, slope, loss, prepare, update: what it calls.
 
     Returns:
-        Steps looked at: `steps`, or fewer if the last one's loss is not finite; that step was not taken.
+        Steps looked at: `steps`, or fewer if the last one's loss is not finite; that step was not taken. -1 if another
+        thread failed.
     """
     order_ = carray(pointer(order, np.int64), first + steps * batch)
     labels_, goal = pointer(labels, np.int64), 0
@@ -206,12 +212,12 @@ def drive(  # type: ignore[no-untyped-def]
             elif kind == LOSS:
                 loss(op[1], op[2], op[3], op[4], op[5], op[6], op[7], op[8])
             elif kind == FINISH:
-                values, hits = carray(pointer(op[1], np.float64), op[4]), carray(pointer(op[2], np.int64), op[3] * 8)
+                values, hits = carray(pointer(op[1], np.float64), op[4]), carray(pointer(op[2], np.int64), op[3] * LINE)
                 total, right = 0.0, 0
                 for sample in range(op[4]):
                     total += values[sample]
                 for thread in range(op[3]):
-                    right += hits[thread * 8]
+                    right += hits[thread * LINE]
                 total /= op[4]
                 losses[step] = total
                 if not np.isfinite(total):
@@ -240,10 +246,24 @@ def drive(  # type: ignore[no-untyped-def]
                         pause()
                     else:
                         give_way()
+                        if arrived(op[1] + 8) != 0:
+                            return -1
     return steps
 
 
 _OPERATIONS = {name: value for name, value in globals().items() if name.isupper() and type(value) is int}
+
+
+def _address_of_yield() -> int:
+    """The address of the C library's sched_yield.
+
+    Raises:
+        NotCompilableError: there is none, as on Windows.
+    """
+    try:
+        return ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
+    except (TypeError, OSError, AttributeError) as error:
+        raise NotCompilableError(f"the system has no sched_yield ({error})") from error
 
 
 @lru_cache(maxsize=2)
@@ -280,5 +300,5 @@ def driver(dtype: str) -> tuple[Any, tuple[Any, Any, Any]]:
     }
     text = f"# {dtype} {sorted(_OPERATIONS.items())}\n{inspect.getsource(drive)}"
     compiled = compile_text("drive", text, partial(numba.njit, nogil=True), signature, namespace)
-    give_way = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
+    give_way = _address_of_yield()
     return compiled, (_Foreign(give_way, YIELD), compile_product(dtype), compile_transpose(dtype))

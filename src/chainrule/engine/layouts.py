@@ -1,8 +1,8 @@
 """How the threads share the work of a step: by samples or by neurons. No number depends on it.
 
 By samples, each thread goes forward and backward with its part of the batch; then each computes the gradients of its
-part of the weights over the whole batch and updates them. They meet twice a step. But each reads all weights, half of
-which the other has just changed, so they travel from core to core.
+part of the weights over the whole batch and updates them. They meet twice a step. But each reads all weights, most of
+which others have just changed, so they travel from core to core.
 
 By neurons, each thread keeps the same neurons of every layer: their part of z, a and delta, and the weights that lead
 out of them. Weights never travel; sums do, and the threads meet twice a layer. That is better for small batches, as

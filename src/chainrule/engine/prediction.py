@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -37,10 +38,14 @@ class Predictor:
     def __init__(self, parameters: ParameterDict, execution: Execution, threads: int = 0) -> None:
         self._parameters, self._execution, self._threads = parameters, execution, threads or cores()
         self._programs: dict[tuple[int, bool], Program] = {}
+        self._lock = threading.Lock()
 
     def logits(self, x: Array) -> Array:
         """The output layer's z: (n, d) -> (n, k)."""
-        x = np.ascontiguousarray(x)
+        with self._lock:
+            return self._logits(np.ascontiguousarray(x))
+
+    def _logits(self, x: Array) -> Array:
         logits = np.empty((len(x), self._parameters.sizes[-1]), x.dtype)
         order, nothing = np.arange(len(x)), np.zeros(len(x), np.int64)
         zeros = holds_many_zeros(x[:_ROWS])

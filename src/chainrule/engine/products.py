@@ -10,7 +10,7 @@ on the tile, so a product that is cut into parts, for other threads say, gives t
 
 Where the left operand is known to hold many zeros, as images do, each tile first picks the places of the inner
 dimension where any of its rows has something else, and its loop visits only those. What is left out is the addition of
-a zero, so again no number changes.
+a zero, so again no number changes, as long as the right operand is finite.
 
 A tile is written in LLVM's vector types through llvmlite, because no loop that Numba is given keeps a tile in
 registers. LLVM makes what the processor has of them.
@@ -58,7 +58,7 @@ def blocks(inner: int) -> list[slice]:
 
 def picks(rows: int, dtype: str) -> int:
     """How many 32-bit numbers the memory for the places holds that a product of so many rows picks."""
-    return -(-rows // shape(dtype).height) * (_DEPTH + 1) + 16
+    return -(-rows // shape(dtype).height) * (_DEPTH + 1)
 
 
 def _tile(dtype: str, height: int, vectors: int, *, picked: bool) -> Callable[..., None]:

@@ -24,12 +24,14 @@ class Program:
     Attributes:
         tables: for each thread its operations, (operations, 14) int64.
         rows: samples that a step takes.
+        meeting: the counter of the threads' barriers, and whether one of them failed.
         transposes: pairs of weights and their transpose, which must be right when steps begin.
         owners: what must stay in memory as long as the program does.
     """
 
     tables: list[NDArray[np.int64]]
     rows: int
+    meeting: NDArray[np.int64]
     transposes: list[tuple[Array, Array]]
     owners: list[Any] = field(repr=False)
 
@@ -43,7 +45,7 @@ class Program:
         """The program that the threads have written down."""
         tables = [thread.table.finished() for thread in threads]
         transposes = learning.transposes if learning else []
-        return cls(tables, space.rows, transposes, [threads, learning])
+        return cls(tables, space.rows, space.meeting, transposes, [threads, learning])
 
 
 def training_program(

@@ -16,11 +16,13 @@ __all__ = ["Learning", "Space", "Table", "Thread", "spaced_zeros"]
 
 # Weights whose gradient is computed before they are updated: they, it and the slots fit into a core's nearest cache.
 _PIECE = 8192
+# Larger pieces where the deltas of a batch do not fit into the second cache, and come from far for every piece.
+_LARGE_PIECE = 32768
+# Bytes of a matrix that is large in this sense; rows of it that are not.
+_LARGE, _ROWS = 2**19, 128
 # Rows of weights in a piece are a multiple of this, so that whole blocks are turned for the transpose.
 _BLOCK = 16
 _CACHE_LINE = 64
-# Numbers of different threads stand a cache line apart, or each would wait for the other's.
-_LINE = 8
 
 
 class Table:
@@ -28,16 +30,15 @@ class Table:
 
     def __init__(self) -> None:
         self._operations: list[list[int]] = []
-        self._arrays: dict[int, Any] = {}
+        self._arrays: list[Any] = []
 
     def add(self, kind: int, *values: Array | NDArray[np.int64] | NDArray[np.int32] | int) -> None:
         """One operation. An array stands for its address."""
         numbers = []
         for value in values:
             if not isinstance(value, int):
-                address = value.ctypes.data
-                self._arrays[address] = value
-                value = address
+                self._arrays.append(value)
+                value = value.ctypes.data
             numbers.append(value)
         self._operations.append([kind, *numbers, *[0] * (13 - len(numbers))])
 
@@ -51,6 +52,12 @@ class Table:
             out: (n, h), with unbroken rows.
             zeros: whether `a` is known to hold so many zeros that it pays to look for them.
         """
+        if out.nbytes > _LARGE and len(a) > _ROWS:
+            # Each part of the result stays in the core's second cache while its blocks are added up.
+            for first in range(0, len(a), _ROWS):
+                part = slice(first, first + _ROWS)
+                self.product(a[part], b, start if start.ndim == 1 else start[part], out[part], zeros=zeros)
+            return
         for_all = 0 if start.ndim == 1 else start.strides[0]
         places = np.zeros(picks(len(a), str(a.dtype)), np.int32) if zeros else 0
         self.add(
@@ -61,6 +68,8 @@ class Table:
     def spread(self, after: int, operations: Sequence[Sequence[int]]) -> None:
         """Insert operations, spread evenly over the places behind those of a kind."""
         places = [place for place, operation in enumerate(self._operations, start=1) if operation[0] == after]
+        if not places:
+            return
         for number, operation in reversed(list(enumerate(operations))):
             place = places[number * len(places) // len(operations)]
             self._operations.insert(place, [*operation, *[0] * (14 - len(operation))])
@@ -93,8 +102,8 @@ class Space:
         self.logits = aligned_zeros((rows, sizes[-1]), dtype)
         hidden = [spaced_zeros(rows, size, dtype) for size in sizes[1:-1]]
         self.delta = [*hidden, aligned_zeros((rows, sizes[-1]), dtype)]
-        self.losses, self.hits = np.zeros(rows), np.zeros(threads * _LINE, np.int64)
-        self.meeting = np.zeros(_LINE, np.int64)
+        self.losses, self.hits = np.zeros(rows), np.zeros(threads * do.LINE, np.int64)
+        self.meeting = np.zeros(do.LINE, np.int64)
         self.ones, self.nothing = np.ones((1, rows), dtype), aligned_zeros(max(sizes), dtype)
 
 
@@ -135,7 +144,8 @@ class Thread:
         self.layers, self._dtype = space.parameters.layers(), space.parameters.flat.dtype
         self.mine = self.share(space.rows)
         self._labels = np.zeros(self.mine.stop - self.mine.start, np.int64)
-        self._gradient = aligned_zeros(max(_PIECE, _BLOCK * max(space.parameters.sizes)), self._dtype)
+        self._piece = _LARGE_PIECE if max(delta.nbytes for delta in space.delta) > _LARGE else _PIECE
+        self._gradient = aligned_zeros(max(self._piece, _BLOCK * max(space.parameters.sizes)), self._dtype)
 
     def share(self, length: int) -> slice:
         """The part of `length` that this thread does."""
@@ -161,7 +171,7 @@ class Thread:
         self.table.add(do.GATHER, x, x.strides[0] // x.itemsize, samples.start, len(x), columns.start, x.shape[1], d)
 
     def prefetch(self, samples: slice, columns: slice) -> None:
-        """Bring what the next step will fetch nearer, a sample after each update, which computes more than it reads."""
+        """Bring what the next step will fetch nearer, spread over the updates, which compute more than they read."""
         d, width = len(self.layers[0][0]), columns.stop - columns.start
         operations = [
             (do.PREFETCH, sample, 1, columns.start, width, d) for sample in range(samples.start, samples.stop)
@@ -187,7 +197,7 @@ class Thread:
         """The loss of this thread's samples, and delta of the last layer."""
         space = self.space
         self.table.add(do.LABELS, self._labels, self.mine.start, len(self._labels))
-        z, delta, hits = space.logits[self.mine], space.delta[-1][self.mine], space.hits[self._me * _LINE :]
+        z, delta, hits = space.logits[self.mine], space.delta[-1][self.mine], space.hits[self._me * do.LINE :]
         self.table.add(do.LOSS, z, self._labels, delta, *z.shape, space.rows, hits, space.losses[self.mine])
 
     def finish(self) -> None:
@@ -205,7 +215,7 @@ class Thread:
             transpose: the columns of the transpose that belong to these rows, (h, rows); None where nobody needs it.
         """
         (weights, biases), delta, nothing = self.layers[layer], self.space.delta[layer], self.space.nothing
-        step = max(1, _PIECE // biases.size // _BLOCK) * _BLOCK
+        step = max(1, self._piece // biases.size // _BLOCK) * _BLOCK
         for start in range(rows.start, rows.stop, step):
             piece = slice(start, min(start + step, rows.stop))
             part, here = weights[piece], slice(piece.start - rows.start, piece.stop - rows.start)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 __all__ = ["Choice", "blas_threads", "cores", "threads_for"]
@@ -26,7 +27,18 @@ _restore: Any = None
 
 def cores() -> int:
     """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(found, _quota()))
+
+
+@lru_cache(maxsize=1)
+def _quota() -> int:
+    """How many processors' time a container grants on Linux; a large number where there is no limit."""
+    try:
+        allowed, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return math.ceil(int(allowed) / int(period))
+    except (OSError, ValueError):
+        return 1 << 16
 
 
 def threads_for(rows: int) -> int:
@@ -38,37 +50,48 @@ class Choice:
     """Chooses how many threads take the steps of the compiled engine, by the clock.
 
     Whether another thread pays depends on the shape of the network, on the batch and on what else the machine does just
-    now. So each number is tried once; after that the fastest is chosen, and now and then another is tried again, as
-    long as all such trials together cost less than a fiftieth of the time.
+    now. So each number is tried twice, the first time to warm up; after that the fastest is chosen, and now and then
+    another is tried again, as long as all such trials together cost less than a fiftieth of the time.
 
     Args:
         threads: a number that is always chosen; 0 to choose among 1, 2, 4 and so on up to all cores.
 
     Attributes:
         threads: how many to use now.
+        trying: whether this is a trial, for which few steps will do.
     """
 
     def __init__(self, threads: int) -> None:
         most = cores()
-        self._untried = [threads] if threads else [*(2**n for n in range(most.bit_length()) if 2**n < most), most]
+        candidates = [threads] if threads else [*(2**n for n in range(most.bit_length()) if 2**n < most), most]
+        self._to_try = 2 * candidates if len(candidates) > 1 else candidates
         # Seconds a step when last tried; the one that was tried longest ago comes first.
         self._seconds: dict[int, float] = {}
         self._spent, self._lost = 0.0, 0.0
-        self.threads = self._untried[0]
+        self.threads, self.trying = self._to_try[0], len(candidates) > 1
 
-    def learn(self, seconds: float, steps: int) -> None:
-        """Take in what some steps with `threads` threads took, and choose for the next ones."""
-        self._untried = [threads for threads in self._untried if threads != self.threads]
+    def learn(self, seconds: float, steps: int, trial: int) -> None:
+        """Take in how long steps took, and choose for the next ones.
+
+        Args:
+            seconds: what they took with `threads` threads.
+            steps: how many there were.
+            trial: how many there are in a trial.
+        """
         self._seconds.pop(self.threads, None)
-        self._spent += seconds
-        self._lost += max(0.0, seconds - steps * min(self._seconds.values(), default=math.inf))
+        if not self._to_try:
+            self._spent += seconds
+            self._lost += max(0.0, seconds - steps * min(self._seconds.values(), default=math.inf))
         self._seconds[self.threads] = seconds / steps
-        if self._untried:
-            self.threads = self._untried[0]
-        elif self._lost < _FOR_TRIALS * self._spent:
-            self.threads = next(iter(self._seconds))
-        else:
-            self.threads = min(self._seconds, key=self._seconds.__getitem__)
+        self._to_try = self._to_try[1:]
+        if self._to_try:
+            self.threads = self._to_try[0]
+            return
+        best = min(self._seconds, key=self._seconds.__getitem__)
+        oldest = next(iter(self._seconds))
+        would_lose = (self._seconds[oldest] - self._seconds[best]) * trial
+        self.trying = oldest != best and self._lost + would_lose < _FOR_TRIALS * self._spent
+        self.threads = oldest if self.trying else best
 
 
 @lru_cache(maxsize=1)

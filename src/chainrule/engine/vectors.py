@@ -21,11 +21,16 @@ class Shape:
         lanes: elements of a vector register.
         height: rows of a tile.
         vectors: vectors of a tile's row.
+        multiply_add: the name of LLVM's instruction for a b + c: rounded once where the processor can do that.
     """
 
     def __init__(self, width: int) -> None:
-        features = binding.get_host_cpu_features()
+        try:
+            features = binding.get_host_cpu_features()
+        except RuntimeError:  # LLVM knows them not of every processor
+            features = binding.FeatureMap()
         arm = "neon" in features or "asimd" in features
+        self.multiply_add = "fma" if arm or features.get("fma") else "fmuladd"
         register = 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
         self.lanes = register // width
         # Height times vectors sums, a row of b and an element of a: of 32 registers, or of 16.
@@ -43,6 +48,7 @@ class Vectors:
 
     def __init__(self, builder: Any, dtype: str) -> None:
         self.builder, self.lanes, self._width = builder, shape(dtype).lanes, np.dtype(dtype).itemsize
+        self._multiply_add = shape(dtype).multiply_add
         self.element = ir.FloatType() if dtype == "float32" else ir.DoubleType()
         self.kind = ir.VectorType(self.element, self.lanes)
         self._places = ir.VectorType(SHORT, self.lanes)
@@ -134,8 +140,8 @@ class Vectors:
         return self.builder.zext(there, INTEGER)
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
-        """a b + c, rounded once."""
-        return self._call(f"llvm.fma.{self._suffix}", self.kind, [a, b, c])
+        """a b + c."""
+        return self._call(f"llvm.{self._multiply_add}.{self._suffix}", self.kind, [a, b, c])
 
     def interleave(self, one: Any, other: Any) -> tuple[Any, Any]:
         """The lanes of two vectors in turn, as two vectors."""

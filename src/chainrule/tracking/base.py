@@ -7,9 +7,11 @@ loop knows neither; it calls these four methods, and `finish` is called exactly 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from chainrule.history import History
 
 if TYPE_CHECKING:
     from chainrule.data import Dataset
@@ -28,15 +30,19 @@ class Run:
 
     Attributes:
         name: the run's name, also that of its folder.
-        folder: `<output_dir>/<name>`, existing and empty when `start` is called.
+        folder: `<output_dir>/<name>`, existing when `start` is called, and empty unless the run is resumed.
         config: the resolved configuration as JSON can hold it: only what the run uses, and no secrets.
         dataset: the data, with class names.
+        resumed: whether the run was begun before; trackers go on with what they have of it.
+        history: the epochs finished before.
     """
 
     name: str
     folder: Path
     config: Mapping[str, Any]
     dataset: Dataset
+    resumed: bool = False
+    history: History = field(default_factory=History)
 
 
 class Tracker(Protocol):

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chainrule.errors import OutputError
-from chainrule.files import write_json, write_text
+from chainrule.files import read_json, write_json, write_text
 from chainrule.history import EpochRecord, History
 from chainrule.model_file import save_model
 from chainrule.tracking.base import Run, Status
@@ -44,7 +44,7 @@ def writing(what: Path) -> Iterator[None]:
         remedy = "Make room" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "Make it writable"
         raise OutputError(
             f"Cannot write to {what}: {error.strerror or error}. {remedy}, or give another --output_dir. "
-            "Files that were written before are whole."
+            "Files that were written before are whole, and a run that has begun can go on with --resume."
         ) from error
 
 
@@ -68,9 +68,19 @@ def create_run_folder(output_dir: Path, name: str, *, unique: bool) -> Path:
                 folder.mkdir()
                 return folder
             except FileExistsError:
+                if _never_began(folder):
+                    return folder
                 if not unique:
                     raise OutputError(f"{folder} exists already; choose another --run_name or remove it.") from None
                 number += 1
+
+
+def _never_began(folder: Path) -> bool:
+    """Whether a folder is what is left of a run that was killed before it had written anything."""
+    return folder.is_dir() and {path.name for path in folder.rglob("*") if path.name[0] != "."} <= {
+        "checkpoints",
+        "lock",
+    }
 
 
 class LocalTracker:
@@ -78,7 +88,7 @@ class LocalTracker:
 
     def start(self, run: Run) -> None:
         """Write the configuration and mark the run as running."""
-        self._run, self._history = run, History()
+        self._run, self._history = run, History(list(run.history))
         self._began = self._epoch_began = time.perf_counter()
         self._journal: dict[str, Any] = {
             "name": run.name,
@@ -89,6 +99,16 @@ class LocalTracker:
             "epoch_seconds": [],
             "versions": _versions(),
         }
+        if run.resumed:
+            before = read_json(run.folder / "run.json")
+            self._journal["started"] = before.get("started", self._journal["started"])
+            # Epochs that were finished after the last checkpoint are trained again.
+            self._journal["epoch_seconds"] = list(before.get("epoch_seconds", []))[: len(run.history)]
+            self._journal["resumed"] = [*before.get("resumed", []), _now()]
+            with writing(run.folder):
+                write_text(run.folder / "history.jsonl", self._history.to_jsonl())
+                # Those of a run that was stopped early are not those that it will have.
+                (run.folder / "metrics.json").unlink(missing_ok=True)
         self._write("config.json", dict(run.config))
         self._write("run.json", self._journal)
 

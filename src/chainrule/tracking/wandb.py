@@ -26,6 +26,7 @@ import platformdirs
 
 from chainrule.config import WANDB_MODES
 from chainrule.errors import ConfigError
+from chainrule.files import read_json, write_json
 from chainrule.history import EpochRecord
 from chainrule.tracking.wandb_key import KEY_FILE, key_from_file, key_from_login
 from chainrule.tracking.wandb_network import host_of, reachable, uses_proxy
@@ -49,6 +50,8 @@ _ENVIRONMENT_MODES: dict[str, Literal["online", "offline", "disabled"]] = {
 
 _OFFLINE = "offline mode"  # no obstacle, but what the user wants
 
+# In the run's folder: which of W&B's runs a resumed run goes on with.
+_ID_FILE = "wandb.json"
 _INIT_SECONDS = 15.0
 _ANSWER_SECONDS = 8
 _FINISH_SECONDS = 10.0
@@ -214,8 +217,14 @@ class WandbTracker:
         return ""
 
     def _init(self, run: Run, mode: Literal["online", "offline"]) -> Any:
-        """Call `wandb.init`. The run's id is left to W&B: under a sweep, the agent has chosen it."""
+        """Call `wandb.init`. The id of a new run is left to W&B: under a sweep, the agent has chosen it."""
         import wandb
+
+        known = read_json(run.folder / _ID_FILE).get("id") if run.resumed else None
+        same: dict[str, Any] = {}
+        if isinstance(known, str) and not os.environ.get("WANDB_RUN_ID"):
+            # Offline too: `wandb sync` then adds what is new to the run that the first part has become.
+            same = {"id": known, "resume": "allow"}
 
         settings = {
             "init_timeout": _INIT_SECONDS,
@@ -231,7 +240,7 @@ class WandbTracker:
         if mode == "online":
             # Given in so many words, so that wandb never asks for it on the terminal.
             settings["api_key"] = self._key
-        return wandb.init(
+        opened = wandb.init(
             project=self._project,
             entity=self._entity,
             name=run.name,
@@ -241,7 +250,11 @@ class WandbTracker:
             # Leaves alone a run that the calling program (a notebook) may have open.
             reinit="create_new",
             settings=wandb.Settings(**settings),
+            **same,
         )
+        with suppress(OSError):
+            write_json(run.folder / _ID_FILE, {"id": str(opened.id)})
+        return opened
 
     def _describe(self, run: Run) -> None:
         """Make the epoch the x axis of the charts, and send one training image of each class."""

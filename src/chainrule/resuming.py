@@ -1,0 +1,115 @@
+"""Saving a run's checkpoints while it trains, and going on from them."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from chainrule.checkpoint import Checkpoints
+from chainrule.config import TrainConfig
+from chainrule.errors import CheckpointError
+from chainrule.runs import RunFolder, configuration_hash
+from chainrule.tracking.local import writing
+from chainrule.training import Trainer
+
+__all__ = ["Saver"]
+
+
+class Saver:
+    """Saves and restores the checkpoints of one run.
+
+    Args:
+        trainer: what is saved and restored.
+        config: of the run.
+        folder: of the run.
+    """
+
+    def __init__(self, trainer: Trainer, config: TrainConfig, folder: Path) -> None:
+        self._trainer, self._folder = trainer, folder
+        self._seconds = 60.0 * config.checkpoint_every
+        self._checkpoints = Checkpoints(folder / "checkpoints", trainer.checkpoint_shapes(), config.dtype)
+        self._configuration = configuration_hash(config)
+        self._engine = type(trainer.engine).__name__
+        self._plugins = _files_hash(config.plugin)
+        # Hashing 200 MB takes a fifth of a second, which the first epoch need not wait for.
+        self._data = ThreadPoolExecutor(1).submit(_data_hash, trainer)
+        self._saved = time.monotonic()
+
+    def _meant_for(self) -> dict[str, str]:
+        return {
+            "configuration": self._configuration,
+            "engine": self._engine,
+            "plugin code": self._plugins,
+            "data": self._data.result(),
+        }
+
+    def save(self) -> None:
+        """Save a checkpoint.
+
+        Raises:
+            OutputError: it cannot be written; the one before is whole.
+        """
+        with writing(self._folder):
+            self._checkpoints.save(self._trainer.checkpoint(self._meant_for()))
+        self._saved = time.monotonic()
+
+    def save_if_due(self) -> None:
+        """Save one if the last was long ago. For the places within an epoch where the trainer can be asked."""
+        if time.monotonic() - self._saved >= self._seconds:
+            self.save()
+
+    def tidy(self) -> None:
+        """Keep the newest checkpoint alone, once the run is done: with more epochs it can go on from there."""
+        self._checkpoints.tidy()
+
+    def restore(self, notify: Callable[[str], object]) -> None:
+        """Let the trainer go on from the newest checkpoint, or begin anew where there is none.
+
+        Args:
+            notify: told, in words for the user, where the run goes on and what was damaged.
+
+        Raises:
+            CheckpointError: it belongs to another configuration or to other data.
+        """
+        for problem in self._checkpoints.problems:
+            notify(f"Note: {problem}")
+        checkpoint = self._checkpoints.newest
+        if checkpoint is None:
+            # A run is killed between its first record and its first checkpoint, but no later without having one.
+            finished = RunFolder.read(self._folder).epochs
+            if self._checkpoints.problems or finished > 1:
+                raise CheckpointError(
+                    f"{self._folder} has {finished} finished epochs and no checkpoint that is whole; to begin anew "
+                    "would overwrite them. Repair the checkpoints, or begin a new run without --resume."
+                )
+            notify("No checkpoint was saved yet: beginning anew.")
+            return
+        for name, value in self._meant_for().items():
+            if checkpoint.meant_for.get(name) != value:
+                raise CheckpointError(
+                    f"The checkpoints in {self._folder} were made with other {name}: training would not go on but mix "
+                    f"two runs. Give the {name} that the run began with, or begin a new run without --resume."
+                )
+        self._trainer.restore(checkpoint)
+        finished, inside = len(checkpoint.history), checkpoint.position
+        where = f"in epoch {finished + 1}, after {inside:,} samples" if inside else f"after epoch {finished}"
+        notify(f"Resuming {self._folder.name} {where}.")
+
+
+def _files_hash(files: Sequence[str]) -> str:
+    """SHA-256 of what is in some files."""
+    return hashlib.sha256(b"\0".join(Path(file).read_bytes() for file in files)).hexdigest()
+
+
+def _data_hash(trainer: Trainer) -> str:
+    """SHA-256 of the samples and labels that a run trains on and looks at."""
+    total = hashlib.sha256()
+    for array in (trainer.x, trainer.y, trainer.x_val, trainer.y_val):
+        total.update(f"{array.dtype.str}{array.shape}".encode())
+        total.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
+    return total.hexdigest()

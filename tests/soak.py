@@ -1,0 +1,88 @@
+"""Kill training runs for hours, and see that every one ends as if nobody had touched it.
+
+    python tests/soak.py                  # 500 kills
+    python tests/soak.py --kills 50
+
+Every optimizer and both engines take turns. Half of the kills come at a random time, half at a random place inside a
+save (killer.py). A run that is killed so often that it gets nowhere is let go after some kills. Results of the killed
+run and of one that nobody touched must be equal to the bit. Prints what happened, and exits with 1 if any differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from e2e.test_resume import EVENTS, Bench
+
+from chainrule import ENGINES, OPTIMIZERS
+
+_KILLS_A_RUN = 12
+
+
+def main() -> int:
+    """Run until there were enough kills."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=500, help="at least so many (500)")
+    parser.add_argument("--seed", type=int, default=0, help="of the times and places (0)")
+    arguments = parser.parse_args()
+    dice, kills, wrong, began = random.Random(arguments.seed), Counter[str](), [], time.monotonic()
+    combinations = itertools.cycle(itertools.product(OPTIMIZERS, ENGINES))
+    runs = 0
+    while kills.total() < arguments.kills:
+        optimizer, engine = next(combinations)
+        runs += 1
+        with tempfile.TemporaryDirectory() as folder:
+            outcome = _one(
+                Bench(Path(folder), "-o", optimizer, "--engine", engine, "--checkpoint_every", "0.0001"), dice
+            )
+        kills += outcome[0]
+        if outcome[1]:
+            wrong.append(f"{optimizer}, {engine}: {outcome[1]}")
+        print(f"{runs:4} runs, {kills.total():4} kills, {len(wrong)} wrong", flush=True)
+    inside = kills.total() - kills["any time"]
+    print(
+        f"{runs} runs of {len(OPTIMIZERS)} optimizers and {len(ENGINES)} engines, {kills.total()} kills, {inside} of them "
+        f"inside a save ({', '.join(f'{name} {kills[name]}' for name in EVENTS)}), {runs - len(wrong)} runs equal to the "
+        f"bit, {len(wrong)} not; {time.monotonic() - began:.0f} s"
+    )
+    print("\n".join(wrong))
+    return 1 if wrong else 0
+
+
+def _one(bench: Bench, dice: random.Random) -> tuple[Counter[str], str]:
+    """One run, killed again and again: the kills by kind, and what was wrong."""
+    kills = Counter[str]()
+    began = time.monotonic()
+    if bench.begin("whole") != 0:
+        return kills, f"failed without a kill: {bench.complaints}"
+    needed = time.monotonic() - began
+    begun = False
+    while True:
+        how: dict[str, object] = {}
+        kind = dice.choice(("any time", *EVENTS, *EVENTS)) if kills.total() < _KILLS_A_RUN else "none"
+        if kind == "any time":
+            how["after"] = needed * dice.uniform(0.4, 1.3)
+        elif kind != "none":
+            how["kill_at"] = f"{kind} {dice.randint(1, 20)}"
+        status = bench.resume("hurt", **how) if begun else bench.begin("hurt", **how)
+        begun = (bench.folder / "runs" / "hurt" / "run.json").exists()
+        if status == 0:
+            break
+        if status != -signal.SIGKILL:
+            return kills, f"ended with {status}: {bench.complaints}"
+        kills[kind] += 1
+    return kills, "" if bench.results("hurt") == bench.results("whole") else "the results differ"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
