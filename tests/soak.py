@@ -50,10 +50,11 @@ def main() -> int:
             wrong.append(f"{optimizer}, {engine}: {outcome[1]}")
         print(f"{runs:4} runs, {kills.total():4} kills, {len(wrong)} wrong", flush=True)
     inside = kills.total() - kills["any time"]
+    places = ", ".join(f"{name} {kills[name]}" for name in EVENTS)
     print(
-        f"{runs} runs of {len(OPTIMIZERS)} optimizers and {len(ENGINES)} engines, {kills.total()} kills, {inside} of them "
-        f"inside a save ({', '.join(f'{name} {kills[name]}' for name in EVENTS)}), {runs - len(wrong)} runs equal to the "
-        f"bit, {len(wrong)} not; {time.monotonic() - began:.0f} s"
+        f"{runs} runs of {len(OPTIMIZERS)} optimizers and {len(ENGINES)} engines, {kills.total()} kills, {inside} of "
+        f"them inside a save ({places}), {runs - len(wrong)} runs equal to the bit, {len(wrong)} not; "
+        f"{time.monotonic() - began:.0f} s"
     )
     print("\n".join(wrong))
     return 1 if wrong else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,22 @@ def test_a_key_leads_online_and_is_given_explicitly(
     # wandb must not look for a key itself: where it finds none, it asks on the terminal.
     assert wandb.inits[0]["settings"]["api_key"] == KEY
     assert told == ["W&B: https://wandb.example.org/run"]
+
+
+def test_a_resumed_run_goes_on_as_the_same_run_of_wandb(
+    wandb: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = toy_run(tmp_path / "run")
+    for resumed in (False, True):
+        tracker = wandb_tracker("offline", "demo", None, notify=lambda line: None)
+        assert tracker is not None
+        tracker.start(replace(run, resumed=resumed))
+    assert "id" not in wandb.inits[0]
+    assert (wandb.inits[1]["id"], wandb.inits[1]["resume"]) == ("abc123", "allow")
+    # Under a sweep, the agent has chosen the run.
+    monkeypatch.setenv("WANDB_RUN_ID", "chosen")
+    tracker.start(replace(run, resumed=True))
+    assert "id" not in wandb.inits[2]
 
 
 @pytest.mark.parametrize("place", ["environment", "file", "login"])

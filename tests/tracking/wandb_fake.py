@@ -22,6 +22,7 @@ class FakeRun:
     def __init__(self, folder: Path) -> None:
         self.dir = str(folder / "wandb" / "offline-run-1" / "files")
         self.url = "https://wandb.example.org/run"
+        self.id = "abc123"
         self.calls: list[tuple[str, Any]] = []
         self.fails: dict[str, BaseException] = {}
         self.summary = SimpleNamespace(update=lambda values: self._call("summary", values))
