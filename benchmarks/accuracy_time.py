@@ -34,6 +34,7 @@ TARGETS: dict[str, tuple[float, ...]] = {"mnist": (0.975, 0.98), "fashion_mnist"
 SETTINGS: tuple[dict[str, Any], ...] = (
     {"widths": [256], "batch": 64, "learning_rate": 0.002},
     {"widths": [256], "batch": 128, "learning_rate": 0.003},
+    {"widths": [256], "batch": 96, "learning_rate": 0.003},
     {"widths": [512], "batch": 128, "learning_rate": 0.002},
     {"widths": [512], "batch": 256, "learning_rate": 0.003},
     {"widths": [256], "batch": 32, "learning_rate": 0.001},
