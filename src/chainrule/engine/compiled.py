@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CompiledEngine"]
 
-
 # Samples on which a number of threads is tried.
 _SAMPLES_OF_A_TRIAL = 2048
 

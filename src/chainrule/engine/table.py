@@ -48,7 +48,7 @@ class Table:
         Args:
             a: (n, c), of which the rows or the columns are unbroken.
             b: (c, h), with unbroken rows.
-            start: (n, h), or (h,) for all rows.
+            start: (h,), the same for all rows.
             out: (n, h), with unbroken rows.
             zeros: whether `a` is known to hold so many zeros that it pays to look for them.
         """
@@ -56,13 +56,11 @@ class Table:
             # Each part of the result stays in the core's second cache while its blocks are added up.
             for first in range(0, len(a), _ROWS):
                 part = slice(first, first + _ROWS)
-                self.product(a[part], b, start if start.ndim == 1 else start[part], out[part], zeros=zeros)
+                self.product(a[part], b, start, out[part], zeros=zeros)
             return
-        for_all = 0 if start.ndim == 1 else start.strides[0]
         places = np.zeros(picks(len(a), str(a.dtype)), np.int32) if zeros else 0
         self.add(
-            do.PRODUCT, a, *a.strides, b, b.strides[0], start, for_all, out, out.strides[0], *a.shape, b.shape[1],
-            places,
+            do.PRODUCT, a, *a.strides, b, b.strides[0], start, 0, out, out.strides[0], *a.shape, b.shape[1], places
         )  # fmt: skip
 
     def spread(self, after: int, operations: Sequence[Sequence[int]]) -> None:
