@@ -64,11 +64,14 @@ def test_one_rule_for_engines_of_two_precisions(digits) -> None:
     made = [
         CompiledEngine(NeuralNetwork([64, 8, 10], seed=1, dtype=dtype), rule, 16, 1) for dtype in ("float64", "float32")
     ]
+    seen = np.zeros_like(made[0]._network.parameters.flat)
     for engine in (made[0], made[1], made[0], made[1]):
         engine.train(x, digits.y_train, order)
         flat = next(iter(rule.state.values())).flat
         assert np.isfinite(flat).all()
-        assert flat.any()
+        # Steps that were written into the arrays of before would leave these as they were copied.
+        assert not np.array_equal(flat.astype("float32"), seen.astype("float32"))
+        seen = flat.copy()
     assert rule.time == 40
 
 
