@@ -1,11 +1,14 @@
 """Train a network: `python train.py --help`. The same program as `chainrule train`."""
 
+import signal
 import sys
+import threading
 
 
 def train() -> int:
     """Run the train command, or say what is missing."""
     try:
+        sys.unraisablehook = press_again
         # Imported in here because half a second of imports can be interrupted too.
         from pathlib import Path
 
@@ -25,6 +28,16 @@ def train() -> int:
     except KeyboardInterrupt:
         sys.stderr.write("Stopped.\n")
         return 130
+
+
+def press_again(dropped: "sys.UnraisableHookArgs") -> None:
+    """Repeat a Ctrl-C that arrived in a callback, such as the import system's; Python drops it and prints that."""
+    if dropped.exc_type is KeyboardInterrupt:
+        # A moment later, for this runs inside of that callback still.
+        main = threading.main_thread().ident
+        threading.Timer(0.01, signal.pthread_kill, (main, signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 if __name__ == "__main__":
