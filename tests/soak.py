@@ -48,6 +48,7 @@ def main() -> int:
         kills += outcome[0]
         if outcome[1]:
             wrong.append(f"{optimizer}, {engine}: {outcome[1]}")
+            print(wrong[-1])
         print(f"{runs:4} runs, {kills.total():4} kills, {len(wrong)} wrong", flush=True)
     inside = kills.total() - kills["any time"]
     places = ", ".join(f"{name} {kills[name]}" for name in EVENTS)
@@ -56,7 +57,6 @@ def main() -> int:
         f"them inside a save ({places}), {runs - len(wrong)} runs equal to the bit, {len(wrong)} not; "
         f"{time.monotonic() - began:.0f} s"
     )
-    print("\n".join(wrong))
     return 1 if wrong else 0
 
 

@@ -88,6 +88,15 @@ def test_killed_again_and_again_while_saving(tmp_path, engine, optimizer, seed) 
 EVENTS = ("create", "write", "flush", "move", "moved")
 
 
+def test_killed_before_the_journal_was_there(tmp_path) -> None:
+    bench = Bench(tmp_path, "--engine", "numpy")
+    for event in ("create 1", "moved 1", "write 2", "move 2"):
+        assert bench.begin("run", kill_at=event) == -signal.SIGKILL
+        assert not (tmp_path / "runs" / "run" / "run.json").exists()
+    assert bench.begin("run") == 0, bench.complaints
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["run"]
+
+
 def test_killed_at_any_time(tmp_path) -> None:
     bench = Bench(tmp_path, "--engine", "numpy", "-b", "4")
     began = time.perf_counter()

@@ -76,11 +76,9 @@ def create_run_folder(output_dir: Path, name: str, *, unique: bool) -> Path:
 
 
 def _never_began(folder: Path) -> bool:
-    """Whether a folder is what is left of a run that was killed before it had written anything."""
-    return folder.is_dir() and {path.name for path in folder.rglob("*") if path.name[0] != "."} <= {
-        "checkpoints",
-        "lock",
-    }
+    """Whether a folder is what is left of a run that was killed before its journal was there, and so cannot go on."""
+    left = {path.name for path in folder.rglob("*") if path.name[0] != "."} if folder.is_dir() else {""}
+    return left <= {"checkpoints", "lock", "config.json"}
 
 
 class LocalTracker:
