@@ -21,7 +21,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # From the bottom up: a module may import those of lower layers and of its own.
 LAYERS = [
-    {"errors"},
+    {"errors", "text"},
     {"registry", "files", "seeding", "cache", "interrupt"},
     {"settings", "arrays", "history", "metrics"},
     {"activations", "losses", "initializers", "optimizer", "data", "checkpoint"},

@@ -18,14 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.errors import CheckpointError
-from chainrule.files import write_bytes
+from chainrule.errors import CheckpointError, DataError
+from chainrule.files import exists, size_of, write_bytes
 from chainrule.history import EpochRecord, History
 
 __all__ = ["FILES", "Checkpoint", "Checkpoints", "load_checkpoint", "save_checkpoint"]
 
 _FORMAT = "chainrule checkpoint 1"
 FILES = ("a.safetensors", "b.safetensors")
+# What comes of a description that is none.
+_UNFIT = (DataError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -94,16 +96,19 @@ def load_checkpoint(path: Path, shapes: Mapping[str, tuple[int, ...] | None], dt
     from safetensors import SafetensorError, safe_open
 
     try:
+        size_of(path)
         with safe_open(path, framework="numpy") as file:
             metadata: dict[str, str] = file.metadata() or {}
             if _FORMAT not in metadata:
-                raise CheckpointError(f"{path} is not a {_FORMAT!r} file.")
+                other = next((name for name in metadata if name.startswith(_FORMAT[:-1])), "")
+                but = f", but {other!r:.50}, of another version of chainrule" if other else ""
+                raise CheckpointError(f"{path} is not a {_FORMAT!r} file{but}.")
             content: Any = json.loads(metadata[_FORMAT])
             description, digest = content["description"], content["sha256"]
             # Before anything is read: what a header claims is not believed.
             found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             if set(found) != set(shapes) or any(shape not in (None, found[name]) for name, shape in shapes.items()):
-                raise CheckpointError(f"{path} holds arrays of shapes {found}; this run has {dict(shapes)}.")
+                raise CheckpointError(f"{path} holds arrays of shapes {found!s:.500}; this run has {dict(shapes)}.")
             arrays = {name: file.get_tensor(name) for name in found}
         if digest != _digest(description, arrays):
             raise CheckpointError(f"{path} is damaged: its contents do not have the checksum that it gives.")
@@ -111,16 +116,21 @@ def load_checkpoint(path: Path, shapes: Mapping[str, tuple[int, ...] | None], dt
             if array.dtype != ("float64" if name == "losses" else dtype) or array.ndim != 1:
                 raise CheckpointError(f"{path}: {name} must be a row of {dtype}, got {array.dtype} {array.shape}.")
             # An optimizer's squares may overflow without harm; what a run falls back on may not.
-            if np.isnan(array).any() or (name in ("best", "last") and not np.isfinite(array).all()):
+            if np.isnan(array).any() or (name in ("best", "last", "losses") and not np.isfinite(array).all()):
                 raise CheckpointError(f"{path}: {name} holds numbers that are not finite.")
+        for name in ("step", "time", "position", "correct"):
+            if type(description[name]) is not int or not 0 <= description[name] < 2**63:
+                raise CheckpointError(f"{path}: {name} must be a number of 0 or more, got {description[name]!r:.100}.")
         return Checkpoint(
             arrays=arrays,
             memory={name: float.fromhex(value) for name, value in description["memory"].items()},
-            history=History([EpochRecord(**record) for record in description["history"]]),
-            **{name: description[name] for name in ("step", "time", "position", "correct", "random", "meant_for")},
+            history=History([EpochRecord.from_json(record) for record in description["history"]]),
+            random=dict(description["random"]),
+            meant_for=dict(description["meant_for"]),
+            **{name: description[name] for name in ("step", "time", "position", "correct")},
         )
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"Cannot read the checkpoint {path}: {error}") from error
+    except (OSError, SafetensorError, *_UNFIT) as error:
+        raise CheckpointError(f"Cannot read the checkpoint {path}: {error!s:.500}") from error
 
 
 class Checkpoints:
@@ -141,11 +151,11 @@ class Checkpoints:
         self.newest: Checkpoint | None = None
         self.problems: list[str] = []
         self._next = FILES[0]
-        for leftover in folder.glob(".*"):  # of writes during which the process was killed
-            with suppress(OSError):
-                leftover.unlink()
         for name, other in (FILES, FILES[::-1]):
-            if (folder / name).exists():
+            for leftover in folder.glob(f".{name}.*"):  # of writes during which the process was killed
+                with suppress(OSError):
+                    leftover.unlink()
+            if exists(folder / name):
                 try:
                     found = load_checkpoint(folder / name, shapes, dtype)
                 except CheckpointError as error:

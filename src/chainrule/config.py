@@ -35,6 +35,8 @@ from chainrule.settings import (
 __all__ = ["WANDB_MODES", "TrainConfig", "optimizer_settings"]
 
 WANDB_MODES = ("auto", "online", "offline", "disabled")
+# Told at once. A file may have a million, and each takes time for a suggestion.
+_MOST_PROBLEMS = 20
 
 _TRAINING, _MODEL, _DATA, _OUTPUT, _WANDB = "training", "network", "data", "output", "Weights & Biases"
 
@@ -94,6 +96,7 @@ class TrainConfig(Configurable):
         above=0,
         group=_OUTPUT,
     )
+    figures = Switch(True, "draw learning curves, confusion matrix and samples at the end", group=_OUTPUT)
     quiet = Switch(False, "print errors only", group=_OUTPUT)
     wandb_project = Text("DA6401_A1", "project that the run is filed under", flag="-wp", group=_WANDB)
     wandb_entity = OptionalText(None, "user or team; without it the logged-in account's own", flag="-we", group=_WANDB)
@@ -129,17 +132,21 @@ class TrainConfig(Configurable):
         # A rule's own declaration counts for the chosen rule; for settings that are only set aside, any rule's does.
         known = {name: uses.get(str(chosen), next(iter(uses.values()))) for name, uses in rules.items()}
         known |= cls.settings()
-        checked, problems = {}, []
+        checked: dict[str, Any] = {}
+        problems: list[str] = []
         for name, value in given.items():
+            if len(problems) == _MOST_PROBLEMS:
+                break
             try:
                 if name not in known:
-                    raise ConfigError(f"Unknown setting {name!r}.{did_you_mean(str(name), known)}")
+                    raise ConfigError(f"Unknown setting {name!r:.100}.{did_you_mean(str(name), known)}")
                 checked[name] = known[name].parse(value)
             except ConfigError as error:
                 problems.append(str(error))
         if problems:
+            more = " or more" if len(problems) == _MOST_PROBLEMS else ""
             raise ConfigError(
-                problems[0] if len(problems) == 1 else "\n".join([f"{len(problems)} problems:", *problems])
+                problems[0] if len(problems) == 1 else "\n".join([f"{len(problems)} problems{more}:", *problems])
             )
         config = cls(**{name: value for name, value in checked.items() if name not in rules})
         rule = OPTIMIZERS[config.optimizer]

@@ -6,11 +6,15 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
+from chainrule.text import printable_lines
+
 if TYPE_CHECKING:
+    from rich.console import Console as Terminal
+    from rich.console import RenderableType
     from rich.progress import Progress, TaskID
 
     from chainrule.history import EpochRecord
@@ -83,6 +87,7 @@ class Console:
         self._quiet = quiet
         self._output = Output()
         self._bar: tuple[Progress, TaskID] | None = None
+        self._terminal: Terminal | None = None  # while something at its lower end is drawn again and again
         self._epochs = self._samples = self._epoch = 0
         self._began = 0.0
 
@@ -92,11 +97,12 @@ class Console:
         return self._output.lost
 
     def note(self, text: str) -> None:
-        """A line for the reader, above the progress bar where there is one."""
+        """A line for the reader, above the progress bar or the table where there is one."""
         if self._quiet:
             return
-        if self._bar is not None:
-            self._bar[0].console.print(text, markup=False, highlight=False, soft_wrap=True)
+        text = printable_lines(text)
+        if self._terminal is not None:
+            self._terminal.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
             self._output.write(text + "\n")
 
@@ -122,10 +128,43 @@ class Console:
         # Redirected, our own writing to sys.stdout would come back to the bar, round and round.
         with Progress(*columns, console=terminal, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
             self._bar = bar, bar.add_task(f"epoch 1/{epochs}", total=epochs * samples, speed="")
+            self._terminal = terminal
             try:
                 yield
             finally:
-                self._bar = None
+                self._bar = self._terminal = None
+
+    @contextmanager
+    def live(self, draw: Callable[[], RenderableType]) -> Iterator[Callable[[], None]]:
+        """A block in which a picture stands below the notes, on a terminal.
+
+        Args:
+            draw: makes the picture.
+
+        Returns:
+            What to call when the picture may have changed.
+        """
+        if self._quiet or not self._output.isatty():
+            yield lambda: None
+            return
+        from rich.console import Console as Terminal
+        from rich.live import Live
+
+        terminal = Terminal(file=cast(TextIO, self._output))
+        drawn = 0.0
+        with Live(console=terminal, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
+
+            def redraw() -> None:
+                nonlocal drawn
+                if time.monotonic() - drawn > 0.2:
+                    live.update(draw(), refresh=True)
+                    drawn = time.monotonic()
+
+            self._terminal = terminal
+            try:
+                yield redraw
+            finally:
+                self._terminal = None
 
     def progress(self, done: int) -> None:
         """So many samples of the current epoch are done."""

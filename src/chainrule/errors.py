@@ -4,6 +4,8 @@ A message says what was wrong, what was got, what is allowed and what to do, so 
 without a traceback. Anything else that escapes is a bug.
 """
 
+from chainrule.text import printable_lines
+
 __all__ = [
     "ChainruleError",
     "CheckpointError",
@@ -11,6 +13,7 @@ __all__ = [
     "DataError",
     "DivergenceError",
     "ModelFileError",
+    "OutOfMemoryError",
     "OutputError",
 ]
 
@@ -19,8 +22,9 @@ class ChainruleError(Exception):
     """Base of all errors raised by chainrule."""
 
     def __str__(self) -> str:
-        # KeyError, a base of UnknownNameError, would print the message with quotes around it.
-        return str(self.args[0]) if self.args else ""
+        # KeyError, a base of UnknownNameError, would print the message with quotes around it. And a message quotes what
+        # was got, names and texts out of files among it.
+        return printable_lines(str(self.args[0])) if self.args else ""
 
 
 class ConfigError(ChainruleError, ValueError):
@@ -41,6 +45,10 @@ class DivergenceError(ChainruleError, ArithmeticError):
 
 class ModelFileError(ChainruleError):
     """A file of saved parameters is not one that chainrule can use."""
+
+
+class OutOfMemoryError(ChainruleError, MemoryError):
+    """Memory was short in a run that can go on where there is more."""
 
 
 class OutputError(ChainruleError):

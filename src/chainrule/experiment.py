@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any
 
 from chainrule.config import TrainConfig
 from chainrule.console import Console
-from chainrule.data import load_dataset
-from chainrule.errors import DivergenceError
+from chainrule.data import Dataset, load_dataset
+from chainrule.errors import DivergenceError, OutOfMemoryError, OutputError
 from chainrule.history import History
 from chainrule.interrupt import stopping_on_interrupt
 from chainrule.metrics import class_report
@@ -21,13 +22,13 @@ from chainrule.model_file import save_model
 from chainrule.network import NeuralNetwork
 from chainrule.optimizers import OPTIMIZERS
 from chainrule.resuming import Saver
-from chainrule.runs import holding
+from chainrule.runs import holding, how_to_go_on
 from chainrule.tracking.base import Run, Status, Tracker
-from chainrule.tracking.local import LocalTracker, create_run_folder, writing
+from chainrule.tracking.local import LocalTracker, Writing, create_run_folder
 from chainrule.tracking.wandb import wandb_tracker
 from chainrule.training import Trainer
 
-__all__ = ["Outcome", "default_run_name", "run_experiment"]
+__all__ = ["Outcome", "describe", "run_experiment"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        status: "finished", or "aborted" by the user.
+        status: "finished", "aborted" by the user, or "pruned": ended early by `watch`.
         folder: the run folder.
         metrics: what `metrics.json` holds.
         history: a record of each finished epoch.
@@ -47,25 +48,35 @@ class Outcome:
     history: History
 
 
-def run_experiment(config: TrainConfig, console: Console, resume: Path | None = None) -> Outcome:
+def run_experiment(
+    config: TrainConfig,
+    console: Console,
+    resume: Path | None = None,
+    *,
+    data: Dataset | None = None,
+    watch: Callable[[History], bool] = lambda history: False,
+) -> Outcome:
     """Train, test and record.
 
     Args:
         config: what to do.
         console: where notes and progress go.
         resume: the folder of a run with this configuration, to go on with; None begins a new one.
+        data: the dataset that the configuration names, where it was loaded before.
+        watch: told the history after each epoch; whether training ends there.
 
     Raises:
         DataError: the dataset could not be had. No run folder is left behind.
         OutputError: the run folder cannot be made or written to, or another process uses it.
         CheckpointError: the checkpoints belong to another configuration or to other data.
         DivergenceError: the loss became infinite or NaN. The run folder holds the epochs before.
+        OutOfMemoryError: memory was short, in a run that can go on where there is more.
     """
-    with console.showing_logs():
+    with console.showing_logs(), _short_of_memory(resume):
         for name, reason in config.ignored.items():
             console.note(f"Note: {name} has no effect: {reason}.")
         data_dir = Path(config.data_dir) if config.data_dir is not None else None
-        data = load_dataset(
+        data = data or load_dataset(
             config.dataset, seed=config.seed, val_fraction=config.val_fraction, dtype=config.dtype, data_dir=data_dir
         )
         sizes = [data.x_train.shape[1], *config.hidden_sizes, len(data.classes)]
@@ -83,26 +94,27 @@ def run_experiment(config: TrainConfig, console: Console, resume: Path | None = 
             threads=config.threads,
         )
         mirror = wandb_tracker(config.wandb_mode, config.wandb_project, config.wandb_entity, notify=console.note)
-        name = config.run_name or default_run_name(config)
+        name = config.run_name or f"{describe(config)}_{datetime.now():%Y%m%d-%H%M%S}"
         output_dir = Path(config.output_dir or ".")
         folder = resume or create_run_folder(output_dir, name, unique=config.run_name is None)
-        with holding(folder):
-            saver = Saver(trainer, config, folder)
+        with holding(folder), _short_of_memory(folder):
+            writing = Writing(folder)
+            saver = Saver(trainer, config, folder, writing)
             if resume:
                 saver.restore(console.note)
             # The name is no part of the configuration: the same one can be trained again under another.
             settings = {name: value for name, value in config.to_dict().items() if name != "run_name"}
             run = Run(folder.name, folder, settings, data, resumed=resume is not None, history=trainer.history)
-            trackers: list[Tracker] = [LocalTracker(), *([mirror] if mirror else [])]
+            trackers: list[Tracker] = [LocalTracker(writing), *([mirror] if mirror else [])]
             console.note(
                 f"Training {'-'.join(map(str, sizes))} ({network.parameters.flat.size:,} parameters) on {data.name} "
                 f"with {config.optimizer}; results in {folder}"
             )
-            return _record(config, run, trainer, trackers, saver, console)
+            return _record(config, run, trainer, trackers, saver, console, writing, watch)
 
 
-def default_run_name(config: TrainConfig) -> str:
-    """A name that tells the settings that matter, and when: `hl_4_bs_16_ac_ReLU_opt_rmsprop_...`."""
+def describe(config: TrainConfig) -> str:
+    """A name that tells the settings that matter: `hl_4_bs_16_ac_ReLU_opt_rmsprop_...`."""
     size = config.hidden_size
     parts = {
         "hl": config.num_layers,
@@ -120,11 +132,32 @@ def default_run_name(config: TrainConfig) -> str:
     }
     name = "_".join(f"{key}_{value}" for key, value in parts.items())
     # A long list of widths would make a name that no file system takes.
-    return f"{name[:150]}_{datetime.now():%Y%m%d-%H%M%S}"
+    return name[:150]
+
+
+@contextmanager
+def _short_of_memory(folder: Path | None) -> Iterator[None]:
+    """Where memory is short in a run that has begun, say how it goes on once there is more."""
+    try:
+        yield
+    except OutOfMemoryError:
+        raise
+    except MemoryError as error:
+        if folder is None or not (folder / "run.json").exists():
+            raise
+        why = f" ({error})" if str(error) else ""
+        raise OutOfMemoryError(f"Not enough memory{why}. Free some, {how_to_go_on(folder)}.") from error
 
 
 def _record(
-    config: TrainConfig, run: Run, trainer: Trainer, trackers: list[Tracker], saver: Saver, console: Console
+    config: TrainConfig,
+    run: Run,
+    trainer: Trainer,
+    trackers: list[Tracker],
+    saver: Saver,
+    console: Console,
+    writing: Writing,
+    watch: Callable[[History], bool],
 ) -> Outcome:
     """Train and test while the trackers listen; whatever happens, each that began is told how it ended."""
     status: Status = "failed"
@@ -134,9 +167,8 @@ def _record(
         for tracker in trackers:
             begun.append(tracker)
             tracker.start(run)
-        stopped = _train(config, trainer, trackers, saver, console)
-        status, reason = ("aborted", "stopped by the user") if stopped else ("finished", "")
-        metrics = _test(config, run, trainer, trackers, console, status)
+        status, reason = _train(config, trainer, trackers, saver, console, watch)
+        metrics = _test(config, run, trainer, trackers, console, status, writing)
         if status == "finished":
             saver.tidy()
         return Outcome(status, run.folder, metrics, trainer.history)
@@ -148,48 +180,80 @@ def _record(
         status, reason = "failed", str(error) or type(error).__name__
         raise
     finally:
-        for tracker in begun:
+        _finish(begun, status, reason)
+
+
+def _finish(trackers: list[Tracker], status: Status, reason: str) -> None:
+    """Tell each tracker how the run ended; where one cannot record that, the others hear that it failed.
+
+    Raises:
+        OutputError: one could not.
+    """
+    unwritten = None
+    for tracker in trackers:
+        try:
             tracker.finish(status, reason)
+        except OutputError as error:
+            status, reason, unwritten = "failed", str(error), error
+    if unwritten:
+        raise unwritten
 
 
-def _train(config: TrainConfig, trainer: Trainer, trackers: list[Tracker], saver: Saver, console: Console) -> bool:
-    """Run the epochs. Returns whether the user stopped them early."""
-    left = config.epochs - len(trainer.history)
-    if left <= 0:
-        return False
+def _train(
+    config: TrainConfig,
+    trainer: Trainer,
+    trackers: list[Tracker],
+    saver: Saver,
+    console: Console,
+    watch: Callable[[History], bool],
+) -> tuple[Status, str]:
+    """Run the epochs. Returns how that ended, and why it ended early if it did."""
 
     def progress(samples: int) -> None:
         console.progress(samples)
         saver.save_if_due()
 
+    history = trainer.history
     with stopping_on_interrupt(console.note) as stop, console.training(config.epochs, len(trainer.x)):
         began = time.perf_counter()
-        for record in trainer.run(left, progress=progress, should_stop=stop.is_set):
+        # A run that was interrupted right after an epoch has not yet been judged by it.
+        enough = len(history) > 0 and watch(history)
+        while len(history) < config.epochs and not enough:
+            record = next(trainer.run(1, progress=progress, should_stop=stop.is_set), None)
+            if record is None:
+                saver.save()
+                return "aborted", "stopped by the user"
             now = time.perf_counter()
             console.epoch(record, now - began)
             began = now
             for tracker in trackers:
                 tracker.log(record, trainer.network)
             saver.save()
-        stopped = len(trainer.history) < config.epochs
-        if stopped:
-            saver.save()
-        return stopped
+            enough = watch(history)
+        return (
+            ("pruned", "its results were not good enough to go on")
+            if enough and len(history) < config.epochs
+            else ("finished", "")
+        )
 
 
 def _test(
-    config: TrainConfig, run: Run, trainer: Trainer, trackers: list[Tracker], console: Console, status: Status
+    config: TrainConfig,
+    run: Run,
+    trainer: Trainer,
+    trackers: list[Tracker],
+    console: Console,
+    status: Status,
+    writing: Writing,
 ) -> dict[str, Any]:
     """Look at the test set, once; write the numbers, the figures and the model."""
-    from chainrule.figures import draw_all
-
     data, history, network = run.dataset, trainer.history, trainer.network
     last, best = (history[-1] if len(history) else None), history.best()
     kept = best if best and config.keep == "best" else last
     if kept is not None:
         # An epoch that was not finished leaves no trace, so that the numbers belong to the parameters.
         network.parameters.flat[...] = trainer.best_parameters if kept is best else trainer.last_parameters
-    console.note("Testing and drawing figures.")
+    console.note("Testing and drawing figures." if config.figures else "Testing.")
     test = trainer.evaluate(data.x_test, data.y_test)
     metrics: dict[str, Any] = {
         "status": status,
@@ -208,14 +272,18 @@ def _test(
     if not math.isfinite(test.loss):
         raise DivergenceError(f"The loss on the test set is {test.loss}: the network's answers overflow.")
     model, figures = run.folder / "model.safetensors", run.folder / "figures"
-    with writing(run.folder):
+    with writing.to("model.safetensors"):
         save_model(network, model, data.classes)
     local, *mirrors = trackers
     # Before the figures, which take a second in which much can happen.
     local.report(metrics, test, {}, model)
-    with writing(run.folder):
-        figures.mkdir(exist_ok=True)
-        paths = draw_all(figures, history=history, dataset=data, test=test, counts=metrics["confusion_matrix"])
+    paths: dict[str, Path] = {}
+    if config.figures:
+        from chainrule.figures import draw_all
+
+        with writing.to("figures"):
+            figures.mkdir(exist_ok=True)
+            paths = draw_all(figures, history=history, dataset=data, test=test, counts=metrics["confusion_matrix"])
     for mirror in mirrors:
         mirror.report(metrics, test, paths, model)
     stopped = "Stopped early. " if status == "aborted" else ""

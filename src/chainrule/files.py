@@ -1,16 +1,18 @@
-"""Writing a file so that it is either the old one or the new one, whole, and never half of either."""
+"""Writing a file so that it is the old one or the new one, whole, never half of either; reading what may be no file."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["read_json", "replacing", "write_bytes", "write_json", "write_text"]
+__all__ = ["exists", "read_json", "read_text", "replacing", "size_of", "write_bytes", "write_json", "write_text"]
 
 
 @contextmanager
@@ -71,15 +73,45 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-_LARGEST = 64 * 1024 * 1024  # bytes of a JSON file that is read
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; False too where that cannot be told, as for a name that is too long."""
+    with suppress(OSError, ValueError):
+        return path.exists()
+    return False
+
+
+def size_of(path: Path) -> int:
+    """The bytes in a regular file. Ask before it is opened: a pipe makes its reader wait, and a device may never end.
+
+    Raises:
+        OSError: it is not there, or no regular file.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return status.st_size
+
+
+def read_text(path: Path, largest: int) -> str:
+    """The text of a regular file of UTF-8.
+
+    Raises:
+        OSError: it cannot be read, or has more than `largest` bytes.
+        UnicodeDecodeError: it is no text.
+    """
+    size = size_of(path)
+    if size > largest:
+        raise OSError(errno.EFBIG, f"it has {size:,} bytes, and at most {largest:,} are taken", str(path))
+    return path.read_text(encoding="utf-8")
+
+
+_LARGEST = 16 * 1024 * 1024  # bytes of a JSON file that is read
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; an empty one where the file is missing, too large or damaged."""
     try:
-        if path.stat().st_size > _LARGEST:
-            return {}
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path, _LARGEST))
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import overload
+
+from chainrule.errors import DataError
 
 __all__ = ["EpochRecord", "History"]
 
@@ -29,6 +33,34 @@ class EpochRecord:
     train_accuracy: float
     val_loss: float | None
     val_accuracy: float | None
+
+    @classmethod
+    def from_json(cls, content: object) -> EpochRecord:
+        """The record that became this JSON object.
+
+        Raises:
+            DataError: it is none, lacks a field, has one too many, or holds a value that no epoch can have.
+        """
+        names = [field.name for field in fields(cls)]
+        if not isinstance(content, dict) or set(content) != set(names):
+            raise DataError(f"expected an object with {', '.join(names)}, got {content!r:.200}.")
+        for name, value in content.items():
+            if allowed := _violated(name, value):
+                raise DataError(f"{name} must be {allowed}, got {value!r:.100}.")
+        return cls(**content)
+
+
+def _violated(name: str, value: object) -> str:
+    """What a field must be, where the value is not that; nothing where it is."""
+    if name in ("epoch", "step"):
+        return "" if type(value) is int and 1 <= value < 2**63 else "a whole number of 1 or more"
+    if value is None and name.startswith("val_"):
+        return ""
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if name.endswith("accuracy"):
+        return "" if 0 <= number <= 1 else "a number from 0 to 1"
+    # Not isfinite, which fails for a whole number that is larger than any float.
+    return "" if abs(number) <= sys.float_info.max else "a finite number"
 
 
 class History(Sequence[EpochRecord]):
@@ -65,8 +97,20 @@ class History(Sequence[EpochRecord]):
 
     @classmethod
     def from_jsonl(cls, text: str) -> History:
-        """Read what `to_jsonl` wrote."""
-        return cls([EpochRecord(**json.loads(line)) for line in text.splitlines()])
+        """Read what `to_jsonl` wrote.
+
+        Raises:
+            DataError: a line is no record of an epoch.
+        """
+        records = []
+        for number, line in enumerate(text.splitlines(), start=1):
+            try:
+                records.append(EpochRecord.from_json(json.loads(line)))
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"Line {number} of the history is no JSON: {error}. Got {line!r:.100}.") from error
+            except DataError as error:
+                raise DataError(f"Line {number} of the history is no record of an epoch: {error}") from error
+        return cls(records)
 
     @overload
     def __getitem__(self, index: int) -> EpochRecord: ...

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import ModelFileError
-from chainrule.files import write_bytes
+from chainrule.files import size_of, write_bytes
 from chainrule.network import NeuralNetwork
 from chainrule.registry import UnknownNameError
 
@@ -56,10 +56,11 @@ def load_model(path: Path | str) -> NeuralNetwork:
     from safetensors import SafetensorError, safe_open
 
     try:
+        size_of(Path(path))
         with safe_open(path, framework="numpy") as file:
             metadata: dict[str, str] = file.metadata() or {}
             if _FORMAT not in metadata:
-                found = f"its metadata has {', '.join(metadata)}" if metadata else "it has no metadata"
+                found = f"its metadata has {', '.join(metadata):.200}" if metadata else "it has no metadata"
                 raise ModelFileError(f"{path} is not a {_FORMAT!r} file: {found}.")
             description: Any = json.loads(metadata[_FORMAT])
             if not isinstance(description, dict):
@@ -69,7 +70,7 @@ def load_model(path: Path | str) -> NeuralNetwork:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             expected = _shapes(description.get("sizes"))
             if shapes != expected:
-                raise ModelFileError(f"{path} holds arrays of shapes {shapes}, and describes {expected}.")
+                raise ModelFileError(f"{path} holds arrays of shapes {shapes!s:.500}, and describes {expected!s:.500}.")
             network = NeuralNetwork(**description)
             for name, parameter in network.parameters.items():
                 array = file.get_tensor(name)
@@ -84,7 +85,7 @@ def load_model(path: Path | str) -> NeuralNetwork:
             raise ModelFileError(
                 f"{path} needs a part that is not there: {error} Is it in a plugin? Load that first."
             ) from error
-        raise ModelFileError(f"Cannot read the model {path}: {error}") from error
+        raise ModelFileError(f"Cannot read the model {path}: {error!s:.500}") from error
     return network
 
 

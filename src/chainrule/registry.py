@@ -93,7 +93,7 @@ class Registry(Mapping[str, Part]):
             if isinstance(name, str) and known.lower() == name.lower():
                 return known
         raise UnknownNameError(
-            f"Unknown {self.kind} {name!r}.{did_you_mean(str(name), self)} Choose from: {', '.join(self)}."
+            f"Unknown {self.kind} {name!r:.100}.{did_you_mean(str(name), self)} Choose from: {', '.join(self)}."
         )
 
     def __getitem__(self, name: str) -> Part:

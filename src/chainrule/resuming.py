@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from chainrule.checkpoint import Checkpoints
 from chainrule.config import TrainConfig
 from chainrule.errors import CheckpointError
 from chainrule.runs import RunFolder, configuration_hash
-from chainrule.tracking.local import writing
+from chainrule.tracking.local import Writing
 from chainrule.training import Trainer
 
 __all__ = ["Saver"]
@@ -27,17 +27,22 @@ class Saver:
         trainer: what is saved and restored.
         config: of the run.
         folder: of the run.
+        writing: what writes to the folder.
     """
 
-    def __init__(self, trainer: Trainer, config: TrainConfig, folder: Path) -> None:
-        self._trainer, self._folder = trainer, folder
+    def __init__(self, trainer: Trainer, config: TrainConfig, folder: Path, writing: Writing) -> None:
+        self._trainer, self._folder, self._writing = trainer, folder, writing
         self._seconds = 60.0 * config.checkpoint_every
         self._checkpoints = Checkpoints(folder / "checkpoints", trainer.checkpoint_shapes(), config.dtype)
         self._configuration = configuration_hash(config)
         self._engine = type(trainer.engine).__name__
         self._plugins = _files_hash(config.plugin)
-        # Hashing 200 MB takes a fifth of a second, which the first epoch need not wait for.
-        self._data = ThreadPoolExecutor(1).submit(_data_hash, trainer)
+        try:
+            # Hashing 200 MB takes a fifth of a second, which the first epoch need not wait for.
+            self._data = ThreadPoolExecutor(1).submit(_data_hash, trainer)
+        except RuntimeError:  # no more threads to be had
+            self._data = Future()
+            self._data.set_result(_data_hash(trainer))
         self._saved = time.monotonic()
 
     def _meant_for(self) -> dict[str, str]:
@@ -54,7 +59,7 @@ class Saver:
         Raises:
             OutputError: it cannot be written; the one before is whole.
         """
-        with writing(self._folder):
+        with self._writing.to("checkpoints"):
             self._checkpoints.save(self._trainer.checkpoint(self._meant_for()))
         self._saved = time.monotonic()
 
@@ -76,16 +81,16 @@ class Saver:
         Raises:
             CheckpointError: it belongs to another configuration or to other data.
         """
-        for problem in self._checkpoints.problems:
-            notify(f"Note: {problem}")
-        checkpoint = self._checkpoints.newest
+        checkpoint, problems = self._checkpoints.newest, self._checkpoints.problems
         if checkpoint is None:
             # A run is killed between its first record and its first checkpoint, but no later without having one.
             finished = RunFolder.read(self._folder).epochs
-            if self._checkpoints.problems or finished > 1:
+            if problems or finished > 1:
+                why = " ".join(problems) or "There is none."
                 raise CheckpointError(
                     f"{self._folder} has {finished} finished epochs and no checkpoint that is whole; to begin anew "
-                    "would overwrite them. Repair the checkpoints, or begin a new run without --resume."
+                    f"would overwrite them. {why} Put back a checkpoint that is whole, or begin a new run without "
+                    "--resume."
                 )
             notify("No checkpoint was saved yet: beginning anew.")
             return
@@ -95,6 +100,8 @@ class Saver:
                     f"The checkpoints in {self._folder} were made with other {name}: training would not go on but mix "
                     f"two runs. Give the {name} that the run began with, or begin a new run without --resume."
                 )
+        for problem in problems:
+            notify(f"Note: {problem}")
         self._trainer.restore(checkpoint)
         finished, inside = len(checkpoint.history), checkpoint.position
         where = f"in epoch {finished + 1}, after {inside:,} samples" if inside else f"after epoch {finished}"

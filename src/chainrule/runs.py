@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,16 +13,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from chainrule.checkpoint import FILES
 from chainrule.config import TrainConfig
-from chainrule.errors import ConfigError, OutputError
-from chainrule.files import read_json
+from chainrule.errors import ConfigError, DataError, OutputError
+from chainrule.files import exists, read_json, read_text
+from chainrule.history import EpochRecord
 from chainrule.registry import did_you_mean
 
-__all__ = ["MAY_CHANGE", "RunFolder", "configuration_hash", "differences", "find_run", "holding", "list_runs"]
+__all__ = [
+    "MAY_CHANGE",
+    "RunFolder",
+    "cannot_write",
+    "configuration_hash",
+    "differences",
+    "find_run",
+    "holding",
+    "how_to_go_on",
+    "list_runs",
+    "lock_identity",
+]
 
 # What a resumed run may have otherwise than before: nothing of it changes a number but `epochs`, which adds some.
 MAY_CHANGE = (
-    *("epochs", "threads", "data_dir", "checkpoint_every", "run_name", "output_dir", "plugin", "quiet"),
+    *("epochs", "threads", "data_dir", "checkpoint_every", "run_name", "output_dir", "plugin", "quiet", "figures"),
     *("wandb_project", "wandb_entity", "wandb_mode"),
 )
 _LOCK = "checkpoints/lock"
@@ -33,7 +48,8 @@ class RunFolder:
 
     Attributes:
         path: the folder.
-        status: "finished", "aborted", "failed", "running", "interrupted" if nobody runs it any more, or "damaged".
+        status: "finished", "aborted", "pruned" (ended early by a sweep), "failed", "running", "interrupted" if nobody
+            runs it any more, or "damaged".
         started: when, or None where the folder does not tell.
         epochs: finished ones.
         val_accuracy: the best, or None.
@@ -63,11 +79,13 @@ class RunFolder:
         accuracies = _validation_accuracies(path / "history.jsonl")
         return cls(
             path=path,
-            status=status if status in ("finished", "aborted", "failed", "running", "interrupted") else "damaged",
+            status=status
+            if status in ("finished", "aborted", "pruned", "failed", "running", "interrupted")
+            else "damaged",
             started=started,
             epochs=len(accuracies),
             val_accuracy=max((value for value in accuracies if value is not None), default=None),
-            test_accuracy=_number(metrics.get("test_accuracy")),
+            test_accuracy=_share(metrics.get("test_accuracy")),
         )
 
     @property
@@ -91,31 +109,29 @@ class RunFolder:
             raise ConfigError(f"{file} is no configuration: {error}") from error
 
 
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+def _share(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1 else None
 
 
 def _validation_accuracies(file: Path) -> list[float | None]:
     """One for each record; those that cannot be read are left out."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines() if file.stat().st_size <= _LARGEST else []
+        lines = read_text(file, _LARGEST).splitlines()
     except (OSError, ValueError):
         return []
     found = []
     for line in lines:
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
+            found.append(EpochRecord.from_json(json.loads(line)).val_accuracy)
+        except (ValueError, RecursionError, DataError):
             continue
-        if isinstance(record, dict):
-            found.append(_number(record.get("val_accuracy")))
     return found
 
 
 def list_runs(output_dir: Path) -> list[RunFolder]:
     """The runs of a folder, those begun last first."""
     try:
-        folders = [path for path in output_dir.iterdir() if (path / "run.json").exists()]
+        folders = [path for path in output_dir.iterdir() if exists(path / "run.json")]
     except OSError:
         return []
     never = datetime.min.replace(tzinfo=UTC)
@@ -129,7 +145,7 @@ def find_run(name: str, output_dir: Path) -> RunFolder:
         ConfigError: there is none.
     """
     for path in (output_dir / name, Path(name)):
-        if (path / "run.json").exists():
+        if exists(path / "run.json"):
             return RunFolder.read(path)
     runs = [run.path.name for run in list_runs(output_dir)]
     raise ConfigError(
@@ -141,6 +157,33 @@ def configuration_hash(config: TrainConfig) -> str:
     """SHA-256 of all that determines the numbers of a run."""
     fixed = {name: value for name, value in config.to_dict().items() if name not in MAY_CHANGE}
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
+
+
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Make room"),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR), "Put back what was there"),
+}
+
+
+def cannot_write(what: Path, error: OSError, then: str) -> OutputError:
+    """A message on what could not be written, why, and what to do."""
+    remedy = _REMEDIES.get(error.errno or 0, "Make it writable")
+    return OutputError(f"Cannot write to {what}: {error.strerror or error}. {remedy}, {then}.")
+
+
+def how_to_go_on(folder: Path) -> str:
+    """What to do with a run that ended too early, as the end of a sentence.
+
+    >>> how_to_go_on(Path("runs/never"))
+    'then begin the run again'
+    """
+    if not (folder / "run.json").exists():
+        return "then begin the run again"
+    name = folder.name if folder.parent == Path(TrainConfig.output_dir.default) else str(folder)
+    command = f"`chainrule train --resume {shlex.quote(name)}`"
+    if any((folder / "checkpoints" / file).exists() for file in FILES):
+        return f"then go on with {command}: the last checkpoint is whole"
+    return f"then begin anew with {command}: no checkpoint was saved yet"
 
 
 @contextmanager
@@ -161,18 +204,30 @@ def holding(folder: Path) -> Iterator[None]:
     except Timeout:
         raise OutputError(f"{folder} is in use: another process trains this run. Wait for it, or stop it.") from None
     except OSError as error:
-        raise OutputError(f"Cannot write to {folder}: {error.strerror or error}.") from error
+        raise cannot_write(folder, error, how_to_go_on(folder)) from error
     try:
         yield
     finally:
         lock.release()
 
 
+def lock_identity(folder: Path) -> tuple[int, int] | None:
+    """Tells a folder's lock from that of another folder that took its place; None where there is none.
+
+    The folder's own number would not do: once it is removed, the next one may get the same.
+    """
+    try:
+        found = (folder / _LOCK).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def is_held(folder: Path) -> bool:
     """Whether a process trains the run."""
     from filelock import FileLock, Timeout
 
-    if not (folder / _LOCK).exists():
+    if not exists(folder / _LOCK):
         return False
     try:
         with FileLock(folder / _LOCK).acquire(timeout=0):

@@ -154,8 +154,15 @@ class Trainer:
                     progress(unfinished.position)
             # Summed up at once: how long the stretches were must not show in the last digit.
             sizes = np.minimum(self.batch_size, len(order) - np.arange(0, len(order), self.batch_size))
-            # Nor must the number of BLAS's threads, so the sum is exact.
-            loss = math.fsum((np.concatenate(unfinished.losses) * sizes).tolist()) / len(order)
+            with np.errstate(over="ignore"):
+                losses = (np.concatenate(unfinished.losses) * sizes).tolist()
+            try:
+                # Nor must the number of BLAS's threads, so the sum is exact.
+                loss = math.fsum(losses) / len(order)
+            except OverflowError:  # each is finite, the sum is not
+                loss = math.inf
+            if not math.isfinite(loss):
+                self._diverged(len(losses), loss)
             record = self._look_back(loss, unfinished.correct / len(order))
             if not np.isfinite(self.network.parameters.flat).all() or not math.isfinite(record.val_loss or 0.0):
                 self._diverged(-(-len(order) // self.batch_size), math.nan)
@@ -207,13 +214,15 @@ class Trainer:
         batches = -(-checkpoint.position // self.batch_size)
         fits = (
             set(checkpoint.memory) == set(self.rule.scalars)
-            and 0 <= checkpoint.position <= len(self.x)
+            and 0 <= checkpoint.correct <= checkpoint.position <= len(self.x)
+            and checkpoint.position in (batches * self.batch_size, len(self.x))
             and len(checkpoint.arrays["losses"]) == batches
+            and [record.epoch for record in checkpoint.history] == list(range(1, len(checkpoint.history) + 1))
         )
         random = generator(0, "shuffling")
         try:
             random.bit_generator.state = dict(checkpoint.random)
-        except (TypeError, ValueError, KeyError) as error:
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
             raise CheckpointError(f"The checkpoint's random state is none of NumPy's: {error}") from error
         if not fits:
             raise CheckpointError("The checkpoint belongs to a run with another optimizer, batch size or dataset.")

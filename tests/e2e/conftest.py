@@ -9,10 +9,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from e2e.faulty import Disk, Program
 
+from chainrule import figures
 from chainrule.cache import cache_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,3 +58,18 @@ def train(tmp_path: Path) -> Train:
         return Result(done.returncode, done.stdout, done.stderr, tmp_path)
 
     return run
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
+    monkeypatch.chdir(tmp_path)
+    # Drawing would take nine tenths of the time of these runs; the files that come of it are written all the same.
+    blank = SimpleNamespace(savefig=lambda file, **_: Path(file).write_bytes(b"figure"))
+    for drawing in ("_confusion_matrix", "_learning_curves", "_samples", "_worst_mistakes"):
+        monkeypatch.setattr(figures, drawing, lambda *_: blank)
+    return Program(tmp_path, capsys)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from chainrule import __version__
-from chainrule.cli import bench, runs, train
+from chainrule.cli import bench, runs, sweep, train
 from chainrule.console import Output
 from chainrule.errors import ChainruleError, ConfigError
 from chainrule.registry import did_you_mean
@@ -16,6 +16,7 @@ __all__ = ["main"]
 
 _COMMANDS = {
     "train": (train.run, "train a network and record the run"),
+    "sweep": (sweep.run, "train many networks over a space of settings"),
     "runs": (runs.run, "list the runs of a folder, interrupted ones among them"),
     "bench": (bench.run, "measure how fast training is on this machine"),
 }

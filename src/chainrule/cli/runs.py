@@ -10,6 +10,7 @@ from chainrule.cli.flags import new_parser
 from chainrule.config import TrainConfig
 from chainrule.console import Output
 from chainrule.runs import RunFolder, list_runs
+from chainrule.text import printable
 
 __all__ = ["run"]
 
@@ -47,7 +48,7 @@ def run(words: Sequence[str], program: str) -> int:
     resumable = [entry for entry in runs if entry.status == "interrupted"]
     if resumable:
         output.write(
-            f"\nchainrule train --resume {_plain(resumable[0].path.name)} goes on with the newest interrupted one.\n"
+            f"\nchainrule train --resume {printable(resumable[0].path.name)} goes on with the newest interrupted one.\n"
         )
     return int(output.lost)
 
@@ -60,7 +61,7 @@ def _row(entry: RunFolder, now: datetime) -> tuple[str, ...]:
         _percent(entry.val_accuracy),
         _percent(entry.test_accuracy),
         _age(now - entry.started) if entry.started else "-",
-        _plain(entry.path.name),
+        printable(entry.path.name),
     )
 
 
@@ -75,8 +76,3 @@ def _age(age: timedelta) -> str:
         if seconds >= unit:
             return f"{seconds // unit} {name}"
     return f"{seconds} s"
-
-
-def _plain(name: str) -> str:
-    """A folder's name without characters that would command the terminal."""
-    return "".join(character if character.isprintable() else "?" for character in name)

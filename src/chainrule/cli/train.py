@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from chainrule.cli.config_file import read_config
 from chainrule.cli.flags import build_parser, parse_words
@@ -43,6 +44,11 @@ def run(words: Sequence[str], program: str) -> int:
         TrainConfig.settings()["output_dir"].parse(given_folder[-1] if given_folder else file.get("output_dir", "runs"))
     )
     begun = find_run(resume, output_dir) if resume not in ("", "auto") else None
+    sweep, trial = _early(words, "--from-sweep") + _early(words, "--from_sweep"), _early(words, "--trial")
+    if trial and not sweep:
+        raise ConfigError("--trial goes with --from-sweep SWEEP.")
+    if sweep:
+        file = {**_settings_of_trial(sweep[-1], trial[-1] if trial else "best", output_dir), **file}
     if begun:
         file = {**read_json(begun.path / "config.json"), **file}
     plugins = _early(words, "--plugin") or TrainConfig.plugin.parse(file.get("plugin"))
@@ -55,7 +61,8 @@ def run(words: Sequence[str], program: str) -> int:
         return int(output.lost)
     given = parse_words(parser, words)
     given.pop("config", None)
-    given.pop("resume", None)
+    for name in ("resume", "from_sweep", "trial"):
+        given.pop(name, None)
     print_only = given.pop("print_config", False)
     config = TrainConfig.from_mapping({**file, **given})
     if print_only:
@@ -85,6 +92,24 @@ def run(words: Sequence[str], program: str) -> int:
             return 0
     outcome = run_experiment(config, console, begun.path if begun else None)
     return 0 if outcome.status == "finished" else 130
+
+
+def _settings_of_trial(name: str, trial: str, output_dir: Path) -> dict[str, Any]:
+    """What a sweep's trial was trained with."""
+    from chainrule.sweeps.sweep_folder import find_sweep
+
+    _, sweep, trials = find_sweep(name, output_dir)
+    try:
+        chosen = trials.best
+        if trial != "best":
+            if not trial.isdecimal() or int(trial) >= len(trials):
+                raise ConfigError(f"--trial must be best, or a number from 0 to {len(trials) - 1}, got {trial!r}.")
+            chosen = trials[int(trial)]
+        if chosen is None:
+            raise ConfigError(f"The sweep {name} has no finished trial yet.")
+        return {**sweep.fixed, **trials.values(chosen.stored)}
+    finally:
+        trials.close()
 
 
 def _interrupted(config: TrainConfig, output_dir: Path) -> RunFolder | None:

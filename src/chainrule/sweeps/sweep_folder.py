@@ -1,0 +1,124 @@
+"""A sweep's folder: its file, its trials, their runs, and the rule that it belongs to one sweep and one process.
+
+sweep.yaml      the sweep file, as it was
+sweep.json      the search's seed, and what the file's digest was
+trials.db       the trials, for Optuna's tools
+workers.log     what worker processes printed
+0000_.../       the run folder of each trial
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chainrule.errors import ConfigError, OutputError
+from chainrule.files import read_json, write_json, write_text
+from chainrule.registry import did_you_mean
+from chainrule.sweeps.sweep_file import Sweep, read_sweep
+from chainrule.sweeps.trials import Trials
+
+__all__ = ["find_sweep", "is_running", "list_sweeps", "opened", "prepare", "seed_of"]
+
+_JOURNAL, _COPY, _LOCK = "sweep.json", "sweep.yaml", "sweep.lock"
+
+
+def prepare(folder: Path, sweep: Sweep, seed: int) -> bool:
+    """Make a sweep's folder, or see that the one there is belongs to this sweep. Hold it meanwhile (`opened`).
+
+    Returns:
+        Whether the sweep was begun before.
+
+    Raises:
+        ConfigError: it belongs to a sweep with another file or seed.
+        OutputError: it cannot be written.
+    """
+    journal = read_json(folder / _JOURNAL)
+    if journal:
+        if journal.get("digest") != sweep.digest:
+            raise ConfigError(
+                f"{folder} was begun with another sweep file, kept as {folder / _COPY}. Go on with that one, or give "
+                "the new sweep another --name. Only run_cap, the description and comments may change."
+            )
+        if journal.get("seed") != seed:
+            raise ConfigError(
+                f"{folder} was begun with seed {journal.get('seed')}, and was asked for {seed}. Leave --seed out to go "
+                "on, or give the new sweep another --name."
+            )
+    try:
+        write_text(folder / _COPY, sweep.text)
+        write_json(folder / _JOURNAL, {"name": sweep.name, "seed": seed, "digest": sweep.digest})
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write to {folder}: {error.strerror or error}. Make room or make it writable."
+        ) from error
+    return bool(journal)
+
+
+def seed_of(folder: Path) -> int | None:
+    """The seed of the sweep that a folder holds; None where it holds none."""
+    seed = read_json(folder / _JOURNAL).get("seed")
+    return seed if isinstance(seed, int) and not isinstance(seed, bool) else None
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[None]:
+    """A block in which this process alone runs the sweep in a folder, which is made where it is missing.
+
+    Raises:
+        OutputError: another process runs it, or it cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / _LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=1, poll_interval=0.05)
+    except Timeout:
+        raise OutputError(f"{folder} is in use: another process runs this sweep. Wait for it, or stop it.") from None
+    except OSError as error:
+        raise OutputError(f"Cannot write to {folder}: {error.strerror or error}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a process runs the sweep."""
+    from filelock import FileLock, Timeout
+
+    if not (folder / _LOCK).exists():
+        return False
+    try:
+        with FileLock(folder / _LOCK).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return False
+
+
+def list_sweeps(output_dir: Path) -> list[Path]:
+    """The folders of sweeps, by name."""
+    try:
+        return sorted(path for path in output_dir.iterdir() if (path / _JOURNAL).is_file())
+    except OSError:
+        return []
+
+
+def find_sweep(name: str, output_dir: Path) -> tuple[Path, Sweep, Trials]:
+    """A sweep by its name or its folder: the folder, the file and the trials.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for folder in (output_dir / name, Path(name)):
+        if (folder / _JOURNAL).is_file():
+            sweep = read_sweep(folder / _COPY, folder.name)
+            return folder, sweep, Trials(folder, sweep)
+    known = [folder.name for folder in list_sweeps(output_dir)]
+    raise ConfigError(
+        f"There is no sweep {name!r} in {output_dir}.{did_you_mean(name, known)} `chainrule sweep list` lists them."
+    )

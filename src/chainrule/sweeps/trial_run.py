@@ -1,0 +1,126 @@
+"""One trial of a sweep, run where a worker is. It is an ordinary run, with a run folder of its own."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from chainrule.config import TrainConfig
+from chainrule.console import Console
+from chainrule.data import Dataset, load_dataset
+from chainrule.errors import ChainruleError
+from chainrule.experiment import run_experiment
+from chainrule.files import read_json
+from chainrule.history import History
+from chainrule.plugins import load_plugin
+from chainrule.runs import RunFolder, is_held
+
+__all__ = ["Ended", "Task", "run_trial"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is asked to do.
+
+    Attributes:
+        number: of the trial.
+        settings: its configuration, `run_name` and `output_dir` among it.
+        metric: what to report after each epoch.
+    """
+
+    number: int
+    settings: Mapping[str, Any]
+    metric: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a trial ended.
+
+    Attributes:
+        status: "finished", "pruned", "failed", or "aborted" where it is to go on later.
+        curve: the metric after each epoch.
+        value: the metric of the epoch whose parameters were kept.
+        reason: why it failed.
+    """
+
+    status: str
+    curve: list[float]
+    value: float | None = None
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return asdict(self)
+
+
+def run_trial(task: Task, stops: Callable[[list[float]], bool]) -> Ended:
+    """Train, or go on with, a trial. Whatever goes wrong in it is its result.
+
+    Args:
+        task: what to do.
+        stops: told the metric after each epoch so far; whether the trial ends here.
+    """
+    curve: list[float] = []
+
+    def watch(history: History) -> bool:
+        curve[:] = _curve(history, task.metric)
+        return stops(list(curve))
+
+    try:
+        for plugin in task.settings.get("plugin", ()):
+            load_plugin(Path(plugin))
+        config = TrainConfig.from_mapping(task.settings)
+        folder = Path(config.output_dir) / str(config.run_name)
+        begun = (folder / "run.json").exists()
+        if begun and (done := _done(folder, task.metric)):
+            return done
+        _wait_for(folder)
+        data = _dataset(config.dataset, config.seed, config.val_fraction, config.dtype, config.data_dir)
+        outcome = run_experiment(config, Console(quiet=True), folder if begun else None, data=data, watch=watch)
+    except (ChainruleError, MemoryError) as error:
+        return Ended("failed", curve, reason=str(error) or "Not enough memory.")
+    except Exception as error:  # a plugin's, perhaps: it costs the trial and not the sweep
+        return Ended("failed", curve, reason=f"{type(error).__name__}: {error}")
+    curve[:] = _curve(outcome.history, task.metric)
+    if outcome.status == "aborted":
+        return Ended("aborted", curve)
+    # A checkpoint is five times the model, and nobody goes on with the trial; whoever likes it trains it anew.
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return Ended(outcome.status, curve, outcome.metrics.get(task.metric))
+
+
+def _wait_for(folder: Path) -> None:
+    """Wait while a worker that was given up is still in the middle of the trial; it ends at the end of its epoch."""
+    patience = time.monotonic() + _PATIENCE
+    while is_held(folder) and time.monotonic() < patience:
+        time.sleep(0.1)
+
+
+_PATIENCE = 300.0  # seconds
+
+
+def _curve(history: History, metric: str) -> list[float]:
+    return [float("nan") if value is None else value for value in history.column(metric)]
+
+
+def _done(folder: Path, metric: str) -> Ended | None:
+    """The result of a trial that had ended before it could be told."""
+    run = RunFolder.read(folder)
+    metrics = read_json(folder / "metrics.json")
+    if run.status not in ("finished", "pruned") or metrics.get("status") != run.status:
+        return None
+    history = History.from_jsonl((folder / "history.jsonl").read_text(encoding="utf-8"))
+    return Ended(run.status, _curve(history, metric), metrics.get(metric))
+
+
+@lru_cache(maxsize=2)
+def _dataset(name: str, seed: int, val_fraction: float, dtype: str, data_dir: str | None) -> Dataset:
+    """A dataset, read once by each worker."""
+    folder = Path(data_dir) if data_dir is not None else None
+    return load_dataset(name, seed=seed, val_fraction=val_fraction, dtype=dtype, data_dir=folder)

@@ -1,0 +1,211 @@
+"""A sweep's trials, kept in an SQLite file in Optuna's format, which Optuna's tools can read.
+
+One process owns the file. It knows all that is in it, so it reads the file once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chainrule.errors import OutputError
+from chainrule.sweeps.distributions import Distribution, Stored
+from chainrule.sweeps.sweep_file import Sweep
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.storages import RDBStorage
+
+__all__ = ["STATUSES", "Trial", "Trials", "storage_address"]
+
+STATUSES = ("running", "finished", "pruned", "failed")
+_FILE = "trials.db"
+
+
+@dataclass
+class Trial:
+    """One configuration of a sweep.
+
+    Attributes:
+        number: from 0.
+        stored: its parameters as the study stores them.
+        status: "running" until it has ended, whether or not somebody works on it; then "finished", "pruned" (stopped
+            early by the sweep's rule) or "failed".
+        folder: the name of its run folder.
+        curve: the metric after each epoch.
+        value: the metric of the epoch whose parameters were kept, once it has ended and has not failed.
+        reason: why it failed.
+        started: when.
+        seconds: how long it took, once it has ended.
+    """
+
+    number: int
+    stored: Mapping[str, Stored]
+    status: str
+    folder: str
+    curve: list[float] = field(default_factory=list)
+    value: float | None = None
+    reason: str = ""
+    started: datetime | None = None
+    seconds: float | None = None
+
+
+class Trials(Sequence[Trial]):
+    """The trials of one sweep, by number.
+
+    Args:
+        folder: of the sweep, which exists.
+        sweep: the file; its space and metric must be those that the folder's trials were made with.
+
+    Raises:
+        OutputError: the file of trials cannot be read or written.
+    """
+
+    def __init__(self, folder: Path, sweep: Sweep) -> None:
+        self._sweep = sweep
+        with _failing(folder):
+            self._storage, self._study = _open(folder, sweep)
+            self._distributions = {
+                name: (grid or distribution).optuna()
+                for name, distribution in sweep.space.items()
+                for grid in [distribution.grid() if sweep.method == "grid" else None]
+            }
+            frozen = self._storage.get_all_trials(self._study, deepcopy=False)
+            self._trials = [_trial(one) for one in frozen]
+            self._ids = [
+                self._storage.get_trial_id_from_study_id_trial_number(self._study, one.number) for one in frozen
+            ]
+        self._folder = folder
+
+    def begin(self, stored: Mapping[str, Stored], settings: Mapping[str, Any], folder: str) -> Trial:
+        """Add a trial, on disk at once and whole.
+
+        Args:
+            stored: its parameters.
+            settings: the same as they are used, to be read by people.
+            folder: the name of its run folder.
+        """
+        from optuna.trial import TrialState, create_trial
+
+        frozen = create_trial(
+            state=TrialState.RUNNING,
+            params=dict(stored),
+            distributions=self._distributions,
+            user_attrs={"folder": folder, "settings": dict(settings)},
+        )
+        with _failing(self._folder):
+            self._ids.append(self._storage.create_new_trial(self._study, frozen))
+        frozen.number = len(self._trials)
+        self._trials.append(_trial(frozen))
+        return self._trials[-1]
+
+    def report(self, trial: Trial, curve: Sequence[float]) -> None:
+        """Note a trial's metric after each epoch so far. Epochs that are known stay as they are."""
+        with _failing(self._folder):
+            for epoch in range(len(trial.curve), len(curve)):
+                self._storage.set_trial_intermediate_value(self._ids[trial.number], epoch + 1, curve[epoch])
+                trial.curve.append(curve[epoch])
+
+    def end(self, trial: Trial, status: str, value: float | None, reason: str, seconds: float) -> None:
+        """Note how a trial ended."""
+        from optuna.trial import TrialState
+
+        states = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+        if status != "failed" and (value is None or not math.isfinite(value)):
+            status, value, reason = "failed", None, f"its {self._sweep.metric.name} is {value}"
+        trial.status, trial.value, trial.reason, trial.seconds = status, value, reason, seconds
+        with _failing(self._folder):
+            number = self._ids[trial.number]
+            # Before the state: an ended trial takes no more.
+            notes: dict[str, Any] = {"seconds": round(seconds, 3), **({"reason": reason} if reason else {})}
+            if value is not None:
+                notes["value"] = value
+            for name, note in notes.items():
+                self._storage.set_trial_user_attr(number, name, note)
+            self._storage.set_trial_state_values(number, states[status], None if value is None else [value])
+
+    @property
+    def best(self) -> Trial | None:
+        """The best finished trial, the first of equals."""
+        done = [trial for trial in self._trials if trial.status == "finished" and trial.value is not None]
+        return min(done, key=lambda trial: self._sweep.metric.cost(trial.value or 0.0), default=None)
+
+    def values(self, stored: Mapping[str, Stored]) -> dict[str, Any]:
+        """Parameters as they are used, from what is stored."""
+        space: Mapping[str, Distribution] = self._sweep.space
+        if self._sweep.method == "grid":
+            space = dict(zip(space, self._sweep.grids, strict=True))
+        return {name: space[name].value(value) for name, value in stored.items()}
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
+    def __len__(self) -> int:
+        return len(self._trials)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._trials[index]
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self._trials)
+
+
+def storage_address(folder: Path) -> str:
+    """How Optuna's tools call a sweep's file of trials."""
+    return f"sqlite:///{(folder / _FILE).resolve()}"
+
+
+def _open(folder: Path, sweep: Sweep) -> tuple[RDBStorage, int]:
+    """The storage, and the number of the sweep's study in it."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    direction = optuna.study.StudyDirection.MAXIMIZE if sweep.metric.maximize else optuna.study.StudyDirection.MINIMIZE
+    storage = optuna.storages.RDBStorage(storage_address(folder))
+    try:
+        return storage, storage.create_new_study([direction], sweep.name)
+    except optuna.exceptions.DuplicatedStudyError:
+        return storage, storage.get_study_id_from_name(sweep.name)
+
+
+class _failing:  # noqa: N801  (used like a function)
+    """A block in which errors of the database become one that says what to do."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / _FILE
+
+    def __enter__(self) -> None:
+        """Nothing."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        from optuna.exceptions import OptunaError
+        from sqlalchemy.exc import SQLAlchemyError
+
+        if isinstance(error, OptunaError | SQLAlchemyError):
+            raise OutputError(
+                f"Cannot use {self._file}: {str(error).splitlines()[0]}. Make room and make it writable, then run the "
+                "same command again; trials that have ended are kept."
+            ) from error
+
+
+def _trial(frozen: optuna.trial.FrozenTrial) -> Trial:
+    """A trial as the file has it."""
+    notes = frozen.user_attrs
+    status = {"RUNNING": "running", "COMPLETE": "finished", "PRUNED": "pruned"}.get(frozen.state.name, "failed")
+    return Trial(
+        number=frozen.number,
+        stored=dict(frozen.params),
+        status=status,
+        folder=str(notes.get("folder", "")),
+        curve=[frozen.intermediate_values[epoch] for epoch in sorted(frozen.intermediate_values)],
+        value=notes.get("value"),
+        reason=str(notes.get("reason", "")),
+        started=frozen.datetime_start,
+        seconds=notes.get("seconds"),
+    )

@@ -1,0 +1,128 @@
+"""A run that is resumed meets what it did not leave: spoilt data, checkpoints of others, a damaged journal."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from e2e.faulty import Disk, Program
+
+from chainrule import DATASETS, load_model
+from chainrule.checkpoint import FILES
+from chainrule.runs import RunFolder
+
+# --- numbers that are none
+
+
+def test_a_run_that_diverges_keeps_its_last_checkpoint_and_diverges_again(program: Program) -> None:
+    words = ("-o", "sgd", "-lr", "0.5", "-a", "identity", "-nhl", "2", "-w_d", "0")
+    assert program.begin("short", *words, "-e", "1") == 0
+    assert program.begin("run", *words) == 1
+    first = program.message()
+    assert "Training diverged: the loss is nan in epoch 2" in first
+    run = program.run("run")
+    for _ in range(2):
+        assert RunFolder.read(run).status == "failed"
+        assert (run / "history.jsonl").read_bytes() == (program.run("short") / "history.jsonl").read_bytes()
+        assert load_model(run / "model.safetensors").parameters.flat.tobytes() == (
+            load_model(program.run("short") / "model.safetensors").parameters.flat.tobytes()
+        )
+        assert [file.name for file in (run / "checkpoints").glob("*.safetensors")] == [FILES[0]]
+        assert program("train", "--resume", "run") == 1
+        assert program.message() == first
+
+
+LOADER = """
+import os
+import numpy as np
+from sklearn.datasets import load_digits
+from chainrule import DATASETS
+from chainrule.data import Samples
+@DATASETS.register("spoilt")
+def load(folder):
+    x, y = load_digits(return_X_y=True)
+    x[7, 20] = float(os.environ["VALUE"])
+    return Samples(x[:1400], y[:1400], x[1400:], y[1400:], tuple("0123456789"), scale=1 / 16)
+"""
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_data_that_become_nan_before_a_run_is_resumed(program: Program, disk: Disk, monkeypatch, value: str) -> None:
+    (program.folder / "spoilt.py").write_text(LOADER)
+    words = ("--plugin", "spoilt.py", "-d", "spoilt")
+    monkeypatch.setattr(DATASETS, "_parts", dict(DATASETS._parts))
+    monkeypatch.setenv("VALUE", "3")
+    disk.fail("move", 7)
+    assert program.begin("run", *words) == 1
+    disk.mend()
+    before = {path: path.read_bytes() for path in program.run("run").rglob("*") if path.is_file()}
+    monkeypatch.setenv("VALUE", value)
+    assert program("train", "--resume", "run") == 1
+    assert "Dataset 'spoilt': its samples have values that are not finite" in program.message()
+    assert {path: path.read_bytes() for path in before} == before
+    monkeypatch.setenv("VALUE", "3")
+    assert program("train", "--resume", "run") == 0, program.err
+
+
+# --- checkpoints that are not this run's
+
+
+def test_checkpoints_that_change_places(program: Program, disk: Disk) -> None:
+    assert program.begin("whole") == 0
+    disk.fail("move", 11)
+    assert program.begin("run") == 1
+    disk.mend()
+    first, second = (program.run("run") / "checkpoints" / name for name in FILES)
+    contents = first.read_bytes(), second.read_bytes()
+    second.write_bytes(contents[0])
+    first.write_bytes(contents[1])
+    assert program("train", "--resume", "run") == 0, program.err
+    assert "Resuming run after epoch 2" in program.out
+    assert program.results("run") == program.results("whole")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--seed", "1"), "were made with other configuration: training would not go on but mix two runs"),
+        (("-sz", "9"), "no checkpoint that is whole"),
+        (("-o", "adam"), "no checkpoint that is whole"),
+    ],
+)
+def test_checkpoints_of_another_run(program: Program, disk: Disk, words: tuple[str, ...], message: str) -> None:
+    for name in ("run", "other"):
+        disk.fail("move", 11)
+        assert program.begin(name, *(words if name == "other" else ())) == 1
+        disk.mend()
+    for name in FILES:
+        shutil.copy(program.run("other") / "checkpoints" / name, program.run("run") / "checkpoints" / name)
+    before = {path: path.read_bytes() for path in program.run("run").rglob("*") if path.is_file()}
+    assert program("train", "--resume", "run") == 1
+    assert message in program.message()
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_checkpoints_of_a_later_version(program: Program, disk: Disk) -> None:
+    disk.fail("move", 11)
+    assert program.begin("run") == 1
+    disk.mend()
+    before = [program.run("run") / "checkpoints" / name for name in FILES]
+    for path in before:
+        path.write_bytes(path.read_bytes().replace(b"chainrule checkpoint 1", b"chainrule checkpoint 2"))
+    assert program("train", "--resume", "run") == 1
+    assert "no checkpoint that is whole" in program.message()
+    for path in before:
+        told = (
+            f"{path.relative_to(program.folder)} is not a 'chainrule checkpoint 1' file, but 'chainrule checkpoint 2'"
+        )
+        assert told in program.err
+
+
+def test_a_journal_with_anything_in_it(program: Program, disk: Disk) -> None:
+    assert program.begin("whole") == 0
+    disk.fail("move", 11)
+    assert program.begin("run") == 1
+    disk.mend()
+    (program.run("run") / "run.json").write_text('{"status": "failed", "epoch_seconds": 3, "resumed": {"a": null}}')
+    assert program("train", "--resume", "run") == 0, program.err
+    assert program.results("run") == program.results("whole")

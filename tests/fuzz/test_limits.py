@@ -1,0 +1,401 @@
+"""Files made to harm: those that claim or unpack to far more than they hold, and those that are no files."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fuzz.mutations import join_safetensors, split_safetensors
+from fuzz.readers import READERS, small_trainer
+from fuzz.samples import Odd, write
+from safetensors.numpy import load_file
+
+from chainrule.checkpoint import _FORMAT as CHECKPOINT
+from chainrule.checkpoint import FILES, Checkpoints, _digest, save_checkpoint
+from chainrule.cli.config_file import read_config
+from chainrule.cli.runs import run as print_runs
+from chainrule.config import TrainConfig
+from chainrule.errors import ChainruleError, CheckpointError, ConfigError, DivergenceError
+from chainrule.files import read_json
+from chainrule.history import EpochRecord, History
+from chainrule.model_file import _FORMAT as MODEL
+from chainrule.runs import RunFolder, find_run, list_runs
+
+TERABYTES = 2**43
+CHILD = """
+import resource, sys
+from dataclasses import replace
+from pathlib import Path
+from fuzz.mutations import join_safetensors, split_safetensors
+from fuzz.readers import READERS, small_trainer
+from fuzz.samples import write
+reader, folder = READERS[sys.argv[1]], Path(sys.argv[2])
+reader.read(write(reader.seeds()[0], folder / "seed") or folder / "seed")
+size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + 2**26, size + 2**26))
+try:
+    reader.read(folder / "bad")
+except Exception as error:
+    print(type(error).__name__, error)
+else:
+    print("accepted")
+"""
+
+
+def read_in_64_mib(name: str, sample: dict[str, bytes], folder: Path) -> str:
+    """What a reader says of some files where it can allocate 64 MiB and no more: the kind of error, and its words."""
+    write(sample, folder / "bad")
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, name, str(folder)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def safetensors(header: dict[str, object], data: bytes = b"") -> bytes:
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def claiming(size: int) -> dict[str, object]:
+    return {"dtype": "F32", "shape": [size], "data_offsets": [0, 4 * size]}
+
+
+def model(header: dict[str, object], sizes: list[int], data: bytes = b"") -> bytes:
+    return safetensors({"__metadata__": {MODEL: json.dumps({"sizes": sizes})}, **header}, data)
+
+
+def tar(name: str, size: int, unpacked: int) -> bytes:
+    """A packed archive with a member that declares `size` bytes and has `unpacked`; all of it zeros."""
+    member = tarfile.TarInfo(name)
+    member.size = size
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as file:
+        file.write(member.tobuf(tarfile.GNU_FORMAT))
+        for _ in range(unpacked // 2**20):
+            file.write(bytes(2**20))
+    return buffer.getvalue()
+
+
+def long_name(size: int) -> bytes:
+    """A packed archive in which the name of a member has `size` bytes."""
+    member = tarfile.TarInfo("././@LongLink")
+    member.type, member.size = tarfile.GNUTYPE_LONGNAME, size
+    return gzip.compress(member.tobuf(tarfile.GNU_FORMAT) + bytes(size), mtime=0)
+
+
+BOMB = gzip.compress(bytes(300_000_000), mtime=0)
+EMPTY = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("idx", BOMB, "DataError file is not an IDX file"),
+        (
+            "idx",
+            b"\0\0\x08\x03" + b"\xff" * 12,
+            "DataError file is truncated or corrupt: its header declares 4294967295",
+        ),
+        (
+            "idx",
+            b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"x",
+            "DataError file is damaged or no IDX file: it declares 255",
+        ),
+        ("idx", b"\0\0\x08\x04" + b"\xff" * 12 + bytes(4), "DataError file is corrupt: its header declares 4294967295"),
+        (
+            "gzip",
+            BOMB,
+            "DataError file is not the t10k-labels-idx1-ubyte it should be: expected 28 bytes (unpacked), got",
+        ),
+        ("gzip", gzip.compress(b"", mtime=0) * 100_000, "DataError file is not the t10k-labels"),
+        ("package", tar("x", 8 * 2**30, 600 * 2**20), "DataError a.tgz unpacks to more than 536,870,912 bytes"),
+        ("package", long_name(300_000_000), "DataError a.tgz says that a part of it has 300000256 bytes"),
+        ("package", tar("inside/here/train-images-idx3-ubyte.gz", 2**40, 0), "DataError a.tgz"),
+        ("model", model({"a": claiming(TERABYTES)}, [3, 2]), "ModelFileError Cannot read the model"),
+        ("model", (2**62).to_bytes(8, "little") + b"{}", "ModelFileError Cannot read the model"),
+        ("model", (90_000_000).to_bytes(8, "little") + b"{}", "ModelFileError Cannot read the model"),
+        ("model", model({"a": EMPTY}, [10**6, 10**6]), "holds arrays of shapes {'a': (0,)}, and describes"),
+        ("model", model({"a": EMPTY}, [2] * 40_000), "holds arrays of shapes {'a': (0,)}, and describes"),
+        (
+            "model",
+            model({"layer1.weights": {**EMPTY, "shape": [2**40, 0]}, "layer1.biases": EMPTY}, [2**40, 0]),
+            "ModelFileError Cannot read the model",
+        ),
+        (
+            "checkpoint",
+            safetensors({"__metadata__": {CHECKPOINT: "{}"}, "losses": claiming(TERABYTES)}),
+            "CheckpointError Cannot read the checkpoint",
+        ),
+        ("checkpoint", (2**63).to_bytes(8, "little") + b"{}", "CheckpointError Cannot read the checkpoint"),
+        ("configuration", b"a: 1\n" * 30_000, "it has 150,000 bytes, and at most 100,000 are taken"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and len(value) < 15 else "",
+)
+def test_what_claims_or_unpacks_to_too_much_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    assert message in read_in_64_mib(name, {next(iter(READERS[name].seeds()[0])): content}, tmp_path)
+
+
+def test_the_limit_of_memory_above_is_one(tmp_path: Path) -> None:
+    """A file of twice its size cannot be read."""
+    assert "MemoryError" in read_in_64_mib("idx", {"file": bytes(2**27)}, tmp_path)
+
+
+def test_files_larger_than_any_disk_are_not_read(tmp_path: Path) -> None:
+    write({**READERS["run folder"].seeds()[0]}, tmp_path / "runs")
+    for name in ("run.json", "metrics.json", "history.jsonl", "config.json"):
+        os.truncate(tmp_path / "runs" / "a" / name, TERABYTES)
+    (run,) = list_runs(tmp_path / "runs")
+    assert (run.status, run.epochs, run.test_accuracy) == ("damaged", 0, None)
+    with pytest.raises(ConfigError, match="missing or damaged"):
+        run.config()
+
+
+def test_merges_of_merges_that_stand_for_a_billion_values(tmp_path: Path) -> None:
+    lines = ["- &a0 {x: 1, y: 2}", *(f"- &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 12))]
+    (tmp_path / "c.yaml").write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match=r"must hold settings as `name: value`, got list"):
+        read_config(tmp_path / "c.yaml")
+
+
+def test_only_some_of_a_million_problems_are_told() -> None:
+    with pytest.raises(ConfigError, match="20 problems or more:\nUnknown setting 'epochs0'") as caught:
+        TrainConfig.from_mapping({f"epochs{i}": 1 for i in range(10**6)})
+    assert len(str(caught.value).splitlines()) == 21
+
+
+# --- what is no file
+
+NAMES = ("run.json", "metrics.json", "history.jsonl", "config.json", "checkpoints", "checkpoints/lock")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("odd", Odd)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_folder_with_something_that_is_no_file(tmp_path: Path, name: str, odd: Odd) -> None:
+    good, begun, _ = READERS["run folder"].seeds()
+    bad = {path: content for path, content in begun.items() if not path.startswith(f"b/{name}/")}
+    write({**good, **bad, f"b/{name}": odd}, tmp_path / "runs")
+    runs = {run.path.name: run for run in list_runs(tmp_path / "runs")}
+    assert runs["a"].status == "finished"
+    if "b" in runs:
+        assert runs["b"].status in ("interrupted", "damaged")
+        try:
+            runs["b"].config()
+        except ConfigError as error:
+            message = str(error)
+        else:
+            message = ""
+        assert bool(message) == (name == "config.json")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("odd", Odd)
+@pytest.mark.parametrize("name", READERS)
+def test_something_that_is_no_file_is_refused_by_every_reader(tmp_path: Path, name: str, odd: Odd) -> None:
+    seed = READERS[name].seeds()[0]
+    write(dict.fromkeys(seed, odd), tmp_path / "bad")
+    if name == "history":  # its reader takes a text
+        return
+    with pytest.raises(ChainruleError):
+        READERS[name].read(tmp_path / "bad")
+
+
+def test_links_that_lead_elsewhere_do_no_harm_there(tmp_path: Path) -> None:
+    home, run = tmp_path / "home", tmp_path / "runs" / "b"
+    write({".profile": b"mine", "lock": b"also mine"}, home)
+    write(
+        {path: text for path, text in READERS["run folder"].seeds()[1].items() if "lock" not in path}, tmp_path / "runs"
+    )
+    (run / "checkpoints").symlink_to(home)
+    assert list_runs(tmp_path / "runs")[0].status == "interrupted"
+    Checkpoints(run / "checkpoints", {}, "float32")
+    (home / "lock").unlink()
+    (home / "lock").symlink_to(home / ".profile")
+    assert list_runs(tmp_path / "runs")[0].status == "interrupted"
+    assert (home / ".profile").read_bytes() == b"mine"
+
+
+def test_only_its_own_leftovers_are_removed_from_a_folder_of_checkpoints(tmp_path: Path) -> None:
+    write({".a.safetensors.x1": b"", f".{FILES[1]}.x2.safetensors": b"", ".bashrc": b"", ".a": b""}, tmp_path / "c")
+    Checkpoints(tmp_path / "c", {}, "float32")
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [".a", ".bashrc"]
+
+
+# --- names
+
+HOSTILE = (
+    "../x",
+    "/etc/x",
+    "a/../../x",
+    "..",
+    ".",
+    ".x",
+    "a\\b",
+    "a\0b",
+    "\x1b[31mred",
+    "a\nb",
+    "\u202egnp",
+    "x" * 201,
+    "\udcff",
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=ascii)
+def test_a_name_that_leads_elsewhere_or_commands_the_terminal_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="run_name must be a plain folder name") as caught:
+        TrainConfig.from_mapping({"run_name": name})
+    assert str(caught.value).isprintable()
+    (tmp_path / "c.yaml").write_text(f"run_name: {json.dumps(name)}")
+    with pytest.raises(ConfigError):
+        TrainConfig.from_mapping(read_config(tmp_path / "c.yaml"))
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, "a" * 5000, "", "<b>"], ids=lambda name: ascii(name)[:20])
+def test_a_run_that_is_not_there_is_told_harmlessly(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="There is no run") as caught:
+        find_run(name, tmp_path / "runs")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("new\nline", "new\\nline"),
+        ("\u202egnp", "\\u202egnp"),
+        ("\udcff", "\\udcff"),
+        ("<script>alert(1)</script>".replace("/", ""), "<script>alert(1)<script>"),
+    ],
+)
+def test_a_folder_with_a_hostile_name_is_listed_harmlessly(tmp_path: Path, capsys, name: str, shown: str) -> None:
+    journal = {"status": "\x1b[2J<b>", "started": "\x1b[2J", "name": "../../\x1b[2J"}
+    write({"run.json": json.dumps(journal).encode(), "metrics.json": b'{"test_accuracy": "\\u001b"}'}, tmp_path / name)
+    assert print_runs(["--output_dir", str(tmp_path)], "chainrule runs") == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [f"damaged  0       -           -     -    {shown}"]
+    assert find_run(name, tmp_path).path == tmp_path / name
+
+
+def test_messages_cannot_command_the_terminal() -> None:
+    error = ChainruleError("a\x1b[31m\r\nb\u202e \N{GREEK SMALL LETTER ALPHA}")
+    assert str(error) == "a\\x1b[31m\\r\nb\\u202e \N{GREEK SMALL LETTER ALPHA}"
+
+
+def test_a_folder_that_may_not_be_looked_into_hides_no_other_run(tmp_path: Path, monkeypatch) -> None:
+    write(READERS["run folder"].seeds()[2], tmp_path / "runs")
+    stat = Path.stat
+
+    def refused(path: Path, **options: bool) -> os.stat_result:
+        if "/b/" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refused)
+    assert [run.path.name for run in list_runs(tmp_path / "runs")] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "journal",
+    [b"", b"[]", b"null", b"{", b"[" * 100_000, b'{"status": []}', b'{"status": {}, "started": {}}', b"\xff", b'"x"'],
+    ids=lambda journal: journal[:20],
+)
+def test_a_damaged_journal_is_one(tmp_path: Path, journal: bytes) -> None:
+    write({"run.json": journal}, tmp_path / "r")
+    assert RunFolder.read(tmp_path / "r").status == "damaged"
+    assert isinstance(read_json(tmp_path / "r" / "run.json"), dict)
+
+
+@pytest.mark.parametrize("value", ["1e999", "NaN", "-1", "1.5", "true", '"0.5"', "9" * 400, "[0.5]"])
+def test_a_share_that_is_none_is_not_shown(tmp_path: Path, value: str) -> None:
+    record = f'{{"epoch": 1, "step": 1, "train_loss": 1, "train_accuracy": 1, "val_loss": 1, "val_accuracy": {value}}}'
+    metrics = f'{{"test_accuracy": {value}}}'
+    write({"run.json": b"{}", "history.jsonl": record.encode(), "metrics.json": metrics.encode()}, tmp_path / "r")
+    run = RunFolder.read(tmp_path / "r")
+    assert (run.epochs, run.val_accuracy, run.test_accuracy) == (0, None, None)
+
+
+# --- checkpoints with the right checksum over the wrong things
+
+
+@pytest.mark.parametrize("last", [1e308, 1.7e308])
+def test_losses_whose_sum_is_too_large_end_training_as_any_divergence_does(tmp_path: Path, last: float) -> None:
+    run = small_trainer()
+    checkpoint = replace(
+        run.checkpoint({}),
+        arrays={**run.checkpoint({}).arrays, "losses": np.array([last / 3, last / 3, last / 2])},
+        position=8,
+    )
+    save_checkpoint(checkpoint, tmp_path / FILES[0])
+    run.restore(Checkpoints(tmp_path, run.checkpoint_shapes(), "float32").newest)
+    with pytest.raises(DivergenceError, match="the loss is inf in epoch 1"):
+        list(run.run(1))
+    assert next(run.run(1)).epoch == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": "3"},
+        {"step": -1},
+        {"step": True},
+        {"time": 10**400},
+        {"position": 1.0},
+        {"correct": None},
+        {"memory": {"previous_loss": "0x1p99999"}},
+        {"memory": []},
+        {"random": 3},
+        {"history": [{}]},
+        {"history": [[1, 2, 0.5, 0.5, None, None]]},
+        {"history": 3},
+        {"meant_for": "x"},
+    ],
+    ids=str,
+)
+def test_a_description_of_the_wrong_form_is_a_damaged_checkpoint(tmp_path: Path, change: dict[str, object]) -> None:
+    header, data = split_safetensors(READERS["checkpoint"].seeds()[0][FILES[0]])
+    content = json.loads(header["__metadata__"][CHECKPOINT])
+    description = content["description"] | change
+    (tmp_path / FILES[0]).write_bytes(join_safetensors(header, data))
+    arrays = load_file(tmp_path / FILES[0])
+    header["__metadata__"][CHECKPOINT] = json.dumps(
+        {"description": description, "sha256": _digest(description, arrays)}
+    )
+    (tmp_path / FILES[0]).write_bytes(join_safetensors(header, data))
+    found = Checkpoints(tmp_path, small_trainer().checkpoint_shapes(), "float32")
+    assert found.newest is None
+    assert FILES[0] in found.problems[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"random": {"bit_generator": "PCG64", "state": {"state": 10**60, "inc": -1}, "has_uint32": 0, "uinteger": 0}},
+        {"random": {"bit_generator": "PCG64", "state": None}},
+        {"random": {}},
+        {"position": 2},
+        {"position": 9},
+        {"correct": 1},
+        {"history": History([EpochRecord(2, 10, 0.5, 0.5, None, None)])},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_that_cannot_be_of_this_run_changes_nothing(change: dict[str, object]) -> None:
+    run = small_trainer()
+    before = run.network.parameters.flat.tobytes()
+    with pytest.raises(CheckpointError):
+        run.restore(replace(run.checkpoint({}), **change))
+    assert run.network.parameters.flat.tobytes() == before
+    assert next(run.run(1)).epoch == 1
