@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from chainrule.errors import ConfigError
 
-__all__ = ["Array", "Labels", "ParameterDict", "aligned_zeros", "takes_weight_decay"]
+__all__ = ["Array", "Labels", "ParameterDict", "aligned_zeros", "check_memory", "takes_weight_decay"]
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 Labels: TypeAlias = NDArray[np.integer[Any]]
@@ -32,6 +32,15 @@ def aligned_zeros(shape: int | tuple[int, ...], dtype: DTypeLike) -> Array:
     start = -memory.ctypes.data % 64
     array: Array = memory[start : start + size * width].view(dtype).reshape(shape)
     return array
+
+
+def check_memory(size: int) -> None:
+    """Raise MemoryError where `size` bytes are not to be had; safetensors would print a panic there, or hang.
+
+    Args:
+        size: of what it reads; twice that of what it writes, which it copies.
+    """
+    np.empty(size + 2**20, np.uint8)
 
 
 class ParameterDict(dict[str, Array]):

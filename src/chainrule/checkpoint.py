@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.arrays import check_memory
 from chainrule.errors import CheckpointError, DataError
 from chainrule.files import exists, size_of, write_bytes
 from chainrule.history import EpochRecord, History
@@ -79,6 +80,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     }
     arrays = {name: np.ascontiguousarray(array) for name, array in checkpoint.arrays.items()}
     content = {"description": description, "sha256": _digest(description, arrays)}
+    check_memory(2 * sum(array.nbytes for array in arrays.values()))
     write_bytes(path, save(arrays, {_FORMAT: json.dumps(content, allow_nan=False)}))
 
 
@@ -96,8 +98,9 @@ def load_checkpoint(path: Path, shapes: Mapping[str, tuple[int, ...] | None], dt
     from safetensors import SafetensorError, safe_open
 
     try:
-        size_of(path)
+        size = size_of(path)
         with safe_open(path, framework="numpy") as file:
+            check_memory(size)
             metadata: dict[str, str] = file.metadata() or {}
             if _FORMAT not in metadata:
                 other = next((name for name in metadata if name.startswith(_FORMAT[:-1])), "")

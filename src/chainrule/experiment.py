@@ -142,8 +142,10 @@ def _short_of_memory(folder: Path | None) -> Iterator[None]:
         yield
     except OutOfMemoryError:
         raise
-    except MemoryError as error:
-        if folder is None or not (folder / "run.json").exists():
+    except (MemoryError, ImportError) as error:
+        # What the system says where there is no room for a library that is imported late, such as matplotlib.
+        short = isinstance(error, MemoryError) or "failed to map segment" in str(error)
+        if not short or folder is None or not (folder / "run.json").exists():
             raise
         why = f" ({error})" if str(error) else ""
         raise OutOfMemoryError(f"Not enough memory{why}. Free some, {how_to_go_on(folder)}.") from error

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.arrays import check_memory
 from chainrule.errors import ModelFileError
 from chainrule.files import size_of, write_bytes
 from chainrule.network import NeuralNetwork
@@ -44,6 +45,7 @@ def save_model(network: NeuralNetwork, path: Path | str, classes: tuple[str, ...
     metadata = {_FORMAT: json.dumps(description)}
     # safetensors would write the wrong bytes for an array that is not contiguous.
     tensors = {name: np.ascontiguousarray(array) for name, array in network.parameters.items()}
+    check_memory(2 * network.parameters.flat.nbytes)
     write_bytes(Path(path), save(tensors, metadata))
 
 
@@ -56,8 +58,9 @@ def load_model(path: Path | str) -> NeuralNetwork:
     from safetensors import SafetensorError, safe_open
 
     try:
-        size_of(Path(path))
+        size = size_of(Path(path))
         with safe_open(path, framework="numpy") as file:
+            check_memory(size)
             metadata: dict[str, str] = file.metadata() or {}
             if _FORMAT not in metadata:
                 found = f"its metadata has {', '.join(metadata):.200}" if metadata else "it has no metadata"

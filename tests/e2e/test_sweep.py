@@ -160,7 +160,6 @@ def test_killed_again_and_again(tmp_path: Path, undisturbed: Sweeps) -> None:
         if process.returncode == 0:
             break
         assert process.returncode == -signal.SIGKILL, out + err
-    print(kills)
     assert sum(kills.values()) >= 5, kills
     assert sweeps.results("whole") == undisturbed.results("whole")
     assert sweeps.table("whole") == undisturbed.table("whole")

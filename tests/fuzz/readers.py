@@ -372,3 +372,7 @@ def _read_runs(folder: Path) -> None:
             _check_config(run.config())
     if all(run.status == "damaged" for run in runs):
         raise ConfigError("no run is whole")
+
+
+# Readers in files of their own, which need `register` from above.
+from fuzz import sweep_readers  # noqa: E402, F401

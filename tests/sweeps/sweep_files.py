@@ -60,7 +60,11 @@ CASES: dict[str, tuple[str, str, bool]] = {
         True,
     ),
     "inv_log_uniform_values": (with_rate("{distribution: inv_log_uniform_values, min: 0.001, max: 0.1}"), "", True),
-    "normal": (parameters("{momentum: {distribution: normal, mu: 0.5, sigma: 0.01}, optimizer: {value: nag}}"), "", True),
+    "normal": (
+        parameters("{momentum: {distribution: normal, mu: 0.5, sigma: 0.01}, optimizer: {value: nag}}"),
+        "",
+        True,
+    ),
     "q_normal": (
         parameters("{hidden_size: {distribution: q_normal, mu: 500, sigma: 10, q: 4}}"),
         "",
@@ -172,7 +176,11 @@ CASES: dict[str, tuple[str, str, bool]] = {
         True,
     ),
     "value out of range": (parameters("{epochs: {values: [1, 0]}}"), "epochs must be a whole number from 1", True),
-    "range out of range": (with_rate("{min: -1.0, max: 0.1}"), "learning_rate must be a number above 0, got -1.0", True),
+    "range out of range": (
+        with_rate("{min: -1.0, max: 0.1}"),
+        "learning_rate must be a number above 0, got -1.0",
+        True,
+    ),
     "value as text": (with_rate("{values: [1e-4, 0.1]}"), "YAML reads 1e-4 as text: write 1.0e-4", True),
     "twice the same": (with_rate("{values: [0.1, 0.1]}"), "values holds the same value twice", True),
     "test accuracy": (with_metric("{name: test_accuracy, goal: maximize}"), "chosen by its test accuracy", True),
@@ -184,13 +192,21 @@ CASES: dict[str, tuple[str, str, bool]] = {
     ),
     "controller": (with_top("controller: {type: local}"), "controller is not supported", True),
     "job": (with_top("job: my-job"), "job is not supported: trials are runs of train.py", True),
-    "other program": (with_top("program: main.py").replace("program: train.py\n", ""), "program must be train.py", True),
+    "other program": (
+        with_top("program: main.py").replace("program: train.py\n", ""),
+        "program must be train.py",
+        True,
+    ),
     "other macro": (
         with_top('command: ["${env}", "${interpreter}", "${program}", "${args_json_file}"]'),
         "${args_json_file} in command is not supported",
         True,
     ),
-    "other interpreter": (with_top('command: [torchrun, "${program}", "${args}"]'), "command must run ${program}", True),
+    "other interpreter": (
+        with_top('command: [torchrun, "${program}", "${args}"]'),
+        "command must run ${program}",
+        True,
+    ),
     "run_name": (parameters("{run_name: {value: x}}"), "run_name cannot be a parameter: the sweep chooses it", True),
     "endless grid": (
         with_rate("{min: 0.001, max: 0.1}", "grid"),
@@ -208,5 +224,9 @@ CASES: dict[str, tuple[str, str, bool]] = {
         "val_loss needs a validation set, and val_fraction is 0",
         True,
     ),
-    "yes and no": (parameters("{activation: {values: [yes, ReLU]}}"), "YAML reads this as True; put it into quotes", True),
+    "yes and no": (
+        parameters("{activation: {values: [yes, ReLU]}}"),
+        "YAML reads this as True; put it into quotes",
+        True,
+    ),
 }

@@ -71,7 +71,9 @@ def test_probabilities_are_shares() -> None:
 
 
 def test_a_grid_is_the_product_with_the_last_setting_fastest(tmp_path: Path) -> None:
-    sweep = sweep_of(tmp_path, parameters("{num_layers: {min: 1, max: 3}, hidden_size: {values: [[16, 8], 32]}}", "grid"))
+    sweep = sweep_of(
+        tmp_path, parameters("{num_layers: {min: 1, max: 3}, hidden_size: {values: [[16, 8], 32]}}", "grid")
+    )
     trials = Trials(tmp_path, sweep)
     assert sweep.size == 6
     found = [tuple(trials.values(propose(sweep, 0, k, trials)).values()) for k in range(6)]

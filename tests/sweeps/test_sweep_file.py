@@ -60,7 +60,9 @@ def test_the_checker_of_wandb_agrees() -> None:
         [CHECKER, "-c", _CHECK], input=json.dumps(files), capture_output=True, text=True, check=True, timeout=120
     )
     refused = json.loads(asked.stdout)
-    assert {name: not wrong for name, wrong in refused.items()} == {name: taken for name, (_, _, taken) in CASES.items()}
+    assert {name: not wrong for name, wrong in refused.items()} == {
+        name: taken for name, (_, _, taken) in CASES.items()
+    }
     # Nothing is taken here that W&B refuses, which would make a sweep that does not run there.
     assert not [name for name, (_, refusal, _) in CASES.items() if not refusal and refused[name]]
 

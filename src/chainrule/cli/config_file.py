@@ -33,8 +33,8 @@ def read_config(path: Path) -> dict[str, Any]:
         root = loader.get_single_node()
         if isinstance(root, yaml.MappingNode):
             return _settings(loader, root, path)
-        # Nothing that is nested is made into values: ten lines of aliases to aliases can stand for a billion.
-        content = loader.construct_document(root) if isinstance(root, yaml.ScalarNode) else root and []
+        # Without what is inside: in ten lines, mappings merged into mappings can stand for a billion values.
+        content = None if root is None else loader.construct_object(root)
     except ConfigError:
         raise
     except RecursionError as error:

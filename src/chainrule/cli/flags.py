@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import itertools
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -117,10 +119,25 @@ def parse_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[s
     return given
 
 
+def _ungrouped(word: str) -> list[str]:
+    """The flags that stand in a group: W&B's agent passes a sweep's nested parameters as `--group={'epochs': 5}`."""
+    grouped = re.fullmatch(r"--[A-Za-z_][\w.-]*=(\{.*\})", word)
+    if not grouped or len(word) > _LONGEST_GROUP:
+        return [word]
+    try:
+        group = ast.literal_eval(grouped[1])
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return [word]
+    return [flag for name, value in group.items() for flag in _ungrouped(f"--{name}={value}")] if group else [word]
+
+
+_LONGEST_GROUP = 10_000
+
+
 def _prepare(words: Sequence[str], known: Sequence[str]) -> list[str]:
     """Refuse unknown flags by name, and tie negative numbers to their flags, which argparse would take for flags."""
     ready: list[str] = []
-    for word in words:
+    for word in itertools.chain.from_iterable(map(_ungrouped, words)):
         if re.fullmatch(r"-\.?\d.*|-inf|-nan", word) and ready and ready[-1] in known:
             ready[-1] += f"={word}"
             continue

@@ -7,8 +7,10 @@ through Dask's events, what it is told is called on it, so neither side waits fo
 from __future__ import annotations
 
 import queue
+import re
 import secrets
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.errors import ConfigError, OutputError
+from chainrule.files import read_json
 from chainrule.sweeps.local_workers import Event
 from chainrule.sweeps.trial_run import Ended, Task, run_trial
 
@@ -38,12 +41,14 @@ def connect(scheduler: str) -> Any:
         import distributed
     except ModuleNotFoundError as error:
         raise ConfigError("--scheduler needs Dask. Run: pip install 'chainrule[cluster]'") from error
-    client: Any = distributed.Client
+    # Not left to Dask, which takes any file for one of a scheduler's.
+    address = read_json(Path(scheduler)).get("address", "") if Path(scheduler).is_file() else scheduler
     try:
-        if Path(scheduler).is_file():
-            return client(scheduler_file=scheduler, timeout=_PATIENCE, set_as_default=False)
-        return client(scheduler, timeout=_PATIENCE, set_as_default=False)
-    except (OSError, ValueError, KeyError) as error:
+        if not re.fullmatch(r"(\w+://)?[\w.:\[\]-]+", str(address)):
+            raise ValueError(address)
+        client: Any = distributed.Client
+        return client(address, timeout=_PATIENCE, set_as_default=False)
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"No scheduler answers at {scheduler} ({type(error).__name__}). Start one with `dask scheduler`, and give "
             "the address that it prints, or the file of its --scheduler-file."
@@ -64,7 +69,9 @@ class ClusterWorkers:
         self._session = secrets.token_hex(8)
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._places: dict[int, tuple[str, Any]] = {}
+        self._counted = time.monotonic()
         self._topic = f"chainrule-{self._session}"
+        client.run(_begin_session, self._session, on_error="ignore")
         client.subscribe_topic(self._topic, lambda event: self._events.put(("curve", event[1])))
 
     @property
@@ -110,10 +117,14 @@ class ClusterWorkers:
 
     def event(self, seconds: float) -> Event | None:
         """The next thing that a worker tells; None if it tells nothing for so long."""
+        if time.monotonic() - self._counted > 1.0:
+            self._counted = time.monotonic()
+            if missing := self._missing():
+                return missing
         try:
             kind, content = self._events.get(timeout=seconds)
         except queue.Empty:
-            return self._missing()
+            return None
         if kind == "curve":
             return Event(content["number"], curve=content["curve"]) if content["number"] in self._places else None
         number, future = content

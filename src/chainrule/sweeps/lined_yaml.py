@@ -22,6 +22,9 @@ _MOST = 20_000  # values; ten lines of aliases to aliases can stand for a billio
 _DEEPEST = 20
 
 
+_MOST_TOLD = 20
+
+
 class Problems:
     """What is wrong with a file, gathered so that all of it can be told at once.
 
@@ -41,13 +44,15 @@ class Problems:
         """Note what is wrong with a part."""
         while part and part not in self._lines:
             part = part[:-1]
-        self._found.append((self._lines.get(part, 1), text))
+        self._found.append((self._lines.get(part, 1), f"{text:.500}"))
 
     def settle(self) -> None:
         """Raise ConfigError with all problems, if there are any."""
         if self._found:
             count = f"{len(self._found)} problems" if len(self._found) > 1 else "a problem"
-            lines = [f"  line {line}: {text}" for line, text in sorted(self._found, key=lambda found: found[0])]
+            lines = [
+                f"  line {line}: {text}" for line, text in sorted(self._found, key=lambda found: found[0])[:_MOST_TOLD]
+            ]
             raise ConfigError("\n".join([f"{self._path} has {count}:", *lines]))
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chainrule.errors import OutputError
+from chainrule.errors import ChainruleError, OutputError
 from chainrule.sweeps.distributions import Distribution, Stored
 from chainrule.sweeps.sweep_file import Sweep
 
@@ -67,7 +68,7 @@ class Trials(Sequence[Trial]):
 
     def __init__(self, folder: Path, sweep: Sweep) -> None:
         self._sweep = sweep
-        with _failing(folder):
+        with _using(folder):
             self._storage, self._study = _open(folder, sweep)
             self._distributions = {
                 name: (grid or distribution).optuna()
@@ -79,6 +80,10 @@ class Trials(Sequence[Trial]):
             self._ids = [
                 self._storage.get_trial_id_from_study_id_trial_number(self._study, one.number) for one in frozen
             ]
+            for trial in self._trials:
+                if set(trial.stored) != set(sweep.space):
+                    raise OutputError(f"Trial {trial.number} in {folder / _FILE} is none of this sweep's file.")
+                self.values(trial.stored)
         self._folder = folder
 
     def begin(self, stored: Mapping[str, Stored], settings: Mapping[str, Any], folder: str) -> Trial:
@@ -97,7 +102,7 @@ class Trials(Sequence[Trial]):
             distributions=self._distributions,
             user_attrs={"folder": folder, "settings": dict(settings)},
         )
-        with _failing(self._folder):
+        with _using(self._folder):
             self._ids.append(self._storage.create_new_trial(self._study, frozen))
         frozen.number = len(self._trials)
         self._trials.append(_trial(frozen))
@@ -105,7 +110,7 @@ class Trials(Sequence[Trial]):
 
     def report(self, trial: Trial, curve: Sequence[float]) -> None:
         """Note a trial's metric after each epoch so far. Epochs that are known stay as they are."""
-        with _failing(self._folder):
+        with _using(self._folder):
             for epoch in range(len(trial.curve), len(curve)):
                 self._storage.set_trial_intermediate_value(self._ids[trial.number], epoch + 1, curve[epoch])
                 trial.curve.append(curve[epoch])
@@ -118,7 +123,7 @@ class Trials(Sequence[Trial]):
         if status != "failed" and (value is None or not math.isfinite(value)):
             status, value, reason = "failed", None, f"its {self._sweep.metric.name} is {value}"
         trial.status, trial.value, trial.reason, trial.seconds = status, value, reason, seconds
-        with _failing(self._folder):
+        with _using(self._folder):
             number = self._ids[trial.number]
             # Before the state: an ended trial takes no more.
             notes: dict[str, Any] = {"seconds": round(seconds, 3), **({"reason": reason} if reason else {})}
@@ -174,29 +179,28 @@ def _open(folder: Path, sweep: Sweep) -> tuple[RDBStorage, int]:
         return storage, storage.get_study_id_from_name(sweep.name)
 
 
-class _failing:  # noqa: N801  (used like a function)
-    """A block in which errors of the database become one that says what to do."""
+@contextmanager
+def _using(folder: Path) -> Iterator[None]:
+    """A block that uses the file of trials; what goes wrong in it becomes an error that says what to do.
 
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / _FILE
-
-    def __enter__(self) -> None:
-        """Nothing."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        from optuna.exceptions import OptunaError
-        from sqlalchemy.exc import SQLAlchemyError
-
-        if isinstance(error, OptunaError | SQLAlchemyError):
-            raise OutputError(
-                f"Cannot use {self._file}: {str(error).splitlines()[0]}. Make room and make it writable, then run the "
-                "same command again; trials that have ended are kept."
-            ) from error
+    A damaged file makes Optuna and SQLite raise errors of any kind.
+    """
+    try:
+        yield
+    except ChainruleError:
+        raise
+    except Exception as error:
+        what = (str(error).splitlines() or [type(error).__name__])[0]
+        raise OutputError(
+            f"Cannot use {folder / _FILE}: {what:.300}. If the disk is full or read-only, make room and run the same "
+            "command again: trials that have ended are kept. If the file is damaged, begin again under another --name."
+        ) from error
 
 
 def _trial(frozen: optuna.trial.FrozenTrial) -> Trial:
     """A trial as the file has it."""
     notes = frozen.user_attrs
+    value, seconds = (_finite(notes.get(name)) for name in ("value", "seconds"))
     status = {"RUNNING": "running", "COMPLETE": "finished", "PRUNED": "pruned"}.get(frozen.state.name, "failed")
     return Trial(
         number=frozen.number,
@@ -204,8 +208,13 @@ def _trial(frozen: optuna.trial.FrozenTrial) -> Trial:
         status=status,
         folder=str(notes.get("folder", "")),
         curve=[frozen.intermediate_values[epoch] for epoch in sorted(frozen.intermediate_values)],
-        value=notes.get("value"),
+        value=value,
         reason=str(notes.get("reason", "")),
         started=frozen.datetime_start,
-        seconds=notes.get("seconds"),
+        seconds=seconds,
     )
+
+
+def _finite(note: object) -> float | None:
+    """A note that is a finite number, or None."""
+    return float(note) if isinstance(note, int | float) and math.isfinite(note) else None
