@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import random
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -34,22 +36,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=500, help="at least so many (500)")
     parser.add_argument("--seed", type=int, default=0, help="of the times and places (0)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     arguments = parser.parse_args()
-    dice, kills, wrong, began = random.Random(arguments.seed), Counter[str](), [], time.monotonic()
+    kills, wrong, runs, began = Counter[str](), [], 0, time.monotonic()
     combinations = itertools.cycle(itertools.product(OPTIMIZERS, ENGINES))
-    runs = 0
-    while kills.total() < arguments.kills:
-        optimizer, engine = next(combinations)
-        runs += 1
-        with tempfile.TemporaryDirectory() as folder:
-            outcome = _one(
-                Bench(Path(folder), "-o", optimizer, "--engine", engine, "--checkpoint_every", "0.0001"), dice
-            )
-        kills += outcome[0]
-        if outcome[1]:
-            wrong.append(f"{optimizer}, {engine}: {outcome[1]}")
-            print(wrong[-1])
-        print(f"{runs:4} runs, {kills.total():4} kills, {len(wrong)} wrong", flush=True)
+    seeds = itertools.count(arguments.seed * 1_000_000)
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        while kills.total() < arguments.kills:
+            some = [(*next(combinations), next(seeds)) for _ in range(arguments.jobs)]
+            for (optimizer, engine, _), outcome in zip(some, pool.map(_one, some), strict=True):
+                runs += 1
+                kills += outcome[0]
+                if outcome[1]:
+                    wrong.append(f"{optimizer}, {engine}: {outcome[1]}")
+                    print(wrong[-1])
+            print(f"{runs:4} runs, {kills.total():4} kills, {len(wrong)} wrong", flush=True)
     inside = kills.total() - kills["any time"]
     places = ", ".join(f"{name} {kills[name]}" for name in EVENTS)
     print(
@@ -60,8 +61,15 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def _one(bench: Bench, dice: random.Random) -> tuple[Counter[str], str]:
-    """One run, killed again and again: the kills by kind, and what was wrong."""
+def _one(which: tuple[str, str, int]) -> tuple[Counter[str], str]:
+    """One run with an optimizer, an engine and a seed, killed again and again: the kills by kind, what was wrong."""
+    optimizer, engine, seed = which
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), "-o", optimizer, "--engine", engine, "--checkpoint_every", "0.0001")
+        return _killed(bench, random.Random(seed))
+
+
+def _killed(bench: Bench, dice: random.Random) -> tuple[Counter[str], str]:
     kills = Counter[str]()
     began = time.monotonic()
     if bench.begin("whole") != 0:
