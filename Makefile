@@ -1,5 +1,7 @@
 # make train   creates .venv, installs chainrule into it, trains the default configuration
 # make test    the same, and checks style, types and all tests
+# make soak    kills 500 training runs and sees that each goes on to the bit (about an hour)
+# make fuzz    a million damaged files for everything that reads one (about half an hour)
 # make bench   creates .venv-bench with PyTorch, JAX, Keras and scikit-learn, measures chainrule against them (over an hour)
 #
 # ARGS adds flags to training: make train ARGS="-d digits -e 3"

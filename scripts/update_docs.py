@@ -41,6 +41,8 @@ def flags() -> str:
         users = "every optimizer" if len(uses) == len(OPTIMIZERS) else ", ".join(name for name, _ in uses)
         rows.append(_flag_row(uses[0][1], f"{uses[0][1].help} ({users})"))
     rows.append("| `--config` | | YAML or JSON file of settings; flags override it |")
+    rows.append("| `--resume` | | go on with an interrupted run: its name or folder, or `auto` |")
+    rows.append("| `--from-sweep` `--trial` | | settings of a sweep's best trial, or of the one with this number |")
     rows.append("| `--print_config` | | print the resolved configuration as YAML and exit |")
     return "\n".join(rows)
 

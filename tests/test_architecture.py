@@ -32,6 +32,7 @@ LAYERS = [
     {"tracking", "console", "runs"},
     {"resuming"},
     {"experiment"},
+    {"sweeps"},
     {"cli", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -21,8 +21,10 @@ from chainrule.runs import RunFolder
 
 @pytest.mark.parametrize(
     ("event", "lasting"),
-    [("create", False), ("create", True), ("write", False), ("write", True)]
-    + [("flush", False), ("move", False), ("mkdir", False)],
+    [
+        *(("create", False), ("create", True), ("write", False), ("write", True)),
+        *(("flush", False), ("move", False), ("mkdir", False)),
+    ],
 )
 def test_a_full_disk_in_each_write(program: Program, disk: Disk, event: str, lasting: bool) -> None:
     assert program.begin("whole") == 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import sys
 
 import pytest
-from e2e.faulty import Disk, Program
+from e2e.faulty import QUICK, Disk, Program
+from tracking.wandb_fake import FakeRun, FakeWandb
 
 from chainrule import DATASETS, load_model
 from chainrule.checkpoint import FILES
@@ -126,3 +128,28 @@ def test_a_journal_with_anything_in_it(program: Program, disk: Disk) -> None:
     (program.run("run") / "run.json").write_text('{"status": "failed", "epoch_seconds": 3, "resumed": {"a": null}}')
     assert program("train", "--resume", "run") == 0, program.err
     assert program.results("run") == program.results("whole")
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"id": 3}', '{"id": "../../x y"}', '{"id": ""}', "\0" * 9, '{"id": "known", "x": 1}']
+)
+def test_a_note_of_the_wandb_run_with_anything_in_it(program: Program, disk: Disk, monkeypatch, content: str) -> None:
+    fake = FakeWandb(FakeRun(program.folder))
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    assert program.begin("whole") == 0
+    disk.fail("move", 12)
+    assert program("train", *QUICK, "--wandb_mode", "offline", "--run_name", "run") == 1
+    disk.mend()
+    note = program.run("run") / "wandb.json"
+    assert note.read_text() == '{\n  "id": "abc123"\n}\n'
+    note.write_text(content)
+    assert program("train", "--resume", "run") == 0, program.err
+    same = {name: value for name, value in fake.inits[-1].items() if name in ("id", "resume")}
+    if "known" in content:
+        assert same == {"id": "known", "resume": "allow"}
+    else:
+        assert same == {}
+        assert "W&B: runs/run/wandb.json does not hold the id of a run, so W&B begins a new one." in program.out
+    assert note.read_text() == '{\n  "id": "abc123"\n}\n'
+    found, expected = program.results("run"), program.results("whole")
+    assert {**found, "config.json": b""} == {**expected, "config.json": b""}

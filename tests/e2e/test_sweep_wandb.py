@@ -61,7 +61,7 @@ class SweepServer(LoopbackServer):
 
 
 def test_wandb_agent_drives_train_with_our_file(tmp_path: Path) -> None:
-    os.symlink(ROOT / "train.py", tmp_path / "train.py")
+    (tmp_path / "train.py").symlink_to(ROOT / "train.py")
     file = ROOT / "sweeps" / "fashion_mnist.yaml"
     # As W&B's search would draw them, with a list and a group, which agents pass in Python's notation.
     rest = {"dataset": "digits", "epochs": 1, "engine": "numpy"}

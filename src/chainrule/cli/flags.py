@@ -72,9 +72,7 @@ def build_parser(program: str) -> argparse.ArgumentParser:
         metavar="RUN",
         help="go on with an interrupted run: its name or folder, or auto for the newest with this configuration",
     )
-    files.add_argument(
-        "--from-sweep", "--from_sweep", metavar="SWEEP", help="settings of a sweep's best trial; flags override them"
-    )
+    files.add_argument("--from-sweep", metavar="SWEEP", help="settings of a sweep's best trial; flags override them")
     files.add_argument("--trial", metavar="K", help="with --from-sweep: the trial with this number instead")
     files.add_argument("--print_config", action="store_true", help="print the resolved configuration as YAML and exit")
     return parser

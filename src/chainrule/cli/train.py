@@ -44,7 +44,7 @@ def run(words: Sequence[str], program: str) -> int:
         TrainConfig.settings()["output_dir"].parse(given_folder[-1] if given_folder else file.get("output_dir", "runs"))
     )
     begun = find_run(resume, output_dir) if resume not in ("", "auto") else None
-    sweep, trial = _early(words, "--from-sweep") + _early(words, "--from_sweep"), _early(words, "--trial")
+    sweep, trial = _early(words, "--from-sweep"), _early(words, "--trial")
     if trial and not sweep:
         raise ConfigError("--trial goes with --from-sweep SWEEP.")
     if sweep:

@@ -189,8 +189,8 @@ class WandbTracker:
                 opened = self._init(run, "online")
             except (Exception, SystemExit) as error:
                 obstacle = f"not online ({self._reason(error)})"
-                if not isinstance(error, wandb.Error):
-                    # Not an answer that wandb foresees: its helper process may have died, and offline needs a new one.
+                if run.resumed or not isinstance(error, wandb.Error):
+                    # The helper process may have died, or hold the id of the resumed run in use. Offline needs neither.
                     _discard_service()
                 if not os.environ.get("WANDB_DIR"):
                     # A run that never was: `wandb sync` would make an empty run of it.
