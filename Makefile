@@ -44,6 +44,7 @@ bench: $(BENCH)/.installed
 	$(BENCH)/bin/python benchmarks/speed.py
 	$(BENCH)/bin/python benchmarks/accuracy_time.py
 	$(BENCH)/bin/python benchmarks/footprint.py
+	$(BENCH)/bin/python benchmarks/sweeps.py
 	$(BENCH)/bin/python benchmarks/report.py
 	$(BENCH)/bin/python scripts/update_docs.py
 

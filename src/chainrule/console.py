@@ -152,7 +152,10 @@ class Console:
 
         terminal = Terminal(file=cast(TextIO, self._output))
         drawn = 0.0
-        with Live(console=terminal, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
+        # Transient: what it says in the end is said in lines of text.
+        with Live(
+            console=terminal, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+        ) as live:
 
             def redraw() -> None:
                 nonlocal drawn

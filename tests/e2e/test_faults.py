@@ -41,6 +41,7 @@ def test_a_full_disk_in_each_write(program: Program, disk: Disk, event: str, las
         assert "No space left on device. Make room, " in program.message()
         assert f"Cannot write to runs/{name}" in program.err or event == "mkdir"
         run = program.run(name)
+        assert not list(run.rglob(".*")), "half files"
         if (run / "run.json").exists():
             assert RunFolder.read(run).can_be_resumed, RunFolder.read(run).status
             saved = any((run / "checkpoints" / file).exists() for file in FILES)
@@ -107,6 +108,8 @@ def test_a_full_disk_leaves_wandb_out_and_nothing_else(program: Program, disk: D
     disk.fail("write", 3)
     assert program("train", *QUICK, *online, "--run_name", "run") == 0
     assert disk.hit == "wandb.json"
+    assert "epoch" in fake.run.of("log")[-3]
+    assert fake.run.of("finish") == [0, 0]
     assert program.results("run").keys() == program.results("whole").keys()
     assert not (program.run("run") / "wandb.json").exists()
     # Where the results cannot be said to be finished, they are not called so elsewhere either.
@@ -128,7 +131,7 @@ def test_a_folder_goes_away_while_the_run_goes_on(
 ) -> None:
     assert program.begin("whole") == 0
     whole, away, kept = program.results("whole"), program.folder / "away", program.folder / "kept"
-    for number in (1, 2, 4, 6, 11, 16):
+    for number in (1, 4, 11, 16):
         name = f"run{number}"
         folder = program.folder / what.replace("NAME", name)
 

@@ -69,15 +69,16 @@ def test_data_that_become_nan_before_a_run_is_resumed(program: Program, disk: Di
 # --- checkpoints that are not this run's
 
 
-def test_checkpoints_that_change_places(program: Program, disk: Disk) -> None:
+@pytest.mark.parametrize("change", [False, True])
+def test_the_newest_checkpoint_counts_whatever_its_place(program: Program, disk: Disk, change: bool) -> None:
     assert program.begin("whole") == 0
     disk.fail("move", 11)
     assert program.begin("run") == 1
     disk.mend()
-    first, second = (program.run("run") / "checkpoints" / name for name in FILES)
-    contents = first.read_bytes(), second.read_bytes()
-    second.write_bytes(contents[0])
-    first.write_bytes(contents[1])
+    files = [program.run("run") / "checkpoints" / name for name in FILES]
+    contents = [file.read_bytes() for file in files]
+    for file, content in zip(files, reversed(contents) if change else contents, strict=True):
+        file.write_bytes(content)
     assert program("train", "--resume", "run") == 0, program.err
     assert "Resuming run after epoch 2" in program.out
     assert program.results("run") == program.results("whole")

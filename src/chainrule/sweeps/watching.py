@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from chainrule.sweeps.distributions import Constant
 from chainrule.sweeps.sweep_file import Sweep
 from chainrule.sweeps.trials import STATUSES, Trial, Trials
 from chainrule.text import printable
@@ -97,10 +98,9 @@ class Picture:
         for title in ("trial", "epoch", self._sweep.metric.name, "", "settings"):
             table.add_column(title, no_wrap=True, overflow="ellipsis")
         for trial in self._running.values():
-            values = self._trials.values(trial.stored)
             row: list[Any] = [str(trial.number), str(len(trial.curve))]
             row += [f"{trial.curve[-1]:.4f}" if trial.curve else "", sparkline(trial.curve)]
-            table.add_row(*map(Text, [*row, printable(" ".join(map(str, values.values())))]))
+            table.add_row(*map(Text, [*row, printable(self._settings(trial))]))
         counts = Counter(trial.status for trial in self._trials)
         of = f"/{self._sweep.size:,}" if self._sweep.size is not None else ""
         line = f"{self._ended()}{of} trials, {counts['pruned']} pruned, {counts['failed']} failed"
@@ -108,6 +108,13 @@ class Picture:
         if best is not None and best.value is not None:
             line += f"; best {best.value:.4f} (trial {best.number})"
         return Group(table, Text(line + self._left()))
+
+    def _settings(self, trial: Trial) -> str:
+        """What is different from trial to trial."""
+        values = self._trials.values(trial.stored)
+        varied = [name for name, distribution in self._sweep.space.items() if not isinstance(distribution, Constant)]
+        shown = {name: f"{values[name]:.3g}" if isinstance(values[name], float) else values[name] for name in varied}
+        return " ".join(f"{name}={value}" for name, value in shown.items())
 
     def _left(self) -> str:
         """The time that is left, from how fast it went so far."""
