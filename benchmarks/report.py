@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,19 @@ from problem import BATCHES, NETWORKS, RULE_NAMES, Problem
 from speed import best
 from systems import SYSTEMS
 
-__all__ = ["PARTS", "accuracy_time", "draw", "footprint", "losses", "machine", "main", "plot", "speed", "threads"]
+__all__ = [
+    "PARTS",
+    "accuracy_time",
+    "draw",
+    "footprint",
+    "losses",
+    "machine",
+    "main",
+    "plot",
+    "speed",
+    "sweeps",
+    "threads",
+]
 
 PLOT = Path(__file__).resolve().parents[1] / "docs" / "images" / "speed.png"
 _DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
@@ -186,7 +199,46 @@ def plot() -> str:
     return f"![Time of a training step over the batch size]({PLOT.relative_to(PLOT.parents[1])})"
 
 
+def sweeps() -> str:
+    """Trials an hour against those of others, and what else was measured of sweeps."""
+    content = stored("sweeps")
+    found, library = content["peers"], content["machine"]["libraries"]
+    seconds = {name: statistics.median(times) for name, times in found["seconds"].items()}
+    an_hour = {name: 3600 * found["trials"] / time for name, time in seconds.items()}
+    rows = [
+        f"| {found['trials']} trials of {found['epochs']} epochs, two at a time | trials an hour | chainrule |",
+        "| --- | ---: | ---: |",
+        f"| chainrule | **{an_hour['chainrule']:,.0f}** | |",
+    ]
+    for name, label, own in (
+        ("a process for each trial", "the same `train.py`, a process for each trial, W&B offline", "chainrule"),
+        ("Optuna and PyTorch", f"Optuna and PyTorch {library.get('torch', '')}", "chainrule"),
+        (
+            "Optuna and scikit-learn",
+            f"Optuna and scikit-learn {library.get('scikit-learn', '')} (its four rules)",
+            "chainrule, rules of scikit-learn",
+        ),
+    ):
+        rows.append(f"| {label} | {an_hour[name]:,.0f} | {_times(seconds[name] / seconds[own])} |")
+    workers, search, overhead = content["workers"], content["search"], content["overhead"]
+    costs = "; ".join(f"{100 * entry['overhead']:.1f} % ({name})" for name, entry in overhead.items())
+    counts = ", ".join(f"{number} {status}" for status, number in search["statuses"].items())
+    minutes = search["seconds"] / 60
+    return "\n".join(
+        [
+            *rows,
+            "",
+            f"Measured on {content['date']} on {content['machine']['cores']} cores; medians of "
+            f"{len(found['seconds']['chainrule'])} rounds in turns. Two workers train {workers['ratio']:.2f} times the "
+            f"trials of one. Scheduling, tracking and saving cost, in a trial of five epochs: {costs}. "
+            f"`sweeps/fashion_mnist.yaml` took {minutes:.0f} minutes ({counts}); the best trial has a validation "
+            f"accuracy of {100 * float(search['best']['val_accuracy']):.2f} %.",
+        ]
+    )
+
+
 PARTS: dict[str, Callable[[], str]] = {
+    "sweeps": sweeps,
     "machine": machine,
     "plot": plot,
     "speed-small": lambda: speed("784-128-10"),

@@ -28,7 +28,7 @@ sys.path.append(str(ROOT / "benchmarks"))
 
 from report import PARTS as MEASURED  # noqa: E402
 
-PAGES = ("README.md", "docs/performance.md")
+PAGES = ("README.md", "docs/performance.md", "docs/sweeps.md")
 _PART = re.compile(r"(<!-- generated: (\S+) -->\n)(.*?)(<!-- end of generated: \2 -->)", re.DOTALL)
 
 

@@ -56,8 +56,11 @@ class Outside(Bench):
 
 @pytest.mark.parametrize("engine", ["numpy", "compiled"])
 def test_signals_of_all_kinds_at_any_instant(tmp_path: Path, engine: str) -> None:
-    bench = Bench(tmp_path, "--engine", engine, "-b", "8", "--checkpoint_every", "0.0001")
+    # Some tenths of a second of training, and checkpoints within epochs.
+    work = ("-b", "1", "-sz", "256", "-e", "16") if engine == "compiled" else ("-b", "1", "-sz", "8", "-e", "8")
+    bench = Bench(tmp_path, "--engine", engine, "--checkpoint_every", "0.0001", *work)
     assert bench.begin("whole") == 0, bench.complaints
+    seconds = sum(bench.journal("whole")["epoch_seconds"])
     dice, journal = random.Random(engine), tmp_path / "runs" / "hurt" / "run.json"
     kinds = [signal.SIGTERM, signal.SIGINT, signal.SIGKILL, signal.SIGINT, signal.SIGKILL]
     dice.shuffle(kinds)
@@ -73,10 +76,10 @@ def test_signals_of_all_kinds_at_any_instant(tmp_path: Path, engine: str) -> Non
             stderr=subprocess.PIPE,
             text=True,
         )
-        # From the moment when the run has begun to some time after the figures, which take the longest.
+        # At some time after it has begun; together they come about as far as the figures.
         while process.poll() is None and (not journal.exists() or journal.read_bytes() == before):
             time.sleep(0.001)
-        time.sleep(dice.uniform(0, 0.6))
+        time.sleep(dice.uniform(0, 0.5 * seconds))
         process.send_signal(kind)
         _, complaints = process.communicate(timeout=60)
         assert process.returncode in {0, 130, -kind}, complaints

@@ -201,6 +201,33 @@ def test_trials_that_fail_are_written_down(tmp_path: Path) -> None:
     assert "Trial 2 failed: Training diverged" in sweeps.out or sweeps.run("status", "s") == 0
 
 
+def test_a_plugin_and_another_current_folder(tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "my_rules.py").write_text((ROOT / "examples" / "my_rules.py").read_text())
+    text = GRID.replace("  optimizer: {values: [sgd, adam, nadam]}", "  optimizer: {values: [lion, sgd]}")
+    sweeps = Sweeps(tmp_path, text + "  plugin: {value: plugins/my_rules.py}\n")
+    assert sweeps.run("s.yaml") == 0, sweeps.err
+    assert {row["status"] for row in sweeps.table("s")} == {"finished"}
+    (tmp_path / "elsewhere").mkdir()
+    sweeps.folder = tmp_path / "elsewhere"
+    assert sweeps.run("best", "../runs/s") == 0, sweeps.err
+    assert "plugin: plugins/my_rules.py" in sweeps.out
+    # Under another name, it is the same sweep still.
+    (tmp_path / "runs" / "s").rename(tmp_path / "runs" / "renamed")
+    assert sweeps.run("status", "../runs/renamed") == 0
+    assert "8 of 8 trials" in sweeps.out
+
+
+def test_what_must_be_mended_outside_of_the_trials_ends_the_sweep_and_costs_none(tmp_path: Path) -> None:
+    sweeps = Sweeps(tmp_path, GRID.replace("dataset: {value: digits}", "dataset: {value: mnist}"))
+    assert sweeps.run("s.yaml", "--data_dir", str(tmp_path), "--workers", "1") == 1
+    assert "The sweep was stopped: data_dir" in sweeps.err
+    assert "Then run the same command again." in sweeps.err
+    assert [row["status"] for row in sweeps.table("s")] == ["running"]
+    assert sweeps.run("list") == 0
+    assert "s  grid  stopped  0/12 trials" in sweeps.out
+
+
 def test_a_sweep_in_which_everything_fails_stops(tmp_path: Path) -> None:
     sweeps = Sweeps(tmp_path, GRID.replace("program", "project: p\nprogram") + "  learning_rate: {value: 1.0e+30}\n")
     assert sweeps.run("s.yaml", "--workers", "1") == 1
@@ -248,7 +275,10 @@ def test_bayes_with_early_termination_and_one_worker_is_repeatable(tmp_path: Pat
         (["s.yaml", "--export", "csv"], "does not go with a sweep file"),
         (["best", "x", "--export", "csv"], "--export csv goes with status"),
         (["s.yaml", "--wandb_mode", "sometimes"], "wandb_mode must be one of"),
-        (["s.yaml", "--epochs", "3"], "Unrecognized arguments: --epochs"),
+        (["s.yaml", "--worker", "3"], "Unknown flag '--worker'. Did you mean '--workers'?"),
+        (["x" * 300], "There is no sweep file"),
+        (["status", "x" * 300], "There is no sweep"),
+        (["status", "x", "--seed", "1"], "--seed goes with a sweep file, not with status"),
     ],
 )
 def test_wrong_words(tmp_path: Path, words: list[str], message: str) -> None:

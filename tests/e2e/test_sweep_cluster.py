@@ -96,6 +96,19 @@ def test_ctrl_c_saves_and_workers_that_come_later_are_used(tmp_path: Path, clust
     assert {row["status"] for row in sweeps.table("s")} == {"finished"}
 
 
+def test_two_sweeps_on_one_cluster_and_workers_that_are_late(tmp_path: Path, cluster: Cluster) -> None:
+    sweeps = Sweeps(tmp_path)
+    both = [sweeps.start("s.yaml", "--name", name, "--scheduler", str(cluster.file)) for name in ("one", "two")]
+    while not all((tmp_path / "runs" / name / "trials.db").exists() for name in ("one", "two")):
+        time.sleep(0.05)
+    workers = [cluster.worker(), cluster.worker()]
+    said = [process.communicate(timeout=200) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert "Waiting for workers." in said[0][0] + said[1][0]
+    assert sweeps.results("one") == sweeps.results("two")
+    assert len(workers) == 2
+
+
 def test_a_scheduler_that_is_not_there(tmp_path: Path) -> None:
     sweeps = Sweeps(tmp_path)
     assert sweeps.run("s.yaml", "--scheduler", "tcp://127.0.0.1:9") == 2

@@ -95,6 +95,11 @@ CASES: dict[str, tuple[str, str, bool]] = {
         "",
         True,
     ),
+    "grid of steps from elsewhere": (
+        parameters("{hidden_size: {distribution: q_uniform, min: 1, max: 10, q: 2}}", "grid"),
+        "",
+        True,
+    ),
     "list values": (parameters("{hidden_size: {values: [[16, 8], [32, 16]]}}"), "", True),
     "default command": (with_top('command: ["${env}", "${interpreter}", "${program}", "${args}"]'), "", True),
     "command with flags": (with_top('command: ["${env}", python3, "${program}", -b, "64", "${args}"]'), "", True),
@@ -217,6 +222,24 @@ CASES: dict[str, tuple[str, str, bool]] = {
     "same name in two groups": (
         parameters("{a: {parameters: {epochs: {value: 1}}}, b: {parameters: {epochs: {value: 2}}}}"),
         "epochs is given a second time, in another group",
+        True,
+    ),
+    "a date": (parameters("{optimizer: {value: 2024-01-01}}"), "YAML reads a date in", True),
+    "steps between": (
+        parameters("{batch_size: {distribution: q_uniform, min: 8, max: 16, q: 0.5}}"),
+        "batch_size must be a whole number",
+        True,
+    ),
+    "an eta just above 1": (with_top("early_terminate: {type: hyperband, min_iter: 1, eta: 1.0000001}"), "", True),
+    "empty name": (with_top("name: ''"), "name must be a plain folder name", True),
+    "run_name in the command": (
+        with_top('command: ["${env}", "${interpreter}", "${program}", --run_name, x, "${args}"]'),
+        "command: --run_name cannot be given: the sweep chooses it",
+        True,
+    ),
+    "a macro within a word": (
+        with_top('command: ["${env}", "${interpreter}", "${program}", "--seed=${envvar:S}", "${args}"]'),
+        "--seed=${envvar:S} in command is not supported",
         True,
     ),
     "no validation": (

@@ -76,6 +76,8 @@ def test_a_grid_is_the_product_with_the_last_setting_fastest(tmp_path: Path) -> 
     )
     trials = Trials(tmp_path, sweep)
     assert sweep.size == 6
+    odd = sweep_of(tmp_path, CASES["grid of steps from elsewhere"][0])
+    assert odd.grids[0].values == [1, 3, 5, 7, 9]
     found = [tuple(trials.values(propose(sweep, 0, k, trials)).values()) for k in range(6)]
     assert found == list(itertools.product([1, 2, 3], [[16, 8], 32]))
     trials.close()
@@ -169,6 +171,27 @@ def test_a_result_that_is_no_number_is_a_failure(tmp_path: Path) -> None:
     again = Trials(tmp_path, sweep)
     assert [trial.status for trial in again] == ["failed"] * 3
     again.close()
+
+
+def test_names_that_are_odd_addresses(tmp_path: Path) -> None:
+    for name in ("is adam best?", "100 % #1", "a?x", "a?y"):
+        folder = tmp_path / name
+        folder.mkdir()
+        sweep = sweep_of(folder, parameters(SPACE))
+        trials = Trials(folder, sweep)
+        trials.begin(propose(sweep, 0, 0, trials), {}, "run")
+        trials.close()
+        assert (folder / "trials.db").exists()
+        assert len(Trials(folder, sweep, begin=False)) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["100 % #1", "a?x", "a?y", "is adam best?"]
+
+
+def test_looking_makes_nothing(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path, parameters(SPACE))
+    trials = Trials(tmp_path, sweep, begin=False)
+    assert len(trials) == 0
+    trials.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["s.yaml"]
 
 
 # --- early termination, with numbers worked out from the rule's definition

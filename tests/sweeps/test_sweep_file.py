@@ -57,7 +57,7 @@ def test_what_is_said_of_a_file(tmp_path: Path, name: str) -> None:
 def test_the_checker_of_wandb_agrees() -> None:
     files = {name: yaml.safe_load(text) for name, (text, _, _) in CASES.items()}
     asked = subprocess.run(
-        [CHECKER, "-c", _CHECK], input=json.dumps(files), capture_output=True, text=True, check=True, timeout=120
+        [CHECKER, "-c", _CHECK], input=json.dumps(files, default=str), capture_output=True, text=True, check=True, timeout=120
     )
     refused = json.loads(asked.stdout)
     assert {name: not wrong for name, wrong in refused.items()} == {
@@ -120,7 +120,12 @@ def test_what_may_change_in_a_file_that_was_begun(tmp_path: Path) -> None:
     text = CASES["run_cap"][0]
     digests = []
     for number, changed in enumerate(
-        [text, text.replace("run_cap: 5", "run_cap: 9"), "# hello\n\n" + text, text.replace("0.01", "0.02")]
+        [
+            text,
+            text.replace("run_cap: 5", "run_cap: 9  # more\ndescription: |\n  two\n  lines"),
+            "# hello\n\n" + text,
+            text.replace("0.01", "0.02"),
+        ]
     ):
         file = tmp_path / f"{number}.yaml"
         file.write_text(changed)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tracking.wandb_fake import FakeError, FakeWandb, started
+from tracking.wandb_fake import FakeError, FakeRun, FakeWandb, started
 from tracking.wandb_session import RECORDS, toy_run
 
 from chainrule.errors import ConfigError
@@ -88,8 +88,16 @@ def test_an_init_that_fails_is_repeated_offline(
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     wandb.fails["online"] = error
     told: list[str] = []
-    remains = tmp_path / "run" / "wandb" / "run-2026-abc"
-    remains.mkdir(parents=True)
+    remains, earlier = (tmp_path / "run" / "wandb" / name for name in ("run-2026-abc", "run-2025-abc"))
+    earlier.mkdir(parents=True)
+    init = wandb.init
+
+    def leaving_remains(**options: Any) -> FakeRun:
+        if options["mode"] == "online":
+            remains.mkdir()
+        return init(**options)
+
+    monkeypatch.setattr(wandb, "init", leaving_remains)
     tracker = started(tmp_path / "run", told, "auto")
     assert [options["mode"] for options in wandb.inits] == ["online", "offline"]
     assert "api_key" not in wandb.inits[1]["settings"]
@@ -98,6 +106,7 @@ def test_an_init_that_fails_is_repeated_offline(
     assert KEY not in line
     assert "\n" not in line
     assert not remains.exists()
+    assert earlier.exists(), "it may hold what the first part of a resumed run could not send"
     assert wandb.torn_down == (0 if isinstance(error, FakeError) else 1)
     tracker.log(RECORDS[0], network)
     assert wandb.run.of("log")[-1]["epoch"] == 1

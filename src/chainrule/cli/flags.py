@@ -110,7 +110,7 @@ def parse_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[s
         ConfigError: an unknown flag, with the nearest known one; a flag without a value.
     """
     known = [flag for action in parser._actions for flag in action.option_strings]
-    found: Mapping[str, object] = vars(parser.parse_args(_prepare(words, known)))
+    found: Mapping[str, object] = vars(parser.parse_intermixed_args(_prepare(words, known)))
     given = dict(found)
     if "hidden_size" in given:
         given["hidden_size"] = " ".join(given["hidden_size"])  # type: ignore[arg-type]

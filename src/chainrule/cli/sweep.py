@@ -7,14 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from chainrule.cli.flags import add_setting, new_parser
+from chainrule.cli.flags import add_setting, new_parser, parse_words
 from chainrule.config import TrainConfig
 from chainrule.console import Console, Output
 from chainrule.engine.threads import cores
 from chainrule.errors import ChainruleError, ConfigError, OutputError
-from chainrule.files import write_text
+from chainrule.files import exists, write_text
 from chainrule.interrupt import stopping_on_interrupt
 from chainrule.registry import did_you_mean
 from chainrule.settings import OptionalText, Setting, Whole
@@ -62,16 +62,19 @@ def run(words: Sequence[str], program: str) -> int:
         flags = parser.format_help().partition("options:")[2]
         output.write(_HELP.format(program=program, options=f"options:{flags}"))
         return int(output.lost) if words else 2
-    given = vars(parser.parse_intermixed_args(list(words)))
-    plain = given.pop("words", [])
+    given = parse_words(parser, words)
+    plain = [str(word) for word in cast("list[str]", given.pop("words", []))]
     if not plain:
         raise ConfigError(f"Name a sweep file, or one of {', '.join(_SHOWING)}. `{program} --help` tells more.")
+    foreign = [f"--{name}" for name in given if name not in ("output_dir", "port", "export")]
+    if plain[0] in _SHOWING and foreign:
+        raise ConfigError(f"{', '.join(foreign)} goes with a sweep file, not with {plain[0]}.")
     seeded = "seed" in given
     options = {name: setting.parse(given.pop(name, setting.default)) for name, (setting, _) in _FLAGS.items()}
-    export = given.pop("export", "")
+    export = str(given.pop("export", ""))
     if plain[0] in _SHOWING:
         return _show(plain, options, export, output)
-    if not Path(plain[0]).exists():
+    if not exists(Path(plain[0])):
         hint = did_you_mean(plain[0], _SHOWING)
         raise ConfigError(f"There is no sweep file {plain[0]}, nor a subcommand of that name.{hint}")
     if len(plain) > 1 or export:
@@ -130,7 +133,7 @@ def _sweep(file: Path, options: Mapping[str, Any], overrides: dict[str, Any], *,
         (folder / "workers.log").unlink(missing_ok=True)
         environment = {"WANDB_RUN_GROUP": sweep.name}
         workers: Workers = (
-            ClusterWorkers(cluster, environment)
+            ClusterWorkers(cluster, folder, environment)
             if cluster
             else LocalWorkers(count, folder / "workers.log", environment)
         )
@@ -151,6 +154,7 @@ def _run(
     console: Console,
 ) -> int:
     from chainrule.sweeps.coordinator import Coordinator
+    from chainrule.sweeps.sweep_folder import note_state
     from chainrule.sweeps.watching import Picture, summary
 
     coordinator = Coordinator(sweep, seed, folder, trials, workers, overrides, console.note)
@@ -162,8 +166,11 @@ def _run(
         done = coordinator.run(stop.is_set, redraw)
     output = Output()
     if coordinator.verdict:
-        output.write(f"No more trials: {coordinator.verdict}.\n")
+        output.write(f"No more trials: {coordinator.verdict.rstrip('.')}.\n")
     output.write(summary(sweep, trials))
+    note_state(folder, "done" if done else "stopped")
+    if coordinator.halted:
+        raise OutputError(f"The sweep was stopped: {coordinator.halted}\nThen run the same command again.")
     if not done:
         output.write(f"Stopped. The same command goes on with it; results so far in {folder}\n")
         return 130
@@ -191,7 +198,7 @@ def _show(words: Sequence[str], options: Mapping[str, Any], export: str, output:
 
 
 def _list(output_dir: Path, output: Output) -> int:
-    from chainrule.sweeps.sweep_folder import find_sweep, is_running, list_sweeps
+    from chainrule.sweeps.sweep_folder import find_sweep, list_sweeps, state_of
     from chainrule.text import printable
 
     folders = list_sweeps(output_dir)
@@ -207,9 +214,8 @@ def _list(output_dir: Path, output: Output) -> int:
         ended, best = sum(trial.status != "running" for trial in trials), trials.best
         trials.close()
         size = f"/{sweep.size}" if sweep.size is not None else ""
-        state = "running" if is_running(folder) else "done" if ended == sweep.size else "stopped"
         value = f"best {sweep.metric.name} {best.value:.4f}" if best and best.value is not None else "no result yet"
-        output.write(f"{name}  {sweep.method}  {state}  {ended}{size} trials  {value}\n")
+        output.write(f"{name}  {sweep.method}  {state_of(folder)}  {ended}{size} trials  {value}\n")
     return int(output.lost)
 
 

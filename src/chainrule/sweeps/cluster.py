@@ -60,10 +60,12 @@ class ClusterWorkers:
 
     Args:
         client: a connection to the scheduler.
+        folder: of the sweep.
         environment: variables for the trials.
     """
 
-    def __init__(self, client: Any, environment: Mapping[str, str]) -> None:
+    def __init__(self, client: Any, folder: Path, environment: Mapping[str, str]) -> None:
+        self._folder = str(folder)
         self._client, self._environment = client, dict(environment)
         # Trials of a coordinator that was killed are recognised by it, and ended.
         self._session = secrets.token_hex(8)
@@ -71,7 +73,7 @@ class ClusterWorkers:
         self._places: dict[int, tuple[str, Any]] = {}
         self._counted = time.monotonic()
         self._topic = f"chainrule-{self._session}"
-        client.run(_begin_session, self._session, on_error="ignore")
+        client.run(_begin_session, (self._folder, self._session), on_error="ignore")
         client.subscribe_topic(self._topic, lambda event: self._events.put(("curve", event[1])))
 
     @property
@@ -94,11 +96,15 @@ class ClusterWorkers:
 
     def begin(self, task: Task) -> None:
         """Let a worker run a trial; one must be free."""
-        address = self._idle()[0]
+        address = next(iter(self._idle()), None)
+        if address is None:  # it has left since `free` was asked
+            self._places[task.number] = "", None
+            self._events.put(("done", (task.number, None)))
+            return
         future = self._client.submit(
             _work,
             asdict(task) | {"settings": dict(task.settings)},
-            self._session,
+            (self._folder, self._session),
             self._topic,
             self._environment,
             workers=[address],
@@ -113,7 +119,8 @@ class ClusterWorkers:
         place = self._places.get(number)
         if place is not None:
             with suppress(OSError, ValueError, KeyError):  # the worker is gone, which is told when it is missed
-                self._client.run(_hear, self._session, number, stop, workers=[place[0]], on_error="ignore")
+                session = self._folder, self._session
+                self._client.run(_hear, session, number, stop, workers=[place[0]], on_error="ignore")
 
     def event(self, seconds: float) -> Event | None:
         """The next thing that a worker tells; None if it tells nothing for so long."""
@@ -132,9 +139,10 @@ class ClusterWorkers:
         if place is None or place[1] is not future:
             return None
         del self._places[number]
-        if future.status == "finished":
+        if future is not None and future.status == "finished":
             return Event(number, ended=Ended(**future.result()))
-        return Event(number, lost=f"its worker at {place[0]} was lost")
+        error = future.exception() if future is not None and future.status == "error" else None
+        return Event(number, lost=f"its worker at {place[0]} was lost" + (f" ({error!r:.300})" if error else ""))
 
     def _missing(self) -> Event | None:
         """A trial whose worker has left the cluster: Dask would wait for it to come back."""
@@ -149,32 +157,41 @@ class ClusterWorkers:
     def stop(self) -> None:
         """Ask all workers to save and end their trials."""
         with suppress(Exception):  # whatever is wrong with a cluster, it must not hide why the sweep ended
-            self._client.run(_begin_session, "", on_error="ignore")
+            self._client.run(_end_session, (self._folder, self._session), on_error="ignore")
             self._client.close(_PATIENCE)
 
 
 # --- on the worker
 
-_heard: dict[tuple[str, int], bool] = {}
+_Session = tuple[str, str]  # the sweep's folder, and which of its coordinators it is
+_heard: dict[tuple[_Session, int], bool] = {}
 _changed = threading.Condition()
-_current = [""]
+_current: dict[str, str] = {}
 
 
-def _begin_session(session: str) -> None:
-    """The trials of other sessions end when they next ask."""
+def _begin_session(session: _Session) -> None:
+    """The trials of the sweep's earlier coordinators end when they next ask."""
     with _changed:
-        _current[0] = session
+        _current[session[0]] = session[1]
         _changed.notify_all()
 
 
-def _hear(session: str, number: int, stop: bool) -> None:
+def _end_session(session: _Session) -> None:
+    """The session's trials end when they next ask."""
+    with _changed:
+        if _current.get(session[0]) == session[1]:
+            del _current[session[0]]
+        _changed.notify_all()
+
+
+def _hear(session: _Session, number: int, stop: bool) -> None:
     """An answer for a trial."""
     with _changed:
         _heard[session, number] = stop
         _changed.notify_all()
 
 
-def _work(task: dict[str, Any], session: str, topic: str, environment: dict[str, str]) -> dict[str, Any]:
+def _work(task: dict[str, Any], session: _Session, topic: str, environment: dict[str, str]) -> dict[str, Any]:
     """Run a trial as a task of Dask's."""
     import os
 
@@ -188,10 +205,12 @@ def _work(task: dict[str, Any], session: str, topic: str, environment: dict[str,
     def stops(curve: list[float]) -> bool:
         worker.log_event(topic, {"number": task["number"], "curve": curve})
         with _changed:
-            answered = _changed.wait_for(
-                lambda: (session, task["number"]) in _heard or _current[0] != session, timeout=_FORSAKEN
-            )
-            if not answered or _current[0] != session:
+
+            def over() -> bool:
+                return _current.get(session[0]) != session[1]
+
+            answered = _changed.wait_for(lambda: (session, task["number"]) in _heard or over(), timeout=_FORSAKEN)
+            if not answered or over():
                 # As if somebody had pressed Ctrl-C: what was trained is saved, and the trial goes on another time.
                 raise KeyboardInterrupt
             return _heard.pop((session, task["number"]))

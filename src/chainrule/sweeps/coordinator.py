@@ -65,6 +65,7 @@ class Coordinator:
     Attributes:
         running: the trials that workers run now.
         verdict: why no more trials are begun, once that is so; "" before.
+        halted: what somebody has to mend before the sweep can go on; "" where there is nothing.
     """
 
     def __init__(
@@ -81,7 +82,9 @@ class Coordinator:
         self._trials, self._workers, self._notify = trials, workers, notify
         self._overrides = overrides
         self.running: dict[int, Trial] = {}
-        self.verdict = ""
+        self.verdict = self.halted = ""
+        self._waiting = False
+        self._failed: list[Trial] | None = []  # while none has done anything else
         self._began: dict[int, float] = {}
         self._deaths: dict[int, int] = {}
         self._open = [trial for trial in trials if trial.status == "running"]
@@ -105,8 +108,11 @@ class Coordinator:
                     changed()
                 if should_stop():
                     return False
-                if not self.running:
-                    return True
+                if not self.running and not self._more:
+                    return not self._open
+                if not self.running and not self._waiting:
+                    self._waiting = True
+                    self._notify("Waiting for workers.")
                 event = self._workers.event(0.2)
                 if event is not None:
                     self._handle(event)
@@ -114,14 +120,22 @@ class Coordinator:
         finally:
             self._workers.stop()
 
+    @property
+    def _more(self) -> bool:
+        """Whether there are trials to begin, or to go on with."""
+        if self.halted:
+            return False
+        # Open ones even after the verdict: they have been promised, and others' results do not depend on it.
+        full = self._sweep.size is not None and len(self._trials) >= self._sweep.size
+        return bool(self._open) or not (self.verdict or full)
+
     def _next(self) -> Trial | None:
         """An open trial, or else a new one; None where there is nothing to begin."""
-        # Open ones even after the verdict: they have been promised, and others' results do not depend on it.
+        if not self._more:
+            return None
         if self._open:
             return self._open.pop(0)
         number = len(self._trials)
-        if self.verdict or (self._sweep.size is not None and number >= self._sweep.size):
-            return None
         stored = propose(self._sweep, self._seed, number, self._trials)
         values = self._trials.values(stored)
         return self._trials.begin(stored, values, self._name(number, values))
@@ -130,7 +144,13 @@ class Coordinator:
         # Figures take as long as some epochs, and hundreds of them are looked at by nobody; nor are hundreds of W&B
         # runs for those who did not ask for them.
         unless_asked = {"threads": 1, "figures": False, "wandb_mode": "disabled"}
-        return {**unless_asked, **self._sweep.fixed, **values, **self._overrides}
+        settings = {**unless_asked, **self._sweep.fixed, **values, **self._overrides}
+        # Workers elsewhere have another current folder.
+        plugins = TrainConfig.settings()["plugin"].parse(settings.get("plugin"))
+        settings["plugin"] = [str(Path(plugin).resolve()) for plugin in plugins]
+        if settings.get("data_dir") is not None:
+            settings["data_dir"] = str(Path(settings["data_dir"]).resolve())
+        return settings
 
     def _name(self, number: int, values: dict[str, Any]) -> str:
         """A folder's name that tells the settings, and is the same whenever the trial is begun."""
@@ -156,10 +176,15 @@ class Coordinator:
                 self._deaths[trial.number] = 0
             self._trials.report(trial, event.curve)
             self._workers.answer(trial.number, stop=self._stops(trial))
-        elif event.ended is not None and event.ended.status != "aborted":
-            self._end(trial, event.ended)
+        elif event.ended is None:
+            self._lost(trial, event.lost)
+        elif event.ended.status in ("aborted", "halted"):
+            del self.running[trial.number]
+            self._open.append(trial)
+            if event.ended.status == "halted":
+                self.halted = event.ended.reason
         else:
-            self._lost(trial, event.lost or "its worker was stopped")
+            self._end(trial, event.ended)
 
     def _stops(self, trial: Trial) -> bool:
         """Whether the rule for early termination ends the trial."""
@@ -176,6 +201,13 @@ class Coordinator:
         self._trials.end(trial, ended.status, ended.value, ended.reason, seconds)
         self._notify(self._news(trial))
         self._judge(trial)
+        if trial.status != "failed":
+            self._failed = None
+        elif self._failed is not None:
+            self._failed.append(trial)
+            kinds = {re.sub(r"[\d.e+-]+", "#", one.reason.replace(one.folder, "")) for one in self._failed}
+            if len(self._failed) == _FAILURES and len(kinds) == 1:
+                self.verdict = f"the first {_FAILURES} trials all failed in the same way: {trial.reason}"
 
     def _news(self, trial: Trial) -> str:
         """A line about a trial that has ended."""
@@ -198,12 +230,7 @@ class Coordinator:
         self._open.append(trial)
 
     def _judge(self, trial: Trial) -> None:
-        """Whether the trial's end is that of the sweep."""
+        """Whether the trial's result ends the sweep."""
         metric = self._sweep.metric
         if trial.value is not None and metric.reached(trial.value):
             self.verdict = f"trial {trial.number} has reached the target: {metric.name} {trial.value:g}"
-        ended = [other for other in self._trials if other.status != "running"]
-        if len(ended) >= _FAILURES and all(other.status == "failed" for other in ended):
-            kinds = {re.sub(r"[\d.e+-]+", "#", other.reason) for other in ended}
-            if len(kinds) == 1:
-                self.verdict = f"the first {len(ended)} trials all failed in the same way: {ended[0].reason}"

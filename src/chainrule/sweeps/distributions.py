@@ -65,9 +65,9 @@ class Distribution(Configurable, ABC):
         """All values, where there is an end of them."""
         return None
 
-    def ends(self) -> list[Any]:
-        """Values that show whether all of them can be used: the smallest and the largest, or each."""
-        return [self.at(0.0), self.at(math.nextafter(1.0, 0.0))]
+    def examples(self) -> list[Any]:
+        """Values that show whether all of them can be used: the smallest, the largest and some between, or each."""
+        return [self.at(step / 20) for step in range(20)] + [self.at(math.nextafter(1.0, 0.0))]
 
 
 DISTRIBUTIONS: Registry[type[Distribution]] = Registry("distribution")
@@ -104,10 +104,13 @@ class Categorical(Distribution):
         super().__init__()
         self.values, self.probabilities = list(values), probabilities
         # Optuna stores plain values only.
-        self.labels = [
-            value if isinstance(value, str | int | float | None) else json.dumps(value, sort_keys=True)
-            for value in self.values
-        ]
+        try:
+            self.labels = [
+                value if isinstance(value, str | int | float | None) else json.dumps(value, sort_keys=True)
+                for value in self.values
+            ]
+        except TypeError:
+            raise ConfigError(f"YAML reads a date in {self.values!s:.100}; put it into quotes.") from None
 
     def check(self) -> None:
         if not self.values:
@@ -151,7 +154,7 @@ class Categorical(Distribution):
     def grid(self) -> Categorical | None:
         return None if self.probabilities else self
 
-    def ends(self) -> list[Any]:
+    def examples(self) -> list[Any]:
         return self.values
 
 
@@ -220,7 +223,10 @@ class QUniform(_Range, _Quantized):
 
     def grid(self) -> Categorical:
         steps = _steps(math.ceil((self.max - self.min) / self.q))
-        return Categorical([self.rounded(self.min + step * self.q) for step in range(steps)])
+        # As W&B's grid: counted from min, where the random values are multiples of q.
+        values = [float(f"{self.min + step * self.q:.12g}") for step in range(steps)]
+        whole = self.min.is_integer() and self.q.is_integer()
+        return Categorical([int(value) for value in values] if whole else values)
 
 
 def _steps(steps: int) -> int:

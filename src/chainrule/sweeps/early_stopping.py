@@ -11,6 +11,9 @@ from dataclasses import dataclass
 __all__ = ["Hyperband"]
 
 
+_MOST_RUNGS = 100
+
+
 @dataclass(frozen=True)
 class Hyperband:
     """The rule.
@@ -36,12 +39,12 @@ class Hyperband:
         rungs = []
         if "min_iter" in settings:
             rung = float(settings["min_iter"])
-            while rung < 1e6:
+            for _ in range(_MOST_RUNGS):
                 rungs.append(int(rung))
                 rung *= eta
         else:
             rung = float(settings["max_iter"])
-            for _ in range(int(settings["s"])):
+            for _ in range(min(int(settings["s"]), _MOST_RUNGS)):
                 rung /= eta
                 if rung < 1:
                     break

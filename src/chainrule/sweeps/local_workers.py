@@ -90,7 +90,10 @@ class LocalWorkers:
         if "curve" in message:
             return Event(number, curve=message["curve"])
         process.number = None
-        return Event(number, ended=Ended(**message["ended"]))
+        ended = Ended(**message["ended"])
+        if ended.status == "aborted":  # SIGTERM has ended the trial, and the process after it
+            self._processes.remove(process)
+        return Event(number, ended=ended)
 
     def stop(self) -> None:
         """Ask all workers to save and end; those that do not within some seconds are killed."""

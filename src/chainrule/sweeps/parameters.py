@@ -13,13 +13,14 @@ from chainrule.settings import Choice, Number, Setting, Whole
 from chainrule.sweeps.distributions import DISTRIBUTIONS, Categorical, Constant, Distribution
 from chainrule.sweeps.lined_yaml import Part, Problems
 
-__all__ = ["read_parameters"]
+__all__ = ["NOT_SWEPT", "read_parameters"]
 
 _KEYS = ("value", "values", "probabilities", "min", "max", "distribution", "mu", "sigma", "q", "a", "b", "parameters")
 # The sweep decides these, or they belong to no single trial.
-_NOT_SWEPT = ("output_dir", "run_name", "quiet")
+NOT_SWEPT = ("output_dir", "run_name", "quiet")
 _CONSTANT_ONLY = ("plugin", "data_dir", "wandb_mode", "wandb_project", "wandb_entity")
 _DEPRECATED = {name: f"{name}_values" for name in ("log_uniform", "q_log_uniform", "inv_log_uniform")}
+_MOST_TOLD = 5  # problems of one parameter
 _GRID = "constants, values, int_uniform and q_uniform"
 
 
@@ -49,7 +50,7 @@ def read_parameters(content: object, method: str, problems: Problems) -> dict[st
                 part, f"a grid cannot run through {name}: it takes {_GRID}. Use those, or the method random or bayes."
             )
         found[name] = part, distribution
-    _check_settings(found, problems)
+    _check_settings(found, method, problems)
     return {name: distribution for name, (_, distribution) in found.items()}
 
 
@@ -170,15 +171,15 @@ def _probabilities(given: object) -> list[float] | None:
     return [Number(0.0, "").parse(probability) for probability in given]
 
 
-def _check_settings(found: Mapping[str, tuple[Part, Distribution]], problems: Problems) -> None:
+def _check_settings(found: Mapping[str, tuple[Part, Distribution]], method: str, problems: Problems) -> None:
     """Check that each parameter is a setting, and that the setting takes its values."""
     of_rules = optimizer_settings()
     known = [*TrainConfig.settings(), *of_rules]
-    optimizer = found["optimizer"][1].ends() if "optimizer" in found else [TrainConfig.optimizer.default]
+    optimizer = found["optimizer"][1].examples() if "optimizer" in found else [TrainConfig.optimizer.default]
     used = {str(name).lower() for name in optimizer}
     for name, (part, distribution) in found.items():
         settings: list[Setting[Any]]
-        if name in _NOT_SWEPT:
+        if name in NOT_SWEPT:
             problems.add(part, f"{name} cannot be a parameter: the sweep chooses it. Give it to `chainrule sweep`.")
             continue
         if name in TrainConfig.settings():
@@ -192,7 +193,10 @@ def _check_settings(found: Mapping[str, tuple[Part, Distribution]], problems: Pr
             continue
         if name in _CONSTANT_ONLY and not isinstance(distribution, Constant):
             problems.add(part, f"{name} must be one `value` for the whole sweep.")
-        for text in {_complaint(setting, value) for setting in settings for value in distribution.ends()} - {""}:
+        values = ((method == "grid" and distribution.grid()) or distribution).examples()
+        texts = dict.fromkeys(_complaint(setting, value) for setting in settings for value in values)
+        # Of a range, one is enough; of a list, each may be a slip of its own.
+        for text in [text for text in texts if text][: _MOST_TOLD if isinstance(distribution, Categorical) else 1]:
             problems.add(part, text)
 
 

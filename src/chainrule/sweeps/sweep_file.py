@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from chainrule.settings import Texts
 from chainrule.sweeps.distributions import Categorical, Distribution
 from chainrule.sweeps.early_stopping import Hyperband
 from chainrule.sweeps.lined_yaml import Part, Problems, read_lined_yaml
-from chainrule.sweeps.parameters import read_parameters
+from chainrule.sweeps.parameters import NOT_SWEPT, read_parameters
 
 __all__ = ["METHODS", "Metric", "Sweep", "read_sweep"]
 
@@ -75,6 +78,7 @@ class Sweep:
 
     Attributes:
         text: the file.
+        digest: SHA-256 of all in the file that decides what a trial is.
         name: of the sweep, and of its folder.
         method: grid, random or bayes.
         metric: what it looks for.
@@ -85,6 +89,7 @@ class Sweep:
     """
 
     text: str
+    digest: str
     name: str
     method: str
     metric: Metric
@@ -98,25 +103,25 @@ class Sweep:
         """The values of each setting of a grid."""
         return [grid for distribution in self.space.values() if (grid := distribution.grid())]
 
+    @cached_property
+    def drawn(self) -> Mapping[str, Distribution]:
+        """The distributions that trials are drawn from: for a grid, lists of values."""
+        return dict(zip(self.space, self.grids, strict=True)) if self.method == "grid" else self.space
+
     @property
     def size(self) -> int | None:
         """How many trials there are; None if there is no end."""
         every = math.prod(len(grid.values) for grid in self.grids) if self.method == "grid" else None
         return min((limit for limit in (every, self.run_cap) if limit is not None), default=None)
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of all in the file that decides what a trial is."""
-        kept = [line for line in self.text.splitlines() if not re.match(r"\s*(#|run_cap:|description:|$)", line)]
-        return hashlib.sha256("\n".join(kept).encode()).hexdigest()
 
-
-def read_sweep(path: Path, name: str | None = None) -> Sweep:
+def read_sweep(path: Path, name: str | None = None, base: Path | None = None) -> Sweep:
     """Read a sweep file.
 
     Args:
         path: the file.
         name: of the sweep; without it that in the file, or else the file's.
+        base: the folder that its plugins' paths begin from; None for the current one.
 
     Raises:
         ConfigError: it cannot be read, or something in it is wrong; all problems in one message, with their lines.
@@ -134,7 +139,7 @@ def read_sweep(path: Path, name: str | None = None) -> Sweep:
     if method not in METHODS:
         problems.add(("method",), f"method must be one of {', '.join(METHODS)}, got {method!r}.")
     for plugin in _plugins(content):
-        load_plugin(Path(plugin))
+        load_plugin((base or Path()) / plugin)
     space = read_parameters(content.get("parameters"), str(method), problems)
     metric = _metric(content, problems)
     early = _early(content, problems)
@@ -149,12 +154,13 @@ def read_sweep(path: Path, name: str | None = None) -> Sweep:
     fixed = _fixed(content, space, problems)
     name = content.get("name", path.stem) if name is None else name
     try:
-        TrainConfig.settings()["run_name"].parse(name or "None")
+        TrainConfig.settings()["run_name"].parse(name or ".")
     except ConfigError:
         problems.add(("name",), f"name must be {TrainConfig.run_name.allowed}, got {name!r}.")
     problems.settle()
     sweep = Sweep(
         text=path.read_text(encoding="utf-8"),
+        digest=_digest(content),
         name=name,
         method=str(method),
         metric=metric,
@@ -167,20 +173,35 @@ def read_sweep(path: Path, name: str | None = None) -> Sweep:
     return sweep
 
 
-def _plugins(content: Mapping[str, Any]) -> tuple[str, ...]:
-    """The plugins that a sweep's parameters name; they bring settings of their own."""
-    parameters = content.get("parameters")
-    spec = parameters.get("plugin") if isinstance(parameters, dict) else None
-    given = spec.get("value") if isinstance(spec, dict) else None
-    try:
-        return Texts((), "").parse(given)
-    except ConfigError:
-        return ()  # told when the parameters are read
+def _digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of what decides what a trial is. The order of parameters does: it is that of a grid."""
+    kept = {key: value for key, value in content.items() if key not in ("run_cap", "description", "name")}
+    return hashlib.sha256(json.dumps(kept, default=str).encode()).hexdigest()
+
+
+def _plugins(content: Mapping[str, Any]) -> list[str]:
+    """The plugins that a sweep's parameters and command name; they bring settings of their own."""
+    words = content.get("command")
+    texts = [str(word) for word in words] if isinstance(words, list) else []
+    found = [word.partition("=")[2] for word in texts if word.startswith("--plugin=")]
+    found += [after for word, after in pairwise(texts) if word == "--plugin"]
+    groups = [content.get("parameters")]
+    while groups:
+        group = groups.pop()
+        if not isinstance(group, dict):
+            continue
+        for name, spec in group.items():
+            if isinstance(spec, dict) and "parameters" in spec:
+                groups.append(spec["parameters"])
+            elif isinstance(spec, dict) and name == "plugin":
+                with suppress(ConfigError):  # told when the parameters are read
+                    found += Texts((), "").parse(spec.get("value"))
+    return found
 
 
 def _try(sweep: Sweep, problems: Problems) -> None:
     """Each value has been checked; now whether a whole trial makes a configuration."""
-    first = {name: distribution.at(0.0) for name, distribution in sweep.space.items()}
+    first = {name: distribution.at(0.0) for name, distribution in sweep.drawn.items()}
     try:
         config = TrainConfig.from_mapping({**sweep.fixed, **first})
     except ConfigError as error:
@@ -279,7 +300,7 @@ def _fixed(content: Mapping[str, Any], space: Mapping[str, Any], problems: Probl
         problems.add(("command",), f"command must be a list such as {_DEFAULT_COMMAND}.")
         return fixed
     words = [str(word) for word in command]
-    foreign = [position for position, word in enumerate(words) if word.startswith("${") and word not in macros]
+    foreign = [position for position, word in enumerate(words) if "${" in word and word not in macros]
     for position in foreign:
         problems.add(("command", position), f"{words[position]} in command is not supported; use {', '.join(macros)}.")
     if foreign:
@@ -311,6 +332,8 @@ def _flags(words: list[str], space: Mapping[str, Any], problems: Problems) -> di
             value = words[position]
         position += 1
         try:
+            if name in NOT_SWEPT:
+                raise ConfigError(f"{flag} cannot be given: the sweep chooses it.")
             TrainConfig.from_mapping({name or flag: value})
         except ConfigError as error:
             problems.add(("command",), f"command: {error}")

@@ -1,7 +1,7 @@
 """A sweep's folder: its file, its trials, their runs, and the rule that it belongs to one sweep and one process.
 
 sweep.yaml      the sweep file, as it was
-sweep.json      the search's seed, and what the file's digest was
+sweep.json      the search's seed, what the file's digest was, where the sweep was begun, how it ended
 trials.db       the trials, for Optuna's tools
 workers.log     what worker processes printed
 0000_.../       the run folder of each trial
@@ -10,16 +10,16 @@ workers.log     what worker processes printed
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from chainrule.errors import ConfigError, OutputError
-from chainrule.files import read_json, write_json, write_text
+from chainrule.files import exists, read_json, write_json, write_text
 from chainrule.registry import did_you_mean
 from chainrule.sweeps.sweep_file import Sweep, read_sweep
 from chainrule.sweeps.trials import Trials
 
-__all__ = ["find_sweep", "is_running", "list_sweeps", "opened", "prepare", "seed_of"]
+__all__ = ["find_sweep", "list_sweeps", "note_state", "opened", "prepare", "seed_of", "state_of"]
 
 _JOURNAL, _COPY, _LOCK = "sweep.json", "sweep.yaml", "sweep.lock"
 
@@ -48,12 +48,29 @@ def prepare(folder: Path, sweep: Sweep, seed: int) -> bool:
             )
     try:
         write_text(folder / _COPY, sweep.text)
-        write_json(folder / _JOURNAL, {"name": sweep.name, "seed": seed, "digest": sweep.digest})
+        began = str(journal.get("folder") or Path.cwd())
+        write_json(
+            folder / _JOURNAL,
+            {"name": sweep.name, "seed": seed, "digest": sweep.digest, "folder": began, "state": "begun"},
+        )
     except OSError as error:
         raise OutputError(
             f"Cannot write to {folder}: {error.strerror or error}. Make room or make it writable."
         ) from error
     return bool(journal)
+
+
+def note_state(folder: Path, state: str) -> None:
+    """Remember how the sweep in a folder ended, as far as the disk allows."""
+    with suppress(OSError):
+        write_json(folder / _JOURNAL, {**read_json(folder / _JOURNAL), "state": state})
+
+
+def state_of(folder: Path) -> str:
+    """What became of the sweep in a folder: "running", "done", or "stopped"."""
+    if is_running(folder):
+        return "running"
+    return "done" if read_json(folder / _JOURNAL).get("state") == "done" else "stopped"
 
 
 def seed_of(folder: Path) -> int | None:
@@ -115,9 +132,16 @@ def find_sweep(name: str, output_dir: Path) -> tuple[Path, Sweep, Trials]:
         ConfigError: there is none.
     """
     for folder in (output_dir / name, Path(name)):
-        if (folder / _JOURNAL).is_file():
-            sweep = read_sweep(folder / _COPY, folder.name)
-            return folder, sweep, Trials(folder, sweep)
+        if exists(folder / _JOURNAL):
+            journal = read_json(folder / _JOURNAL)
+            began = journal.get("folder")
+            called = journal.get("name")
+            sweep = read_sweep(
+                folder / _COPY,
+                called if isinstance(called, str) else None,
+                Path(began) if isinstance(began, str) else None,
+            )
+            return folder, sweep, Trials(folder, sweep, begin=False)
     known = [folder.name for folder in list_sweeps(output_dir)]
     raise ConfigError(
         f"There is no sweep {name!r} in {output_dir}.{did_you_mean(name, known)} `chainrule sweep list` lists them."

@@ -13,7 +13,7 @@ from typing import Any
 from chainrule.config import TrainConfig
 from chainrule.console import Console
 from chainrule.data import Dataset, load_dataset
-from chainrule.errors import ChainruleError
+from chainrule.errors import ChainruleError, DataError, OutputError
 from chainrule.experiment import run_experiment
 from chainrule.files import read_json
 from chainrule.history import History
@@ -43,10 +43,11 @@ class Ended:
     """How a trial ended.
 
     Attributes:
-        status: "finished", "pruned", "failed", or "aborted" where it is to go on later.
+        status: "finished", "pruned", "failed"; "aborted" where it is to go on later, and "halted" where that needs
+            somebody to mend what is wrong outside of the trial: a full disk, missing data.
         curve: the metric after each epoch.
         value: the metric of the epoch whose parameters were kept.
-        reason: why it failed.
+        reason: why it failed or halted.
     """
 
     status: str
@@ -73,16 +74,19 @@ def run_trial(task: Task, stops: Callable[[list[float]], bool]) -> Ended:
         return stops(list(curve))
 
     try:
-        for plugin in task.settings.get("plugin", ()):
+        for plugin in TrainConfig.settings()["plugin"].parse(task.settings.get("plugin")):
             load_plugin(Path(plugin))
         config = TrainConfig.from_mapping(task.settings)
         folder = Path(config.output_dir) / str(config.run_name)
+        if not _left_alone(folder):
+            return Ended("aborted", curve)
         begun = (folder / "run.json").exists()
         if begun and (done := _done(folder, task.metric)):
             return done
-        _wait_for(folder)
         data = _dataset(config.dataset, config.seed, config.val_fraction, config.dtype, config.data_dir)
         outcome = run_experiment(config, Console(quiet=True), folder if begun else None, data=data, watch=watch)
+    except (OutputError, DataError) as error:
+        return Ended("halted", curve, reason=str(error))
     except (ChainruleError, MemoryError) as error:
         return Ended("failed", curve, reason=str(error) or "Not enough memory.")
     except Exception as error:  # a plugin's, perhaps: it costs the trial and not the sweep
@@ -95,11 +99,14 @@ def run_trial(task: Task, stops: Callable[[list[float]], bool]) -> Ended:
     return Ended(outcome.status, curve, outcome.metrics.get(task.metric))
 
 
-def _wait_for(folder: Path) -> None:
+def _left_alone(folder: Path) -> bool:
     """Wait while a worker that was given up is still in the middle of the trial; it ends at the end of its epoch."""
     patience = time.monotonic() + _PATIENCE
-    while is_held(folder) and time.monotonic() < patience:
+    while held := is_held(folder):
+        if time.monotonic() > patience:
+            break
         time.sleep(0.1)
+    return not held
 
 
 _PATIENCE = 300.0  # seconds

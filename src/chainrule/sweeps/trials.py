@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from chainrule.errors import ChainruleError, OutputError
-from chainrule.sweeps.distributions import Distribution, Stored
+from chainrule.sweeps.distributions import Stored
 from chainrule.sweeps.sweep_file import Sweep
 
 if TYPE_CHECKING:
@@ -61,20 +62,23 @@ class Trials(Sequence[Trial]):
     Args:
         folder: of the sweep, which exists.
         sweep: the file; its space and metric must be those that the folder's trials were made with.
+        begin: make the file of trials where it is missing. Whoever only looks must not.
 
     Raises:
         OutputError: the file of trials cannot be read or written.
     """
 
-    def __init__(self, folder: Path, sweep: Sweep) -> None:
+    def __init__(self, folder: Path, sweep: Sweep, *, begin: bool = True) -> None:
         self._sweep = sweep
+        self._ids: list[int] = []
+        self._trials: list[Trial] = []
+        self._close = []
+        if not begin and not (folder / _FILE).exists():
+            return
         with _using(folder):
             self._storage, self._study = _open(folder, sweep)
-            self._distributions = {
-                name: (grid or distribution).optuna()
-                for name, distribution in sweep.space.items()
-                for grid in [distribution.grid() if sweep.method == "grid" else None]
-            }
+            self._close = [self._storage.remove_session, self._storage.engine.dispose]
+            self._distributions = {name: distribution.optuna() for name, distribution in sweep.drawn.items()}
             frozen = self._storage.get_all_trials(self._study, deepcopy=False)
             self._trials = [_trial(one) for one in frozen]
             self._ids = [
@@ -141,15 +145,12 @@ class Trials(Sequence[Trial]):
 
     def values(self, stored: Mapping[str, Stored]) -> dict[str, Any]:
         """Parameters as they are used, from what is stored."""
-        space: Mapping[str, Distribution] = self._sweep.space
-        if self._sweep.method == "grid":
-            space = dict(zip(space, self._sweep.grids, strict=True))
-        return {name: space[name].value(value) for name, value in stored.items()}
+        return {name: self._sweep.drawn[name].value(value) for name, value in stored.items()}
 
     def close(self) -> None:
         """Let go of the file."""
-        self._storage.remove_session()
-        self._storage.engine.dispose()
+        for release in self._close:
+            release()
 
     def __len__(self) -> int:
         return len(self._trials)
@@ -163,7 +164,8 @@ class Trials(Sequence[Trial]):
 
 def storage_address(folder: Path) -> str:
     """How Optuna's tools call a sweep's file of trials."""
-    return f"sqlite:///{(folder / _FILE).resolve()}"
+    # As a URI, in which a ? of the path does not begin the options. SQLAlchemy and SQLite each undo a quoting.
+    return f"sqlite:///file:{quote(quote(str((folder / _FILE).resolve())))}?uri=true"
 
 
 def _open(folder: Path, sweep: Sweep) -> tuple[RDBStorage, int]:
@@ -173,10 +175,10 @@ def _open(folder: Path, sweep: Sweep) -> tuple[RDBStorage, int]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     direction = optuna.study.StudyDirection.MAXIMIZE if sweep.metric.maximize else optuna.study.StudyDirection.MINIMIZE
     storage = optuna.storages.RDBStorage(storage_address(folder))
-    try:
-        return storage, storage.create_new_study([direction], sweep.name)
-    except optuna.exceptions.DuplicatedStudyError:
-        return storage, storage.get_study_id_from_name(sweep.name)
+    # There is one, whatever the sweep's folder was called when it was made.
+    for study in storage.get_all_studies():
+        return storage, storage.get_study_id_from_name(study.study_name)
+    return storage, storage.create_new_study([direction], sweep.name)
 
 
 @contextmanager

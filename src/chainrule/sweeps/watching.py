@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Picture", "csv_table", "sparkline", "summary"]
 
+_MOST_SHOWN = 16  # trials; more lines than a terminal has would be cut off
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -94,10 +95,12 @@ class Picture:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, pad_edge=False)
-        for title in ("trial", "epoch", self._sweep.metric.name, "", "settings"):
-            table.add_column(title, no_wrap=True, overflow="ellipsis")
-        for trial in self._running.values():
+        table = Table(box=None, pad_edge=False, expand=True)
+        for title, least in (("trial", 5), ("epoch", 5), (self._sweep.metric.name, 8), ("", 12)):
+            table.add_column(title, no_wrap=True, overflow="ellipsis", min_width=least)
+        table.add_column("settings", no_wrap=True, overflow="ellipsis", ratio=1)
+        shown = list(self._running.values())[:_MOST_SHOWN]
+        for trial in shown:
             row: list[Any] = [str(trial.number), str(len(trial.curve))]
             row += [f"{trial.curve[-1]:.4f}" if trial.curve else "", sparkline(trial.curve)]
             table.add_row(*map(Text, [*row, printable(self._settings(trial))]))
@@ -107,7 +110,9 @@ class Picture:
         best = self._trials.best
         if best is not None and best.value is not None:
             line += f"; best {best.value:.4f} (trial {best.number})"
-        return Group(table, Text(line + self._left()))
+        hidden = len(self._running) - len(shown)
+        more = [Text(f"and {hidden} more")] if hidden else []
+        return Group(Text(line + self._left()), table, *more)
 
     def _settings(self, trial: Trial) -> str:
         """What is different from trial to trial."""
