@@ -27,7 +27,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 def sparkline(curve: Sequence[float], width: int = 12) -> str:
     """A curve's last values as bars, from the lowest to the highest of them.
 
-    >>> sparkline([0.5, 0.7, 0.9])
+    >>> sparkline([1, 2, 3])
     '▁▅█'
     """
     shown = [value for value in curve if math.isfinite(value)][-width:]
