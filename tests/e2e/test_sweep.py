@@ -7,9 +7,12 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +134,26 @@ def test_two_workers_and_nothing_to_do_twice(undisturbed: Sweeps) -> None:
     assert undisturbed.run("s.yaml", "--name", "two") == 0
     assert "Going on: 12 trials have ended, 0 were interrupted." in undisturbed.out
     assert all(file.stat().st_mtime_ns == time_ for file, time_ in files.items())
+
+
+def test_the_dashboard_shows_the_sweep(undisturbed: Sweeps) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = undisturbed.start("dashboard", "whole", "--port", str(port))
+    try:
+        studies = None
+        while studies is None:
+            assert process.poll() is None, process.communicate()
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies") as answer:
+                studies = json.load(answer)["study_summaries"]
+        assert [study["study_name"] for study in studies] == ["whole"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies/{studies[0]['study_id']}") as answer:
+            assert len(json.load(answer)["trials"]) == TRIALS
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, "Traceback" in err) == (130, False)
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:

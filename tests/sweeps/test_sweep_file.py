@@ -57,7 +57,12 @@ def test_what_is_said_of_a_file(tmp_path: Path, name: str) -> None:
 def test_the_checker_of_wandb_agrees() -> None:
     files = {name: yaml.safe_load(text) for name, (text, _, _) in CASES.items()}
     asked = subprocess.run(
-        [CHECKER, "-c", _CHECK], input=json.dumps(files, default=str), capture_output=True, text=True, check=True, timeout=120
+        [CHECKER, "-c", _CHECK],
+        input=json.dumps(files, default=str),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     refused = json.loads(asked.stdout)
     assert {name: not wrong for name, wrong in refused.items()} == {

@@ -251,7 +251,7 @@ def _dashboard(folder: Path, sweep: Sweep, trials: Trials, options: Mapping[str,
         "optuna-dashboard"
     )
     if program is None:
-        raise ConfigError("Optuna's dashboard is not installed. Run: pip install optuna-dashboard")
+        raise ConfigError("Optuna's dashboard is not installed. Run: pip install 'chainrule[dashboard]'")
     trials.close()
     output.write(f"Dashboard of {sweep.name}: http://127.0.0.1:{options['port']}/  (Ctrl-C ends it)\n")
     return subprocess.run(
