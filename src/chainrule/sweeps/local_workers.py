@@ -91,7 +91,7 @@ class LocalWorkers:
             return Event(number, curve=message["curve"])
         process.number = None
         ended = Ended(**message["ended"])
-        if ended.status == "aborted":  # SIGTERM has ended the trial, and the process after it
+        if ended.status in ("aborted", "halted"):  # the process ends with the trial
             self._processes.remove(process)
         return Event(number, ended=ended)
 

@@ -192,7 +192,10 @@ def _using(folder: Path) -> Iterator[None]:
     except ChainruleError:
         raise
     except Exception as error:
-        what = (str(error).splitlines() or [type(error).__name__])[0]
+        root: BaseException = error
+        while root.__cause__ is not None:
+            root = root.__cause__
+        what = (str(root).splitlines() or [type(root).__name__])[0]
         raise OutputError(
             f"Cannot use {folder / _FILE}: {what:.300}. If the disk is full or read-only, make room and run the same "
             "command again: trials that have ended are kept. If the file is damaged, begin again under another --name."

@@ -46,8 +46,8 @@ def main() -> int:
 
         ended = run_trial(task, stops)
         tell({"number": task.number, "ended": ended.to_dict()})
-        # Stopped by SIGTERM, which is meant for this process and not only for the trial.
-        if ended.status == "aborted":
+        # SIGTERM is meant for this process and not only for the trial, and what halts a trial halts the sweep.
+        if ended.status in ("aborted", "halted"):
             return 0
 
 
