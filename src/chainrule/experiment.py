@@ -17,7 +17,7 @@ from chainrule.data import Dataset, load_dataset
 from chainrule.errors import DivergenceError, OutOfMemoryError, OutputError
 from chainrule.history import History
 from chainrule.interrupt import stopping_on_interrupt
-from chainrule.metrics import class_report
+from chainrule.metrics import Evaluation, class_report
 from chainrule.model_file import save_model
 from chainrule.network import NeuralNetwork
 from chainrule.optimizers import OPTIMIZERS
@@ -55,6 +55,7 @@ def run_experiment(
     *,
     data: Dataset | None = None,
     watch: Callable[[History], bool] = lambda history: False,
+    save_every: float = 0.0,
 ) -> Outcome:
     """Train, test and record.
 
@@ -64,6 +65,7 @@ def run_experiment(
         resume: the folder of a run with this configuration, to go on with; None begins a new one.
         data: the dataset that the configuration names, where it was loaded before.
         watch: told the history after each epoch; whether training ends there.
+        save_every: seconds; a checkpoint is left out after an epoch if the one before is younger.
 
     Raises:
         DataError: the dataset could not be had. No run folder is left behind.
@@ -99,7 +101,7 @@ def run_experiment(
         folder = resume or create_run_folder(output_dir, name, unique=config.run_name is None)
         with holding(folder), _short_of_memory(folder):
             writing = Writing(folder)
-            saver = Saver(trainer, config, folder, writing)
+            saver = Saver(trainer, data, config, writing, folder)
             if resume:
                 saver.restore(console.note)
             # The name is no part of the configuration: the same one can be trained again under another.
@@ -110,7 +112,8 @@ def run_experiment(
                 f"Training {'-'.join(map(str, sizes))} ({network.parameters.flat.size:,} parameters) on {data.name} "
                 f"with {config.optimizer}; results in {folder}"
             )
-            return _record(config, run, trainer, trackers, saver, console, writing, watch)
+            work = _Work(config, run, trainer, trackers, saver, console, writing, watch, save_every)
+            return work.record()
 
 
 def describe(config: TrainConfig) -> str:
@@ -151,38 +154,125 @@ def _short_of_memory(folder: Path | None) -> Iterator[None]:
         raise OutOfMemoryError(f"Not enough memory{why}. Free some, {how_to_go_on(folder)}.") from error
 
 
-def _record(
-    config: TrainConfig,
-    run: Run,
-    trainer: Trainer,
-    trackers: list[Tracker],
-    saver: Saver,
-    console: Console,
-    writing: Writing,
-    watch: Callable[[History], bool],
-) -> Outcome:
-    """Train and test while the trackers listen; whatever happens, each that began is told how it ended."""
-    status: Status = "failed"
-    reason = "an unexpected error"
-    begun: list[Tracker] = []
-    try:
-        for tracker in trackers:
-            begun.append(tracker)
-            tracker.start(run)
-        status, reason = _train(config, trainer, trackers, saver, console, watch)
-        metrics = _test(config, run, trainer, trackers, console, status, writing)
-        if status == "finished":
-            saver.tidy()
-        return Outcome(status, run.folder, metrics, trainer.history)
-    except KeyboardInterrupt:
-        status, reason = "aborted", "stopped by the user"
-        console.note(f"Stopped at once. What was saved is in {run.folder}")
-        raise
-    except BaseException as error:
-        status, reason = "failed", str(error) or type(error).__name__
-        raise
-    finally:
-        _finish(begun, status, reason)
+@dataclass
+class _Work:
+    """What a run is made with, and the parts of it: record, train, test."""
+
+    config: TrainConfig
+    run: Run
+    trainer: Trainer
+    trackers: list[Tracker]
+    saver: Saver
+    console: Console
+    writing: Writing
+    watch: Callable[[History], bool]
+    save_every: float
+
+    def record(self) -> Outcome:
+        """Train and test while the trackers listen; whatever happens, each that began is told how it ended."""
+        status: Status = "failed"
+        reason = "an unexpected error"
+        begun: list[Tracker] = []
+        try:
+            for tracker in self.trackers:
+                begun.append(tracker)
+                tracker.start(self.run)
+            status, reason = self._train()
+            metrics = self._test(status)
+            if status == "finished":
+                self.saver.tidy()
+            return Outcome(status, self.run.folder, metrics, self.trainer.history)
+        except KeyboardInterrupt:
+            status, reason = "aborted", "stopped by the user"
+            self.console.note(f"Stopped at once. What was saved is in {self.run.folder}")
+            raise
+        except BaseException as error:
+            status, reason = "failed", str(error) or type(error).__name__
+            raise
+        finally:
+            _finish(begun, status, reason)
+
+    def _train(self) -> tuple[Status, str]:
+        """Run the epochs. Returns how that ended, and why it ended early if it did."""
+        trainer, history, epochs = self.trainer, self.trainer.history, self.config.epochs
+
+        def progress(samples: int) -> None:
+            self.console.progress(samples)
+            self.saver.save_if_due()
+
+        with stopping_on_interrupt(self.console.note) as stop, self.console.training(epochs, len(trainer.x)):
+            began = time.perf_counter()
+            # A run that was interrupted right after an epoch has not yet been judged by it.
+            enough = len(history) > 0 and self.watch(history)
+            while len(history) < epochs and not enough:
+                record = next(trainer.run(1, progress=progress, should_stop=stop.is_set), None)
+                if record is None:
+                    self.saver.save()
+                    return "aborted", "stopped by the user"
+                now = time.perf_counter()
+                self.console.epoch(record, now - began)
+                began = now
+                for tracker in self.trackers:
+                    tracker.log(record, trainer.network)
+                # The first is never left out: without one, nobody could tell whether a checkpoint was lost.
+                self.saver.save_if_due(self.save_every if len(history) > 1 else 0.0)
+                enough = self.watch(history)
+        if enough and len(history) < epochs:
+            return "pruned", "its results were not good enough to go on"
+        return "finished", ""
+
+    def _test(self, status: Status) -> dict[str, Any]:
+        """Look at the test set, once; write the numbers, the figures and the model."""
+        data, trainer, network = self.run.dataset, self.trainer, self.trainer.network
+        history = trainer.history
+        last, best = (history[-1] if len(history) else None), history.best()
+        kept = best if best and self.config.keep == "best" else last
+        if kept is not None:
+            # An epoch that was not finished leaves no trace, so that the numbers belong to the parameters.
+            network.parameters.flat[...] = trainer.best_parameters if kept is best else trainer.last_parameters
+        self.console.note("Testing and drawing figures." if self.config.figures else "Testing.")
+        test = trainer.evaluate(data.x_test, data.y_test)
+        metrics: dict[str, Any] = {
+            "status": status,
+            "epochs": len(history),
+            "steps": trainer.step,
+            "parameters": network.parameters.flat.size,
+            "kept_epoch": kept.epoch if kept else None,
+            "train_loss": kept.train_loss if kept else None,
+            "train_accuracy": kept.train_accuracy if kept else None,
+            "val_loss": kept.val_loss if kept else None,
+            "val_accuracy": kept.val_accuracy if kept else None,
+            "test_loss": test.loss,
+            "test_accuracy": test.accuracy,
+            **class_report(test, data.classes),
+        }
+        if not math.isfinite(test.loss):
+            raise DivergenceError(f"The loss on the test set is {test.loss}: the network's answers overflow.")
+        model = self.run.folder / "model.safetensors"
+        with self.writing.to("model.safetensors"):
+            save_model(network, model, data.classes)
+        local, *mirrors = self.trackers
+        # Before the figures, which take a second in which much can happen.
+        local.report(metrics, test, {}, model)
+        figures = self._draw(test, metrics["confusion_matrix"]) if self.config.figures else {}
+        for mirror in mirrors:
+            mirror.report(metrics, test, figures, model)
+        stopped = "Stopped early. " if status == "aborted" else ""
+        of = f" with the parameters of epoch {kept.epoch}" if kept and (kept is not last or stopped) else ""
+        self.console.note(
+            f"{stopped}Test accuracy {100 * test.accuracy:.2f} %, loss {test.loss:.4f}{of}. "
+            f"Results in {self.run.folder}"
+        )
+        return metrics
+
+    def _draw(self, test: Evaluation, counts: list[list[int]]) -> dict[str, Path]:
+        """Draw the figures; returns where they are."""
+        from chainrule.figures import draw_all
+
+        folder = self.run.folder / "figures"
+        with self.writing.to("figures"):
+            folder.mkdir(exist_ok=True)
+            return draw_all(folder, history=self.trainer.history, dataset=self.run.dataset, test=test, counts=counts)
 
 
 def _finish(trackers: list[Tracker], status: Status, reason: str) -> None:
@@ -199,98 +289,3 @@ def _finish(trackers: list[Tracker], status: Status, reason: str) -> None:
             status, reason, unwritten = "failed", str(error), error
     if unwritten:
         raise unwritten
-
-
-def _train(
-    config: TrainConfig,
-    trainer: Trainer,
-    trackers: list[Tracker],
-    saver: Saver,
-    console: Console,
-    watch: Callable[[History], bool],
-) -> tuple[Status, str]:
-    """Run the epochs. Returns how that ended, and why it ended early if it did."""
-
-    def progress(samples: int) -> None:
-        console.progress(samples)
-        saver.save_if_due()
-
-    history = trainer.history
-    with stopping_on_interrupt(console.note) as stop, console.training(config.epochs, len(trainer.x)):
-        began = time.perf_counter()
-        # A run that was interrupted right after an epoch has not yet been judged by it.
-        enough = len(history) > 0 and watch(history)
-        while len(history) < config.epochs and not enough:
-            record = next(trainer.run(1, progress=progress, should_stop=stop.is_set), None)
-            if record is None:
-                saver.save()
-                return "aborted", "stopped by the user"
-            now = time.perf_counter()
-            console.epoch(record, now - began)
-            began = now
-            for tracker in trackers:
-                tracker.log(record, trainer.network)
-            saver.save()
-            enough = watch(history)
-        return (
-            ("pruned", "its results were not good enough to go on")
-            if enough and len(history) < config.epochs
-            else ("finished", "")
-        )
-
-
-def _test(
-    config: TrainConfig,
-    run: Run,
-    trainer: Trainer,
-    trackers: list[Tracker],
-    console: Console,
-    status: Status,
-    writing: Writing,
-) -> dict[str, Any]:
-    """Look at the test set, once; write the numbers, the figures and the model."""
-    data, history, network = run.dataset, trainer.history, trainer.network
-    last, best = (history[-1] if len(history) else None), history.best()
-    kept = best if best and config.keep == "best" else last
-    if kept is not None:
-        # An epoch that was not finished leaves no trace, so that the numbers belong to the parameters.
-        network.parameters.flat[...] = trainer.best_parameters if kept is best else trainer.last_parameters
-    console.note("Testing and drawing figures." if config.figures else "Testing.")
-    test = trainer.evaluate(data.x_test, data.y_test)
-    metrics: dict[str, Any] = {
-        "status": status,
-        "epochs": len(history),
-        "steps": trainer.step,
-        "parameters": network.parameters.flat.size,
-        "kept_epoch": kept.epoch if kept else None,
-        "train_loss": kept.train_loss if kept else None,
-        "train_accuracy": kept.train_accuracy if kept else None,
-        "val_loss": kept.val_loss if kept else None,
-        "val_accuracy": kept.val_accuracy if kept else None,
-        "test_loss": test.loss,
-        "test_accuracy": test.accuracy,
-        **class_report(test, data.classes),
-    }
-    if not math.isfinite(test.loss):
-        raise DivergenceError(f"The loss on the test set is {test.loss}: the network's answers overflow.")
-    model, figures = run.folder / "model.safetensors", run.folder / "figures"
-    with writing.to("model.safetensors"):
-        save_model(network, model, data.classes)
-    local, *mirrors = trackers
-    # Before the figures, which take a second in which much can happen.
-    local.report(metrics, test, {}, model)
-    paths: dict[str, Path] = {}
-    if config.figures:
-        from chainrule.figures import draw_all
-
-        with writing.to("figures"):
-            figures.mkdir(exist_ok=True)
-            paths = draw_all(figures, history=history, dataset=data, test=test, counts=metrics["confusion_matrix"])
-    for mirror in mirrors:
-        mirror.report(metrics, test, paths, model)
-    stopped = "Stopped early. " if status == "aborted" else ""
-    of = f" with the parameters of epoch {kept.epoch}" if kept and (kept is not last or stopped) else ""
-    console.note(
-        f"{stopped}Test accuracy {100 * test.accuracy:.2f} %, loss {test.loss:.4f}{of}. Results in {run.folder}"
-    )
-    return metrics

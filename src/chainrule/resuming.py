@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
 from chainrule.checkpoint import Checkpoints
 from chainrule.config import TrainConfig
+from chainrule.data import Dataset
 from chainrule.errors import CheckpointError
 from chainrule.runs import RunFolder, configuration_hash
 from chainrule.tracking.local import Writing
@@ -25,12 +24,13 @@ class Saver:
 
     Args:
         trainer: what is saved and restored.
+        data: of the run.
         config: of the run.
-        folder: of the run.
         writing: what writes to the folder.
+        folder: of the run.
     """
 
-    def __init__(self, trainer: Trainer, config: TrainConfig, folder: Path, writing: Writing) -> None:
+    def __init__(self, trainer: Trainer, data: Dataset, config: TrainConfig, writing: Writing, folder: Path) -> None:
         self._trainer, self._folder, self._writing = trainer, folder, writing
         self._seconds = 60.0 * config.checkpoint_every
         self._checkpoints = Checkpoints(folder / "checkpoints", trainer.checkpoint_shapes(), config.dtype)
@@ -39,10 +39,10 @@ class Saver:
         self._plugins = _files_hash(config.plugin)
         try:
             # Hashing 200 MB takes a fifth of a second, which the first epoch need not wait for.
-            self._data = ThreadPoolExecutor(1).submit(_data_hash, trainer)
+            self._data = ThreadPoolExecutor(1).submit(lambda: data.digest)
         except RuntimeError:  # no more threads to be had
             self._data = Future()
-            self._data.set_result(_data_hash(trainer))
+            self._data.set_result(data.digest)
         self._saved = time.monotonic()
 
     def _meant_for(self) -> dict[str, str]:
@@ -63,9 +63,13 @@ class Saver:
             self._checkpoints.save(self._trainer.checkpoint(self._meant_for()))
         self._saved = time.monotonic()
 
-    def save_if_due(self) -> None:
-        """Save one if the last was long ago. For the places within an epoch where the trainer can be asked."""
-        if time.monotonic() - self._saved >= self._seconds:
+    def save_if_due(self, seconds: float | None = None) -> None:
+        """Save one if the last was long ago.
+
+        Args:
+            seconds: how long; without it as long as between two within an epoch.
+        """
+        if time.monotonic() - self._saved >= (self._seconds if seconds is None else seconds):
             self.save()
 
     def tidy(self) -> None:
@@ -111,12 +115,3 @@ class Saver:
 def _files_hash(files: Sequence[str]) -> str:
     """SHA-256 of what is in some files."""
     return hashlib.sha256(b"\0".join(Path(file).read_bytes() for file in files)).hexdigest()
-
-
-def _data_hash(trainer: Trainer) -> str:
-    """SHA-256 of the samples and labels that a run trains on and looks at."""
-    total = hashlib.sha256()
-    for array in (trainer.x, trainer.y, trainer.x_val, trainer.y_val):
-        total.update(f"{array.dtype.str}{array.shape}".encode())
-        total.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
-    return total.hexdigest()

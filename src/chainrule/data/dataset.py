@@ -6,11 +6,13 @@ same for all of them: check it, hold out a validation set, and scale the values.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import operator
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,15 @@ class Dataset:
     image_shape: tuple[int, int] | None
     train_indices: NDArray[np.int64]
     val_indices: NDArray[np.int64]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the samples and labels that are trained on and looked at. It takes a fifth of a second."""
+        total = hashlib.sha256()
+        for array in (self.x_train, self.y_train, self.x_val, self.y_val):
+            total.update(f"{array.dtype.str}{array.shape}".encode())
+            total.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
+        return total.hexdigest()
 
 
 def load_dataset(

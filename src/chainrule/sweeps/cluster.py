@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +102,7 @@ class ClusterWorkers:
             return
         future = self._client.submit(
             _work,
-            asdict(task) | {"settings": dict(task.settings)},
+            task.to_dict(),
             (self._folder, self._session),
             self._topic,
             self._environment,
@@ -204,16 +203,19 @@ def _work(task: dict[str, Any], session: _Session, topic: str, environment: dict
 
     def stops(curve: list[float]) -> bool:
         worker.log_event(topic, {"number": task["number"], "curve": curve})
+        asked = len(curve) in task["rungs"]
         with _changed:
 
             def over() -> bool:
                 return _current.get(session[0]) != session[1]
 
-            answered = _changed.wait_for(lambda: (session, task["number"]) in _heard or over(), timeout=_FORSAKEN)
+            answered = _changed.wait_for(
+                lambda: not asked or (session, task["number"]) in _heard or over(), timeout=_FORSAKEN
+            )
             if not answered or over():
                 # As if somebody had pressed Ctrl-C: what was trained is saved, and the trial goes on another time.
                 raise KeyboardInterrupt
-            return _heard.pop((session, task["number"]))
+            return asked and _heard.pop((session, task["number"]))
 
     try:
         return run_trial(Task(**task), stops).to_dict()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -81,6 +81,7 @@ class Coordinator:
         self._sweep, self._seed, self._folder = sweep, seed, folder
         self._trials, self._workers, self._notify = trials, workers, notify
         self._overrides = overrides
+        self._rungs = sweep.early.rungs if sweep.early else ()
         self.running: dict[int, Trial] = {}
         self.verdict = self.halted = ""
         self._waiting = False
@@ -165,7 +166,7 @@ class Coordinator:
         places = {"run_name": trial.folder, "output_dir": str(self._folder)}
         self._began.setdefault(trial.number, time.monotonic())
         self.running[trial.number] = trial
-        self._workers.begin(Task(trial.number, {**settings, **places}, self._sweep.metric.name))
+        self._workers.begin(Task(trial.number, {**settings, **places}, self._sweep.metric.name, self._rungs))
 
     def _handle(self, event: Event) -> None:
         trial = self.running.get(event.number)
@@ -175,7 +176,8 @@ class Coordinator:
             if len(event.curve) > len(trial.curve):
                 self._deaths[trial.number] = 0
             self._trials.report(trial, event.curve)
-            self._workers.answer(trial.number, stop=self._stops(trial))
+            if len(event.curve) in self._rungs:
+                self._workers.answer(trial.number, stop=self._stops(trial, event.curve))
         elif event.ended is None:
             self._lost(trial, event.lost)
         elif event.ended.status in ("aborted", "halted"):
@@ -186,13 +188,13 @@ class Coordinator:
         else:
             self._end(trial, event.ended)
 
-    def _stops(self, trial: Trial) -> bool:
+    def _stops(self, trial: Trial, curve: Sequence[float]) -> bool:
         """Whether the rule for early termination ends the trial."""
         if self._sweep.early is None:
             return False
         cost = self._sweep.metric.cost
         others = [[cost(value) for value in other.curve] for other in self._trials if other is not trial]
-        return self._sweep.early.stops([cost(value) for value in trial.curve], others)
+        return self._sweep.early.stops([cost(value) for value in curve], others)
 
     def _end(self, trial: Trial, ended: Ended) -> None:
         del self.running[trial.number]

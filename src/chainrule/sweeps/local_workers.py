@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ class Event:
 
     Attributes:
         number: of the trial that it is about.
-        curve: the metric after each epoch so far: the worker waits for `answer`.
+        curve: the metric after each epoch so far. At a rung of the task's the worker waits for `answer`.
         ended: how the trial ended; None while it goes on.
         lost: why the worker is gone in the middle of the trial; "" while it is not.
     """
@@ -66,7 +66,7 @@ class LocalWorkers:
             idle = _Process(self._log, self._environment, self._events)
             self._processes.append(idle)
         idle.number = task.number
-        idle.say(asdict(task) | {"settings": dict(task.settings)})
+        idle.say(task.to_dict())
 
     def answer(self, number: int, *, stop: bool) -> None:
         """Tell the trial's worker whether the trial ends here."""

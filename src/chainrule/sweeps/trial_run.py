@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -31,11 +31,17 @@ class Task:
         number: of the trial.
         settings: its configuration, `run_name` and `output_dir` among it.
         metric: what to report after each epoch.
+        rungs: the epochs after which to ask whether the trial ends there.
     """
 
     number: int
     settings: Mapping[str, Any]
     metric: str
+    rungs: Sequence[int] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {**asdict(self), "settings": dict(self.settings), "rungs": list(self.rungs)}
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def run_trial(task: Task, stops: Callable[[list[float]], bool]) -> Ended:
 
     Args:
         task: what to do.
-        stops: told the metric after each epoch so far; whether the trial ends here.
+        stops: told the metric after each epoch so far; whether the trial ends here, which is asked at a rung only.
     """
     curve: list[float] = []
 
@@ -84,7 +90,14 @@ def run_trial(task: Task, stops: Callable[[list[float]], bool]) -> Ended:
         if begun and (done := _done(folder, task.metric)):
             return done
         data = _dataset(config.dataset, config.seed, config.val_fraction, config.dtype, config.data_dir)
-        outcome = run_experiment(config, Console(quiet=True), folder if begun else None, data=data, watch=watch)
+        outcome = run_experiment(
+            config,
+            Console(quiet=True),
+            folder if begun else None,
+            data=data,
+            watch=watch,
+            save_every=_SAVE_EVERY,
+        )
     except (OutputError, DataError) as error:
         return Ended("halted", curve, reason=str(error))
     except (ChainruleError, MemoryError) as error:
@@ -110,6 +123,8 @@ def _left_alone(folder: Path) -> bool:
 
 
 _PATIENCE = 300.0  # seconds
+# Seconds. An epoch of a small network takes less time than it is worth to save it.
+_SAVE_EVERY = 2.0
 
 
 def _curve(history: History, metric: str) -> list[float]:

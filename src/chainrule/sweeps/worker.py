@@ -40,9 +40,9 @@ def main() -> int:
     while True:
         task = Task(**said.get())
 
-        def stops(curve: list[float], number: int = task.number) -> bool:
-            tell({"number": number, "curve": curve})
-            return bool(said.get()["stop"])
+        def stops(curve: list[float], task: Task = task) -> bool:
+            tell({"number": task.number, "curve": curve})
+            return len(curve) in task.rungs and bool(said.get()["stop"])
 
         ended = run_trial(task, stops)
         tell({"number": task.number, "ended": ended.to_dict()})
