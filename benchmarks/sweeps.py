@@ -76,9 +76,8 @@ def overhead() -> dict[str, Any]:
         ratios, bare, whole = [], [], []
         fixed = {"dataset": "fashion_mnist", "epochs": 5, "threads": 1, "optimizer": "rmsprop", **settings}
         for _ in range(3):
-            content = _file(
-                "grid", {**{key: {"value": value} for key, value in fixed.items()}, "seed": {"values": list(range(6))}}
-            )
+            rates = {"learning_rate": {"values": [0.001, 0.0009, 0.0008, 0.0007, 0.0006, 0.0005]}}
+            content = _file("grid", {key: {"value": value} for key, value in fixed.items()} | rates)
             with tempfile.TemporaryDirectory() as folder:
                 _sweep(folder, content, "--workers", "1")
                 whole.append(_between_trials(Path(folder)))
