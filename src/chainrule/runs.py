@@ -16,7 +16,7 @@ from typing import Any
 from chainrule.checkpoint import FILES
 from chainrule.config import TrainConfig
 from chainrule.errors import ConfigError, DataError, OutputError
-from chainrule.files import exists, read_json, read_text
+from chainrule.files import exists, is_locked, read_json, read_text
 from chainrule.history import EpochRecord
 from chainrule.registry import did_you_mean
 
@@ -225,17 +225,7 @@ def lock_identity(folder: Path) -> tuple[int, int] | None:
 
 def is_held(folder: Path) -> bool:
     """Whether a process trains the run."""
-    from filelock import FileLock, Timeout
-
-    if not exists(folder / _LOCK):
-        return False
-    try:
-        with FileLock(folder / _LOCK).acquire(timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:
-        return False
+    return is_locked(folder / _LOCK)
 
 
 def differences(before: TrainConfig, now: TrainConfig) -> Mapping[str, tuple[Any, Any]]:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from chainrule.errors import ConfigError, OutputError
-from chainrule.files import exists, read_json, write_json, write_text
+from chainrule.files import exists, is_locked, read_json, write_json, write_text
 from chainrule.registry import did_you_mean
 from chainrule.sweeps.sweep_file import Sweep, read_sweep
 from chainrule.sweeps.trials import Trials
@@ -104,17 +104,7 @@ def opened(folder: Path) -> Iterator[None]:
 
 def is_running(folder: Path) -> bool:
     """Whether a process runs the sweep."""
-    from filelock import FileLock, Timeout
-
-    if not (folder / _LOCK).exists():
-        return False
-    try:
-        with FileLock(folder / _LOCK).acquire(timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:
-        return False
+    return is_locked(folder / _LOCK)
 
 
 def list_sweeps(output_dir: Path) -> list[Path]:
