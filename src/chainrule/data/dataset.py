@@ -23,7 +23,7 @@ from chainrule.errors import ChainruleError, ConfigError, DataError
 from chainrule.registry import Registry
 from chainrule.seeding import generator
 
-__all__ = ["DATASETS", "Dataset", "Samples", "load_dataset", "stratified_split"]
+__all__ = ["DATASETS", "Dataset", "Samples", "load_dataset", "read_samples", "stratified_split"]
 
 _ROWS_AT_ONCE = 4096
 
@@ -104,6 +104,7 @@ def load_dataset(
     val_fraction: float = 0.1,
     dtype: str = "float32",
     data_dir: str | Path | None = None,
+    samples: Samples | None = None,
 ) -> Dataset:
     """Load a registered dataset, downloading it where needed.
 
@@ -114,6 +115,7 @@ def load_dataset(
             are empty.
         dtype: ``float32`` or ``float64``.
         data_dir: a folder that holds the dataset's files. None: search for them (see `chainrule.data.sources`).
+        samples: what `read_samples` returned for this dataset, so that the next split need not read the files again.
 
     Raises:
         UnknownNameError: no dataset is registered under the name.
@@ -133,7 +135,7 @@ def load_dataset(
     number = isinstance(val_fraction, int | float | np.number) and not isinstance(val_fraction, bool)
     if not number or not 0 <= val_fraction < 1:
         raise ConfigError(f"val_fraction must be a number of at least 0 and less than 1, got {val_fraction!r}.")
-    source = _checked(name, _loaded(name, None if data_dir is None else Path(data_dir)))
+    source = samples or read_samples(name, data_dir)
 
     y_train = source.y_train.astype(np.int64)
     train, val = stratified_split(y_train, val_fraction, rng)
@@ -150,6 +152,12 @@ def load_dataset(
         train_indices=train,
         val_indices=val,
     )
+
+
+def read_samples(name: str, data_dir: str | Path | None = None) -> Samples:
+    """What a registered dataset's source holds, checked, and neither split nor scaled. Raises like `load_dataset`."""
+    name = DATASETS.canonical(name)
+    return _checked(name, _loaded(name, None if data_dir is None else Path(data_dir)))
 
 
 def stratified_split(

@@ -12,7 +12,7 @@ from typing import Any
 
 from chainrule.config import TrainConfig
 from chainrule.console import Console
-from chainrule.data import Dataset, load_dataset
+from chainrule.data import Dataset, Samples, load_dataset, read_samples
 from chainrule.errors import ChainruleError, DataError, OutputError
 from chainrule.experiment import run_experiment
 from chainrule.files import read_json
@@ -141,8 +141,14 @@ def _done(folder: Path, metric: str) -> Ended | None:
     return Ended(run.status, _curve(history, metric), metrics.get(metric))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _dataset(name: str, seed: int, val_fraction: float, dtype: str, data_dir: str | None) -> Dataset:
-    """A dataset, read once by each worker."""
-    folder = Path(data_dir) if data_dir is not None else None
-    return load_dataset(name, seed=seed, val_fraction=val_fraction, dtype=dtype, data_dir=folder)
+    """A dataset, split and scaled once by each worker while trials ask for the same."""
+    samples = _samples(name, data_dir)
+    return load_dataset(name, seed=seed, val_fraction=val_fraction, dtype=dtype, samples=samples)
+
+
+@lru_cache(maxsize=2)
+def _samples(name: str, data_dir: str | None) -> Samples:
+    """What a dataset's files hold, read once by each worker: reading takes longer than an epoch of a small network."""
+    return read_samples(name, data_dir)

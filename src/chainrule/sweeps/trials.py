@@ -42,7 +42,7 @@ class Trial:
         value: the metric of the epoch whose parameters were kept, once it has ended and has not failed.
         reason: why it failed.
         started: when.
-        seconds: how long it took, once it has ended.
+        seconds: how long it took, once it has ended; of one that was interrupted, since the sweep was taken up again.
     """
 
     number: int
