@@ -14,20 +14,19 @@ import re
 import shlex
 import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import platformdirs
 
 from chainrule.config import WANDB_MODES
 from chainrule.errors import ConfigError
 from chainrule.files import read_json, write_json
 from chainrule.history import EpochRecord
+from chainrule.tracking.wandb_environment import environment, variable
 from chainrule.tracking.wandb_key import KEY_FILE, key_from_file, key_from_login
 from chainrule.tracking.wandb_network import host_of, reachable, uses_proxy
 
@@ -53,7 +52,6 @@ _OFFLINE = "offline mode"  # no obstacle, but what the user wants
 # In the run's folder: which of W&B's runs a resumed run goes on with.
 _ID_FILE = "wandb.json"
 _INIT_SECONDS = 15.0
-_ANSWER_SECONDS = 8
 _FINISH_SECONDS = 10.0
 
 
@@ -75,9 +73,9 @@ def wandb_tracker(
     """
     if mode not in WANDB_MODES:
         raise ConfigError(f"wandb_mode must be one of {', '.join(WANDB_MODES)}. Got {mode!r} instead.")
-    asked = _variable("WANDB_MODE") if mode == "auto" else ""
+    asked = variable("WANDB_MODE") if mode == "auto" else ""
     # An old variable of W&B's own, which other libraries go on reading.
-    if mode == "auto" and _variable("WANDB_DISABLED").lower() in ("true", "1", "yes", "on"):
+    if mode == "auto" and variable("WANDB_DISABLED").lower() in ("true", "1", "yes", "on"):
         mode = "disabled"
     elif asked:
         if asked not in _ENVIRONMENT_MODES:
@@ -126,7 +124,7 @@ class WandbTracker:
         if mode != "offline":
             # The file is looked at even where the environment has a key: one that git tracks must not go unnoticed.
             from_file = key_from_file(key_folder or Path(), notify)
-            self._key = _variable("WANDB_API_KEY") or from_file
+            self._key = variable("WANDB_API_KEY") or from_file
         self._run: Any = None  # wandb's run once started
         self._broken = False  # after the first failure
         self._classes: tuple[str, ...] = ()
@@ -137,7 +135,7 @@ class WandbTracker:
         """Open the W&B run, online or on disk, and send the configuration and one sample image of each class."""
         self._classes, self._name, self._folder = run.dataset.classes, run.name, run.folder
         try:
-            with self._environment():
+            with environment(self._folder):
                 self._run = self._open(run)
         except ImportError as error:
             self._tell(
@@ -157,6 +155,10 @@ class WandbTracker:
         """Send the test results, the confusion matrix, the scores of each class, the figures and the model."""
         self._guard(lambda: self._send_report(metrics, test, figures, model))
 
+    def pictures(self, paths: Mapping[str, Path]) -> None:
+        """Send pictures by name."""
+        self._guard(lambda: self._run.log(_images(paths)))
+
     def finish(self, status: Status, reason: str = "") -> None:
         """Close the W&B run with the status; waits at most some seconds for what is still to be sent."""
         if self._run is None:
@@ -164,7 +166,7 @@ class WandbTracker:
         outcome = {"status": status, "reason": reason} if reason else {"status": status}
         self._guard(lambda: self._run.summary.update(outcome))
         try:
-            with self._environment():
+            with environment(self._folder):
                 self._run.finish(exit_code=0 if status == "finished" else 1)
         # An interrupt here is a user who does not want to wait for the upload.
         except (Exception, SystemExit, KeyboardInterrupt) as error:
@@ -296,10 +298,7 @@ class WandbTracker:
         rows = [[name, *(of_class[score] for score in scores)] for name, of_class in metrics["per_class"].items()]
         # The plainest first: tables and artifacts, unlike these, cannot be logged while an online server is away.
         self._run.summary.update(numbers)
-        self._run.log(
-            {name: value for name, value in numbers.items() if name.startswith("test_")}
-            | {f"figures/{name}": wandb.Image(str(path)) for name, path in figures.items()}
-        )
+        self._run.log({name: value for name, value in numbers.items() if name.startswith("test_")} | _images(figures))
         chart = wandb.plot.confusion_matrix(
             y_true=test.labels.tolist(),
             preds=test.predictions.tolist(),
@@ -319,7 +318,7 @@ class WandbTracker:
         if self._run is None or self._broken:
             return
         try:
-            with self._environment():
+            with environment(self._folder):
                 step()
         except (Exception, SystemExit) as error:
             self._broken = True
@@ -346,40 +345,11 @@ class WandbTracker:
             text = text.replace(self._key, "[key]")
         return re.sub(r"//[^/\s'\"]*@", "//", text)
 
-    @contextmanager
-    def _environment(self) -> Iterator[None]:
-        """Set what wandb reads from the environment only; whatever the user has set stays, if wandb can use it."""
-        # wandb's own messages would break the progress bar, and reports of its errors go to a third party.
-        os.environ.setdefault("WANDB_SILENT", "true")
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        # How long an answer may take; the default makes a table wait 19 seconds for a server that went away.
-        os.environ.setdefault("WANDB_HTTP_TIMEOUT", str(_ANSWER_SECONDS))
-        # By default a killed run loses its last 15 seconds.
-        os.environ.setdefault("WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL", "0.1")
-        for name in ("WANDB_MODE", "WANDB_API_KEY"):
-            # Where one of these is empty, or ends in the line end of the file it came from, wandb does not start.
-            if value := _variable(name):
-                os.environ[name] = value
-            else:
-                os.environ.pop(name, None)
-        if not _writable(Path(os.environ.get("WANDB_CACHE_DIR") or platformdirs.user_cache_dir("wandb"))):
-            # Without a place for its log, wandb's helper process writes it to the terminal.
-            os.environ["WANDB_CACHE_DIR"] = tempfile.mkdtemp(prefix="wandb-cache-")
-        if "WANDB_DATA_DIR" in os.environ:
-            yield
-            return
-        # Tables wait here for their upload, offline until `wandb sync`: they belong to the run, not to the home folder.
-        # Another run in this process has another folder, so this does not outlive the call.
-        os.environ["WANDB_DATA_DIR"] = str((self._folder / "wandb").absolute())
-        try:
-            yield
-        finally:
-            os.environ.pop("WANDB_DATA_DIR", None)
 
+def _images(paths: Mapping[str, Path]) -> dict[str, Any]:
+    import wandb
 
-def _variable(name: str) -> str:
-    """A variable of the environment without white space around it; empty where it is not set."""
-    return os.environ.get(name, "").strip()
+    return {f"figures/{name}": wandb.Image(str(path)) for name, path in paths.items()}
 
 
 def _discard_service() -> None:
@@ -389,12 +359,3 @@ def _discard_service() -> None:
         import wandb
 
         wandb.teardown()
-
-
-def _writable(folder: Path) -> bool:
-    """Whether files can be made in the folder, which is created if need be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK | os.X_OK)
