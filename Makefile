@@ -1,5 +1,6 @@
 # make train   creates .venv, installs chainrule into it, trains the default configuration
 # make test    the same, and checks style, types and all tests
+# make report  runs the experiments of the ten questions and writes report/ and the notebook (about an hour)
 # make soak    kills 500 training runs and sees that each goes on to the bit (about an hour)
 # make fuzz    a million damaged files for everything that reads one (about half an hour)
 # make bench   creates .venv-bench with PyTorch, JAX, Keras and scikit-learn, measures chainrule against them (over an hour)
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 BENCH := .venv-bench
 CHECKER := .venv-sweeps
 
-.PHONY: fuzz soak train test lint types install docs accuracy bench clean
+.PHONY: fuzz soak train test lint types install docs accuracy bench report notebook clean
 
 train: $(VENV)/.installed
 	$(BIN)/python train.py $(ARGS)
@@ -47,6 +48,17 @@ bench: $(BENCH)/.installed
 	$(BENCH)/bin/python benchmarks/sweeps.py
 	$(BENCH)/bin/python benchmarks/report.py
 	$(BENCH)/bin/python scripts/update_docs.py
+
+# The experiments of the ten questions. Runs that are there are not trained again: `rm -r runs/questions` begins anew.
+ANSWERS := $(foreach number,1 2 3 4 5 6 7 8 10,question$(number))
+report: $(VENV)/.installed-dev
+	for question in $(ANSWERS); do $(BIN)/python questions/$$question.py || exit; done
+	$(BIN)/python questions/report.py
+	$(MAKE) notebook docs
+
+# Runs the notebook and stores it with what it shows.
+notebook: $(VENV)/.installed-dev
+	$(BIN)/jupytext --to ipynb --execute --output notebooks/assignment.ipynb notebooks/assignment.py
 
 # Kills 500 training runs and sees that each goes on to the bit.
 soak: $(VENV)/.installed-dev

@@ -33,6 +33,7 @@ LAYERS = [
     {"resuming"},
     {"experiment"},
     {"sweeps"},
+    {"report"},
     {"cli", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -83,9 +84,15 @@ def test_only_one_file_imports_wandb() -> None:
     assert users == ["wandb.py"]
 
 
-@pytest.mark.parametrize("path", [*MODULES, *ROOT.glob("*.py"), *ROOT.glob("benchmarks/*.py")], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path",
+    [*MODULES, *ROOT.glob("*.py"), *ROOT.glob("benchmarks/*.py"), *ROOT.glob("questions/*.py")],
+    ids=lambda p: p.name,
+)
 def test_files_are_short(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 400
+    # The library does the work of the questions' scripts.
+    most = 60 if path.name.startswith("question") else 400
+    assert len(path.read_text().splitlines()) <= most
 
 
 @pytest.mark.parametrize("name", [info.name for info in pkgutil.walk_packages([str(SOURCE)], "chainrule.")])

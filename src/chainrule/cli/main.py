@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from chainrule import __version__
-from chainrule.cli import bench, runs, sweep, train
+from chainrule.cli import bench, report, runs, sweep, train
 from chainrule.console import Output
 from chainrule.errors import ChainruleError, ConfigError
 from chainrule.registry import did_you_mean
@@ -18,6 +18,7 @@ _COMMANDS = {
     "train": (train.run, "train a network and record the run"),
     "sweep": (sweep.run, "train many networks over a space of settings"),
     "runs": (runs.run, "list the runs of a folder, interrupted ones among them"),
+    "report": (report.run, "write a page, and a PDF, about runs and sweeps"),
     "bench": (bench.run, "measure how fast training is on this machine"),
 }
 _HELP = """usage: chainrule COMMAND [options]

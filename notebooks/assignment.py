@@ -1,0 +1,207 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Ten questions about backpropagation
+#
+# What a small network is, how it learns, and what decides how well: the mathematics next to the code that runs it, and
+# the answers of full experiments. The cells compute what takes seconds. What takes longer was computed by the scripts
+# in `questions/`, and is shown here from their stored answers in `report/results`.
+#
+# The source of this notebook is `notebooks/assignment.py`; `make notebook` runs it and writes `assignment.ipynb`.
+
+# %%
+import os
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+from IPython.display import Markdown, display
+
+ROOT = next(folder for folder in [Path.cwd(), *Path.cwd().parents] if (folder / "questions" / "sections.py").exists())
+sys.path.insert(0, str(ROOT / "questions"))
+
+from sections import section
+
+from chainrule import OPTIMIZERS, NeuralNetwork, load_dataset
+from chainrule.report.static import draw
+
+# A test shows the answers of the scripts' quick versions, which are too few to claim much.
+QUICK = os.environ.get("CHAINRULE_QUICK_ANSWERS")
+ANSWERS = Path(QUICK or ROOT / "report" / "results")
+
+
+def show(name):
+    """An answer: its text, with its charts where they belong."""
+    answer = section(name, ANSWERS, quick=bool(QUICK))
+    display(Markdown(f"## {answer.title}"))
+    for number, piece in enumerate(re.split(r"!\[(.*?)\]\(chart:(\w+)\)", answer.text)):
+        if number % 3 == 2:
+            display(draw(answer.charts[piece]))
+        elif piece.strip():
+            display(Markdown(piece if number % 3 == 0 else f"*{piece}*"))
+
+
+# %% [markdown]
+# ## Data
+#
+# `x` holds images as rows of 784 grey values from 0 to 1, `y` their classes from 0 to 9. A tenth of the training images
+# is held out for validation; the test images are for the very end.
+
+# %%
+data = load_dataset("fashion_mnist", seed=0)
+data.x_train.shape, data.x_val.shape, data.x_test.shape, data.classes
+
+# %%
+show("question1")
+
+# %% [markdown]
+# ## The forward pass
+#
+# Layer $l$ computes $z_l = h_{l-1} W_l + b_l$ and $h_l = f(z_l)$, with $h_0 = x$. The last layer has no $f$ but a
+# softmax:
+#
+# $$p_k = \frac{e^{z_k}}{\sum_j e^{z_j}}$$
+#
+# By hand, for a network with two hidden layers:
+
+# %%
+network = NeuralNetwork([784, 128, 64, 10], activation="tanh", weight_init="Xavier", seed=0, dtype="float64")
+images = data.x_test[:5].astype("float64")
+
+h = images
+for layer in (1, 2, 3):
+    z = h @ network.parameters[f"layer{layer}.weights"] + network.parameters[f"layer{layer}.biases"]
+    h = np.tanh(z)
+p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+
+np.abs(p - network.predict_proba(images)).max()
+
+# %%
+show("question2")
+
+# %% [markdown]
+# ## The backward pass
+#
+# The chain rule, from the loss $L$ backwards. With $\delta_l = \partial L / \partial z_l$,
+#
+# $$\frac{\partial L}{\partial W_l} = h_{l-1}^T \delta_l \qquad
+#   \frac{\partial L}{\partial b_l} = \sum_{samples} \delta_l \qquad
+#   \delta_{l-1} = (\delta_l W_l^T) \odot f'(z_{l-1})$$
+#
+# and for softmax with cross-entropy $\delta = (p - y) / n$ at the output, with $y$ as rows of zeros and a one. That is
+# all of backpropagation; by hand for the network above:
+
+# %%
+labels = data.y_test[:5]
+y = np.eye(10)[labels]
+w = network.parameters
+
+h1 = np.tanh(images @ w["layer1.weights"] + w["layer1.biases"])
+h2 = np.tanh(h1 @ w["layer2.weights"] + w["layer2.biases"])
+d3 = (p - y) / len(labels)
+d2 = (d3 @ w["layer3.weights"].T) * (1 - h2**2)
+d1 = (d2 @ w["layer2.weights"].T) * (1 - h1**2)
+by_hand = {"layer1.weights": images.T @ d1, "layer2.weights": h1.T @ d2, "layer3.weights": h2.T @ d3}
+
+loss, gradients = network.loss_and_gradients(images, labels)
+{name: float(np.abs(gradient - gradients[name]).max()) for name, gradient in by_hand.items()}
+
+# %% [markdown]
+# A gradient that is right agrees with what it means: the change of the loss when one weight moves a little.
+
+# %%
+step, name, index = 1e-6, "layer2.weights", (3, 7)
+ends = []
+for sign in (1, -1):
+    w[name][index] += sign * step
+    ends.append(network.loss_and_gradients(images, labels)[0])
+    w[name][index] -= sign * step
+(ends[0] - ends[1]) / (2 * step), gradients[name][index]
+
+# %% [markdown]
+# ## Optimizers
+#
+# A rule says how a weight $w$ moves when its gradient is $g$. Plain descent takes $w \leftarrow w - \eta g$; the others
+# remember something. RMSprop, for one, remembers how large gradients were and takes steps of even size:
+#
+# $$s \leftarrow \beta s + (1 - \beta) g^2 \qquad w \leftarrow w - \frac{\eta g}{\sqrt{s} + \epsilon}$$
+#
+# This is the code that runs, compiled or not:
+
+# %%
+import inspect
+
+print(inspect.getsource(OPTIMIZERS["rmsprop"].update))
+
+# %%
+for name in ("sgd", "rmsprop", "nadam"):
+    network = NeuralNetwork([784, 64, 10], activation="ReLU", weight_init="Xavier", seed=0)
+    history = network.fit(data, optimizer=OPTIMIZERS[name](), epochs=1, batch_size=64, seed=0)
+    print(f"{name:8} validation accuracy after one epoch: {100 * history[0].val_accuracy:.2f} %")
+
+# %%
+show("question3")
+
+# %% [markdown]
+# ## The sweep
+#
+# `chainrule sweep sweeps/survey.yaml` and `chainrule sweep sweeps/fashion_mnist.yaml` trained the runs that the next
+# three answers look at.
+
+# %%
+show("question4")
+
+# %%
+show("question5")
+
+# %%
+show("question6")
+
+# %%
+show("question7")
+
+# %% [markdown]
+# ## Two losses
+#
+# Cross-entropy is $-\log p_y$; squared error on the probabilities is $\frac{1}{2} \sum_k (p_k - y_k)^2$. What reaches
+# the weights of the last layer is the derivative with respect to $z$. For cross-entropy it is $p - y$. For squared
+# error it has to pass the softmax, whose full Jacobian is $\mathrm{diag}(p) - p p^T$:
+#
+# $$\delta = p \odot \left((p - y) - \sum_j p_j (p_j - y_j)\right)$$
+#
+# Where the network is sure and wrong ($p_y \approx 0$), the first is as large as it gets, and the second vanishes:
+
+# %%
+y = np.eye(3)[[0]]
+for z0 in (0.0, -5.0, -10.0):
+    p = np.exp([[z0, 0.0, 5.0]]) / np.exp([[z0, 0.0, 5.0]]).sum()
+    cross_entropy = p - y
+    squared_error = p * ((p - y) - (p * (p - y)).sum())
+    largest = [np.abs(d).max() for d in (cross_entropy, squared_error)]
+    print(f"p of the right class {p[0, 0]:.1e}: largest derivative {largest[0]:.3f} and {largest[1]:.3f}")
+
+# %%
+show("question8")
+
+# %%
+show("question9")
+
+# %%
+show("question10")
+
+# %% [markdown]
+# ## In short
+
+# %%
+show("summary")

@@ -1,0 +1,59 @@
+"""Question 3: backpropagation with seven optimizers: their learning curves, and the gradients checked."""
+
+from collections import defaultdict
+from itertools import product
+
+import numpy as np
+from study import Study
+
+from chainrule import OPTIMIZERS, NeuralNetwork
+from chainrule.report.statistics import estimate
+from chainrule.report.views import learning_curves
+
+RATES, SEEDS = [0.0001, 0.001, 0.01], [0, 1, 2]
+
+
+def gradient_error(x: np.ndarray, y: np.ndarray, activation: str, loss: str, step: float = 1e-6) -> float:
+    """The largest relative error of the slope in a random direction, gradients against central differences."""
+    network = NeuralNetwork([784, 8, 6, 10], activation, "Xavier", loss, seed=1, dtype="float64")
+    _, gradients = network.loss_and_gradients(x, y)
+    rng, errors = np.random.default_rng(0), []
+    for _ in range(20):
+        direction, ends = {name: rng.normal(size=part.shape) for name, part in gradients.items()}, []
+        for move in (step, -2 * step, step):
+            for name, part in direction.items():
+                network.parameters[name] += move * part
+            ends.append(network.loss_and_gradients(x, y)[0])
+        slope = sum((gradients[name] * part).sum() for name, part in direction.items())
+        errors.append(abs((ends[0] - ends[1]) / (2 * step) / slope - 1))
+    return max(errors)
+
+
+def main() -> None:
+    """Check the gradients; train the same network by each rule, at several rates."""
+    study = Study(__file__, __doc__)
+    data = study.data()
+    x, y = data.x_train[:16].astype("float64"), data.y_train[:16]
+    parts = product(("sigmoid", "tanh"), ("cross_entropy", "mean_squared_error"))
+    checks = {f"{activation}, {loss}": gradient_error(x, y, activation, loss) for activation, loss in parts}
+    fixed = {"dataset": "fashion_mnist", "epochs": 10, "num_layers": 3, "hidden_size": 128, "batch_size": 32}
+    varied = {"optimizer": list(OPTIMIZERS), "learning_rate": RATES, "seed": SEEDS}
+    parameters = {name: {"values": value if name in varied else [value]} for name, value in (fixed | varied).items()}
+    records = study.sweep("optimizers", parameters, quick={"learning_rate": {"value": 0.001}, "seed": {"value": 0}})
+    groups = defaultdict(list)
+    for record in records:
+        groups[record.settings["optimizer"], record.settings["learning_rate"]].append(record)
+    scores = {key: [record.number("val_accuracy") or 0.0 for record in group] for key, group in groups.items()}
+    first = {key: [record.history[0].val_accuracy or 0.0 for record in group] for key, group in groups.items()}
+    best = {name: max(product([name], RATES), key=lambda key: sum(scores.get(key, [0.0]))) for name in OPTIMIZERS}
+    rules = {
+        name: {"learning_rate": key[1], "val_accuracy": estimate(scores[key]), "first_epoch": estimate(first[key])}
+        for name, key in best.items()
+    }
+    curves = {f"{name}, {key[1]:g}": [record.history for record in groups[key]] for name, key in best.items()}
+    charts = {"accuracy": learning_curves(curves), "loss": learning_curves(curves, "train_loss")}
+    study.store({"gradient_errors": checks, "rules": rules, "settings": fixed, "rates": RATES}, charts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""Question 5: the best validation accuracy of all models, against the time at which each was made."""
+
+from dataclasses import replace
+
+from study import Study
+
+from chainrule.report.records import find_records
+from chainrule.report.views import best_so_far
+
+
+def main() -> None:
+    """Put the trials of both sweeps of question 4 on one time line."""
+    study = Study(__file__, __doc__)
+    study.needs(4)
+    records = find_records(["survey", "fashion_mnist"], study.folder)
+    winner = study.best(records)
+    scores = [record.number("val_accuracy") or 0.0 for record in records]
+    numbers = {
+        "models": len(records),
+        "best": winner.number("val_accuracy"),
+        "name": winner.name,
+        "settings": winner.settings,
+        "after": records.index(winner) + 1,
+        "within_half_a_point": sum(score >= max(scores) - 0.005 for score in scores),
+    }
+    chart = best_so_far(records)
+    # Where the best are told apart, most of the others cannot be seen.
+    study.store(numbers, {"best_so_far": chart, "leaders": replace(chart, y_range=(85.0, 89.5))})
+
+
+if __name__ == "__main__":
+    main()

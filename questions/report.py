@@ -1,0 +1,39 @@
+"""The report on all ten questions: report/report.html, report/report.tex and report/Report.pdf, from stored answers."""
+
+import argparse
+import json
+from pathlib import Path
+
+from sections import QUESTIONS, section
+from study import ROOT
+
+from chainrule.report.document import compile_pdf, write_document
+from chainrule.report.page import write_page
+from chainrule.report.section import Report
+
+
+def main() -> None:
+    """Write the page, and the PDF where LaTeX is there to make it."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--quick", action="store_true", help="from the quick versions' answers, into runs/quick")
+    parser.add_argument("--output_dir", help="with --quick: the folder that the scripts were given")
+    parser.add_argument("--no_pdf", action="store_true", help="leave out Report.pdf, which needs latexmk")
+    given = parser.parse_args()
+    folder = Path(given.output_dir or ROOT / "runs" / "quick") if given.quick else ROOT / "report"
+    answers = folder / "results"
+    names = ["summary", *(f"question{number}" for number in QUESTIONS)]
+    sections = [section(name, answers, quick=given.quick) for name in names]
+    runs = json.loads((answers / "question4.json").read_text(encoding="utf-8"))["runs"]
+    about = (
+        f"Feedforward networks on Fashion-MNIST and MNIST. Made of {len(runs)} trials and the runs of each question."
+    )
+    report = Report("What a small network learns, and what decides it", about, sections, runs)
+    write_page(report, folder / "report.html")
+    made: list[Path] = [folder / "report.html", write_document(report, folder)]
+    if not given.no_pdf:
+        made.append(compile_pdf(made[-1]))
+    print(*made, sep="\n")
+
+
+if __name__ == "__main__":
+    main()

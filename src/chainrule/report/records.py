@@ -1,0 +1,175 @@
+"""The runs that a report is about, read from their folders and from the storage of sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from chainrule.errors import ChainruleError, ConfigError, DataError
+from chainrule.files import exists, read_json, read_text
+from chainrule.history import History
+from chainrule.runs import MAY_CHANGE, RunFolder, list_runs
+from chainrule.sweeps.sweep_folder import find_sweep, list_sweeps
+
+__all__ = ["Record", "best", "find_records", "varied"]
+
+# Of what a resumed run may have otherwise, only the epochs change results.
+_NO_MATTER = set(MAY_CHANGE) - {"epochs"}
+_LARGEST = 64 * 1024 * 1024  # bytes of a history that is read
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run.
+
+    Attributes:
+        name: of the run.
+        folder: of the run; what is missing in it could not be told.
+        group: the sweep that it belongs to; "" without one.
+        status: as `RunFolder` has it.
+        settings: the configuration.
+        metrics: numbers by name, as in `metrics.json`; of a run without that file, those of its best epoch.
+        history: the epochs.
+        started: when.
+        seconds: how long it took, or None.
+    """
+
+    name: str
+    folder: Path
+    group: str
+    status: str
+    settings: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    history: History
+    started: datetime
+    seconds: float | None
+
+    def number(self, metric: str) -> float | None:
+        """A metric, or None where the run has none."""
+        value = self.metrics.get(metric)
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def find_records(names: Sequence[str], output_dir: Path) -> list[Record]:
+    """The runs of these names, in the order in which they began.
+
+    Args:
+        names: of runs, sweeps, or folders with runs; none at all means all that `output_dir` holds.
+        output_dir: where runs and sweeps are.
+
+    Raises:
+        ConfigError: there is nothing of one of the names, or there are no runs at all.
+    """
+    found: dict[Path, Record] = {}
+    for record in _all(names or [str(output_dir)], output_dir):
+        found[record.folder.resolve()] = record
+    if not found:
+        raise ConfigError(
+            f"There are no runs in {', '.join(names) or output_dir}. `chainrule train` and `chainrule sweep` make some."
+        )
+    return sorted(found.values(), key=lambda record: (record.started, record.name))
+
+
+def _all(names: Iterable[str], output_dir: Path) -> Iterable[Record]:
+    for name in names:
+        places = [path for path in (output_dir / name, Path(name)) if path.is_dir()]
+        if not places:
+            raise ConfigError(
+                f"There is no run, sweep or folder {name!r} in {output_dir} or here. `chainrule runs` and `chainrule "
+                "sweep list` tell what there is."
+            )
+        folder = places[0]
+        if exists(folder / "run.json"):
+            yield _of_run(RunFolder.read(folder), "")
+        elif exists(folder / "sweep.json"):
+            yield from _of_sweep(folder)
+        else:
+            for run in list_runs(folder):
+                yield _of_run(run, "")
+            for sweep in list_sweeps(folder):
+                yield from _of_sweep(sweep)
+
+
+def _of_sweep(folder: Path) -> Iterable[Record]:
+    """A sweep's trials; those without a run folder are known from its storage."""
+    path, sweep, trials = find_sweep(str(folder.resolve()), folder.parent)
+    try:
+        for trial in trials:
+            if exists(path / trial.folder / "run.json"):
+                yield _of_run(RunFolder.read(path / trial.folder), sweep.name)
+                continue
+            yield Record(
+                name=trial.folder,
+                folder=path / trial.folder,
+                group=sweep.name,
+                status=trial.status,
+                settings={**sweep.fixed, **trials.values(trial.stored)},
+                metrics={} if trial.value is None else {sweep.metric.name: trial.value},
+                history=History(),
+                started=_aware(trial.started),
+                seconds=trial.seconds,
+            )
+    finally:
+        trials.close()
+
+
+def _of_run(run: RunFolder, group: str) -> Record:
+    try:
+        settings: Mapping[str, Any] = run.config().to_dict()
+    except ChainruleError:
+        settings = {}
+    try:
+        history = History.from_jsonl(read_text(run.path / "history.jsonl", _LARGEST))
+    except (OSError, ValueError, DataError):
+        history = History()
+    metrics = read_json(run.path / "metrics.json")
+    kept = history.best()
+    if not metrics and kept is not None:
+        metrics = {"val_accuracy": kept.val_accuracy, "val_loss": kept.val_loss, "kept_epoch": kept.epoch}
+    seconds = read_json(run.path / "run.json").get("seconds")
+    return Record(
+        name=run.path.name,
+        folder=run.path,
+        group=group,
+        status=run.status,
+        settings=settings,
+        metrics=metrics,
+        history=history,
+        started=_aware(run.started),
+        seconds=float(seconds) if isinstance(seconds, int | float) else None,
+    )
+
+
+def _aware(moment: datetime | None) -> datetime:
+    if moment is None:
+        return datetime.fromtimestamp(0, UTC)
+    return moment.astimezone(UTC)
+
+
+def varied(records: Sequence[Record]) -> dict[str, list[Any]]:
+    """The settings in which runs differ and which may change their results, with the different values in order.
+
+    A setting that only some of the runs have, such as the beta of one optimizer, is left out.
+    """
+    names = [name for name in records[0].settings if name not in _NO_MATTER] if records else []
+    found = {}
+    for name in names:
+        if not all(name in record.settings for record in records):
+            continue
+        values: dict[str, Any] = {str(record.settings[name]): record.settings[name] for record in records}
+        if len(values) > 1:
+            ordered = all(isinstance(value, int | float) for value in values.values())
+            found[name] = sorted(values.values(), key=None if ordered else str)
+    return found
+
+
+def best(records: Sequence[Record], metric: str = "val_accuracy") -> Record | None:
+    """The run with the highest metric, the first of equals; None without one.
+
+    One that a sweep ended early counts too: the parameters of its best epoch were kept and tested like any others.
+    """
+    done = [r for r in records if r.status in ("finished", "pruned") and r.number(metric) is not None]
+    return max(done, key=lambda record: record.number(metric) or 0.0, default=None)

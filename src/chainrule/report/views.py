@@ -1,0 +1,134 @@
+"""Charts of runs: the pictures that a set of records, or one of them, has to offer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from chainrule.data import load_dataset
+from chainrule.errors import ChainruleError
+from chainrule.history import History
+from chainrule.model_file import load_model
+from chainrule.report.charts import Axis, Bars, Confusion, Lines, Parallel, Series, png
+from chainrule.report.records import Record, varied
+from chainrule.report.statistics import estimate, scored
+
+__all__ = ["bars", "best_so_far", "confusion", "learning_curves", "parallel", "percent_label"]
+
+_EXAMPLES = 6  # pictures of a cell of the confusion matrix
+
+
+def percent_label(metric: str) -> str:
+    """A metric's name for an axis: an accuracy is shown in percent."""
+    words = metric.replace("val_", "validation ").replace("test_", "test ").replace("train_", "training ")
+    return f"{words} (%)" if metric.endswith("accuracy") else words
+
+
+def _scale(metric: str) -> float:
+    return 100.0 if metric.endswith("accuracy") else 1.0
+
+
+def best_so_far(records: Sequence[Record], metric: str = "val_accuracy") -> Lines:
+    """Each run's metric against when it began, and the best until then."""
+    pairs = scored(records, metric)
+    sign = -1.0 if metric.endswith("loss") else 1.0
+    first = min((record.started for record, _ in pairs), default=None)
+    minutes = [(record.started - first).total_seconds() / 60 for record, _ in pairs] if first else []
+    scale = _scale(metric)
+    values = [scale * value for _, value in pairs]
+    best = list(sign * np.maximum.accumulate(sign * np.array(values))) if values else []
+    points = [
+        Series(
+            status,
+            [x for x, (record, _) in zip(minutes, pairs, strict=True) if record.status == status],
+            [y for y, (record, _) in zip(values, pairs, strict=True) if record.status == status],
+            look="points",
+            notes=[record.name for record, _ in pairs if record.status == status],
+        )
+        for status in dict.fromkeys(record.status for record, _ in pairs)
+    ]
+    line = Series("best so far", minutes, [float(value) for value in best], look="step")
+    return Lines("minutes since the first run", percent_label(metric), [*points, line])
+
+
+def parallel(records: Sequence[Record], metric: str = "val_accuracy") -> Parallel:
+    """A line a run through its settings to its metric; only settings in which the runs differ."""
+    pairs = scored(records, metric)
+    axes = []
+    for name, values in varied([record for record, _ in pairs]).items():
+        found = [record.settings[name] for record, _ in pairs]
+        if len(values) > 12 and all(isinstance(value, int | float) for value in values):
+            axes.append(Axis(name, [float(value) for value in found]))
+            continue
+        labels = [str(value) for value in values]
+        axes.append(Axis(name, [float(labels.index(str(value))) for value in found], labels))
+    axes.append(Axis(percent_label(metric), [_scale(metric) * value for _, value in pairs]))
+    return Parallel(axes, [record.name for record, _ in pairs])
+
+
+def bars(values: Mapping[str, float], x_label: str, most: int = 20) -> Bars:
+    """Named numbers as bars, in their order."""
+    shown = dict(list(values.items())[:most])
+    return Bars(x_label, list(shown), [Series("", [], list(shown.values()))])
+
+
+def learning_curves(groups: Mapping[str, Sequence[History]], column: str = "val_accuracy") -> Lines:
+    """A line for each group of histories: the mean of a column by epoch, with its range in a band."""
+    series = []
+    for name, histories in groups.items():
+        columns = [[_scale(column) * value for value in one.column(column) if value is not None] for one in histories]
+        epochs = max(map(len, columns), default=0)
+        by_epoch = [[values[epoch] for values in columns if epoch < len(values)] for epoch in range(epochs)]
+        band = len(columns) > 1
+        series.append(
+            Series(
+                name,
+                [float(epoch) for epoch in range(1, epochs + 1)],
+                [estimate(values).mean for values in by_epoch],
+                low=[min(values) for values in by_epoch] if band else [],
+                high=[max(values) for values in by_epoch] if band else [],
+            )
+        )
+    return Lines("epoch", percent_label(column), series)
+
+
+def confusion(record: Record) -> Confusion | None:
+    """The confusion matrix of a run on the test set, with pictures where the model and the data are there."""
+    counts = record.metrics.get("confusion_matrix")
+    if not isinstance(counts, list):
+        return None
+    classes = [str(name) for name in record.metrics.get("per_class", {})]
+    if len(classes) != len(counts):
+        classes = [str(number) for number in range(len(counts))]
+    try:
+        return Confusion(classes, counts, _examples(record))
+    except (ChainruleError, OSError):
+        return Confusion(classes, counts, {})
+
+
+def _examples(record: Record) -> dict[str, list[str]]:
+    """Pictures of test samples by true class and answer: of mistakes those that the network was surest of."""
+    settings = record.settings
+    network = load_model(record.folder / "model.safetensors")
+    folder = Path(settings["data_dir"]) if settings.get("data_dir") is not None else None
+    data = load_dataset(
+        settings["dataset"],
+        seed=settings["seed"],
+        val_fraction=settings["val_fraction"],
+        dtype=settings["dtype"],
+        data_dir=folder,
+    )
+    if data.image_shape is None or network.sizes[0] != data.x_test.shape[1]:
+        return {}
+    probabilities = network.predict_proba(data.x_test)
+    answers = probabilities.argmax(axis=1)
+    sure = probabilities[np.arange(len(answers)), answers]
+    found: dict[str, list[str]] = {}
+    for index in np.argsort(-sure, kind="stable"):
+        cell = found.setdefault(f"{data.y_test[index]},{answers[index]}", [])
+        if len(cell) < _EXAMPLES and math.isfinite(sure[index]):
+            cell.append(png(data.x_test[index].reshape(data.image_shape)))
+    return found

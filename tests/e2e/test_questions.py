@@ -1,0 +1,111 @@
+"""The scripts of the ten questions, the report and the notebook, in their quick versions, as a person runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ASKED = (1, 2, 3, 4, 5, 6, 7, 8, 10)
+
+pytestmark = pytest.mark.real_data
+
+
+def script(name: str, *words: str, **environment: str) -> str:
+    command = [sys.executable, str(ROOT / "questions" / name), *words]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The quick answers to all questions."""
+    folder = tmp_path_factory.mktemp("questions")
+    for number in ASKED:
+        mode = "offline" if number == 1 else "disabled"
+        script(f"question{number}.py", "--quick", "--output_dir", str(folder), "--wandb_mode", mode)
+    return folder
+
+
+def test_each_script_stores_its_answer_and_its_charts(folder: Path) -> None:
+    for number in ASKED:
+        answer = json.loads((folder / "results" / f"question{number}.json").read_text())
+        for name in answer["charts"]:
+            assert (folder / "charts" / f"question{number}_{name}.png").stat().st_size > 2000
+
+
+def test_the_pictures_go_to_wandb(folder: Path) -> None:
+    (sent,) = (folder / "wandb" / "question1" / "wandb").glob("offline-run-*/files/media/images/figures/samples_*.png")
+    assert sent.read_bytes() == (folder / "charts" / "question1_samples.png").read_bytes()
+
+
+def test_what_was_trained_is_not_trained_again(folder: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("optimizers/*/model.safetensors")}
+    script("question3.py", "--quick", "--output_dir", str(folder), "--wandb_mode", "disabled")
+    assert len(before) == 7
+    assert before == {path: path.stat().st_mtime_ns for path in folder.glob("optimizers/*/model.safetensors")}
+
+
+def test_the_report_of_the_quick_answers(folder: Path) -> None:
+    script("report.py", "--quick", "--no_pdf", "--output_dir", str(folder))
+    page = (folder / "report.html").read_text()
+    for number in range(1, 11):
+        assert f"Question {number}:" in page
+    assert "Question 10" in (folder / "report.tex").read_text()
+
+
+def test_a_question_that_needs_another_says_so(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "questions" / "question7.py"), "--quick", "--output_dir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Run questions/question4.py --quick first." in done.stderr
+
+
+def test_the_notebook_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import jupytext
+    from nbclient import NotebookClient
+
+    monkeypatch.setenv("CHAINRULE_QUICK_ANSWERS", str(folder / "results"))
+    notebook = jupytext.read(ROOT / "notebooks" / "assignment.py")
+    NotebookClient(notebook, timeout=200, resources={"metadata": {"path": str(ROOT / "notebooks")}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) > 15
+
+
+def test_the_committed_notebook_is_that_of_its_source() -> None:
+    import jupytext
+
+    kept = json.loads((ROOT / "notebooks" / "assignment.ipynb").read_text())
+    source = jupytext.read(ROOT / "notebooks" / "assignment.py")
+    assert [(cell["cell_type"], "".join(cell["source"])) for cell in kept["cells"]] == [
+        (cell.cell_type, cell.source) for cell in source.cells
+    ]
+    code = [cell for cell in kept["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["execution_count"] for cell in code)
+
+
+def test_the_committed_report_says_what_the_committed_answers_say(tmp_path: Path) -> None:
+    """Every claim of the texts is checked while they are filled in."""
+    shutil.copytree(ROOT / "report" / "results", tmp_path / "results")
+    code = (
+        "import sys; from pathlib import Path; from sections import *\n"
+        "for name in ('summary', *(f'question{n}' for n in QUESTIONS)): print(section(name, Path(sys.argv[1])).text)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "results")],
+        capture_output=True,
+        text=True,
+        cwd=ROOT / "questions",
+    )
+    assert done.returncode == 0, done.stderr
+    tex = (ROOT / "report" / "report.tex").read_text()
+    answer = json.loads((tmp_path / "results" / "question7.json").read_text())
+    assert f"{100 * answer['test_accuracy']['mean']:.2f}" in tex
+    assert f"{100 * answer['test_accuracy']['mean']:.2f}" in done.stdout

@@ -1,0 +1,121 @@
+"""What settings do to results, on made-up runs whose answer is known."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from chainrule.history import EpochRecord, History
+from chainrule.report.records import Record
+from chainrule.report.statistics import by_value, correlations, estimate, importances
+from chainrule.report.views import best_so_far, learning_curves, parallel
+
+WIDTHS, RULES, RATES = (32, 64, 128), ("adam", "sgd"), (0.1, 0.01)
+
+
+def record(score: float | None, number: int = 0, **settings: object) -> Record:
+    started = datetime(2026, 1, 1, 0, number, tzinfo=UTC)
+    metrics = {} if score is None else {"val_accuracy": score}
+    return Record(f"r{number}", Path("none"), "", "finished", settings, metrics, History(), started, 1.0)
+
+
+def grid(score) -> list[Record]:
+    every = enumerate(itertools.product(WIDTHS, RULES, RATES))
+    return [record(score(w, o, r), i, hidden_size=w, optimizer=o, learning_rate=r) for i, (w, o, r) in every]
+
+
+def test_an_estimate_by_students_table() -> None:
+    found = estimate([1.0, 2.0, 3.0])
+    # t for two degrees of freedom and 97.5 % is 4.3027 in every table.
+    assert found.high == pytest.approx(2 + 4.3027 / 3**0.5, abs=1e-4)
+    assert found.low == pytest.approx(2 - 4.3027 / 3**0.5, abs=1e-4)
+    assert (found.mean, found.std) == (2.0, 1.0)
+    alone = estimate([0.5])
+    assert (alone.mean, alone.std, alone.low, alone.high) == (0.5, 0.0, 0.5, 0.5)
+
+
+def test_a_setting_that_decides_all_correlates_fully_and_takes_all_the_variance() -> None:
+    records = grid(lambda width, rule, rate: width / 1000)
+    found = correlations(records, "val_accuracy")
+    assert next(iter(found)) == "hidden_size"
+    assert found["hidden_size"] == pytest.approx(1)
+    assert found["optimizer = sgd"] == pytest.approx(0)
+    weights = importances(records, "val_accuracy")
+    assert next(iter(weights)) == "hidden_size"
+    assert weights["hidden_size"] > 0.9
+    assert sum(weights.values()) == pytest.approx(1)
+
+
+def test_the_sign_of_a_correlation_and_names_as_columns() -> None:
+    found = correlations(grid(lambda width, rule, rate: 0.9 if rule == "adam" else 0.2 - rate), "val_accuracy")
+    assert found["optimizer = adam"] == pytest.approx(-found["optimizer = sgd"])
+    assert found["optimizer = adam"] > 0.8
+    assert found["learning_rate"] < 0
+
+
+def test_groups_of_a_setting() -> None:
+    found = by_value(grid(lambda width, rule, rate: width / 1000 + rate), "val_accuracy", "hidden_size")
+    assert list(found) == ["32", "64", "128"]
+    assert found["64"]["runs"] == 4
+    assert found["64"]["best"] == pytest.approx(0.164)
+    assert found["64"]["median"] == pytest.approx(0.119)
+
+
+def test_runs_without_the_metric_are_left_out() -> None:
+    records = [*grid(lambda width, rule, rate: width / 1000), record(None, 50), record(float("nan"), 51)]
+    assert by_value(records[:12], "val_accuracy", "hidden_size")["32"]["runs"] == 4
+    assert correlations(records, "val_accuracy")["hidden_size"] == pytest.approx(1)
+    assert importances(records[:5], "val_accuracy") == {}
+    assert correlations([], "val_accuracy") == {}
+
+
+def test_the_best_so_far_never_falls_and_a_loss_never_rises() -> None:
+    records = [record(score, minute, a=minute) for minute, score in enumerate([0.3, 0.5, 0.4, 0.7, 0.1])]
+    points, line = best_so_far(records).series
+    assert list(points.y) == pytest.approx([30, 50, 40, 70, 10])
+    assert list(line.y) == pytest.approx([30, 50, 50, 70, 70])
+    assert list(line.x) == [0, 1, 2, 3, 4]
+    losses = [
+        Record(
+            one.name,
+            one.folder,
+            "",
+            "finished",
+            {},
+            {"val_loss": one.number("val_accuracy")},
+            History(),
+            one.started,
+            1,
+        )
+        for one in records
+    ]
+    assert list(best_so_far(losses, "val_loss").series[-1].y) == pytest.approx([0.3, 0.3, 0.3, 0.3, 0.1])
+
+
+def test_learning_curves_are_means_with_their_range() -> None:
+    def history(*accuracies: float) -> History:
+        return History([EpochRecord(i, i, 1.0, 0.5, 1.0, value) for i, value in enumerate(accuracies, 1)])
+
+    (line,) = learning_curves({"one": [history(0.1, 0.2, 0.6), history(0.3, 0.4)]}).series
+    assert list(line.x) == [1, 2, 3]
+    assert list(line.y) == pytest.approx([20, 30, 60])
+    assert list(line.low) == pytest.approx([10, 20, 60])
+    assert list(line.high) == pytest.approx([30, 40, 60])
+    assert learning_curves({"none": []}).series[0].x == []
+
+
+def test_parallel_coordinates_hold_what_the_runs_hold() -> None:
+    chart = parallel(grid(lambda width, rule, rate: width / 1000))
+    assert [axis.name for axis in chart.axes] == [
+        "hidden_size",
+        "optimizer",
+        "learning_rate",
+        "validation accuracy (%)",
+    ]
+    assert chart.axes[0].labels == ["32", "64", "128"]
+    assert [chart.axes[1].labels[int(value)] for value in chart.axes[1].values][:4] == ["adam", "adam", "sgd", "sgd"]
+    assert list(chart.axes[-1].values)[:4] == pytest.approx([3.2] * 4)
+    assert chart.runs[0] == "r0"
