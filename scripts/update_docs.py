@@ -82,7 +82,10 @@ def results() -> str:
     answers = ROOT / "report" / "results"
     best, digits = (json.loads((answers / f"question{number}.json").read_text()) for number in (7, 10))
     mnist = next(entry for entry in digits["configurations"] if entry["name"] == digits["best"])
-    rows = ["| data | model, chosen by validation accuracy | test accuracy | seeds | published |", "|---|---|---|---|---|"]
+    rows = [
+        "| data | model, chosen by validation accuracy | test accuracy | seeds | published |",
+        "|---|---|---|---|---|",
+    ]
     for name, entry, published in (("Fashion-MNIST", best, "87.96 %"), ("MNIST", mnist, "97.52 %")):
         settings, test = entry["settings"], entry["test_accuracy"]
         model = (
@@ -94,7 +97,13 @@ def results() -> str:
     return "\n".join(rows)
 
 
-PARTS: dict[str, Callable[[], str]] = {"results": results, "flags": flags, "parts": parts, "accuracy": accuracy, **MEASURED}
+PARTS: dict[str, Callable[[], str]] = {
+    "results": results,
+    "flags": flags,
+    "parts": parts,
+    "accuracy": accuracy,
+    **MEASURED,
+}
 
 
 def updated(text: str) -> str:

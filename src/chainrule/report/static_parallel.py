@@ -21,7 +21,7 @@ def parallel(chart: Parallel, width: float) -> Figure:
     """A line a run through an axis a setting, the best runs on top and darkest."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import LineCollection
-    from matplotlib.colors import Normalize
+    from matplotlib.colors import PowerNorm
     from matplotlib.patheffects import withStroke
 
     figure = empty_figure(width, 0.55 * width)
@@ -38,7 +38,7 @@ def parallel(chart: Parallel, width: float) -> Figure:
     heights = np.array([places for places, _ in scales])  # (axes, runs)
     for row, axis in zip(heights, chart.axes, strict=True):
         if len(axis.labels):  # lines through one label would lie on each other
-            row += random.uniform(-0.3, 0.3, len(row)) * min(1 / max(len(axis.labels) - 1, 1), 0.2)
+            row += random.uniform(-0.3, 0.3, len(row)) * min(1 / max(len(axis.labels) - 1, 1), 0.4)
 
     lower_is_better = any(word in chart.axes[-1].name.lower() for word in ("loss", "error"))
     quality = np.nan_to_num(-metric if lower_is_better else metric, nan=-np.inf)
@@ -46,34 +46,39 @@ def parallel(chart: Parallel, width: float) -> Figure:
     # Runs that failed would use up the colours; the worst tenth shares one, and the bar says so with an arrow.
     known = metric[np.isfinite(metric)]
     cut = float(np.quantile(known, 0.9 if lower_is_better else 0.1))
-    span = Normalize(known.min(), cut) if lower_is_better else Normalize(cut, known.max())
+    # Most runs of a sweep end near the best: the scale spreads these.
+    span = PowerNorm(0.25, known.min(), cut) if lower_is_better else PowerNorm(4, cut, known.max())
     colours = ScalarMappable(span, "viridis" if lower_is_better else "viridis_r")
     shades = colours.to_rgba(np.where(np.isfinite(metric), metric, cut))
     shades[~np.isfinite(metric)] = (0.8, 0.8, 0.8, 1)
     rank = np.empty(len(order))
     rank[order] = np.linspace(0, 1, len(order)) if len(order) > 1 else 1
-    shades[:, 3] = 1 if len(order) <= 30 else 0.25 + 0.75 * rank**2
+    shades[:, 3] = 1 if len(order) <= 30 else 0.15 + 0.6 * rank**2
     lines = np.stack([np.broadcast_to(np.arange(count)[:, None], heights.shape), heights], axis=2).swapaxes(0, 1)
     axes.add_collection(
-        LineCollection(list(lines[order]), colors=shades[order], linewidths=(0.6 + 0.8 * rank[order] ** 4))
+        LineCollection(list(lines[order]), colors=shades[order], linewidths=(0.5 + 0.3 * rank[order] ** 4))
     )
     room = (width - 1) * 72 / max(count - 1, 1)  # points from an axis to the next
     tilt = 0 if max(len(axis.name) for axis in chart.axes) * 4.9 < room else 25
     halo = [withStroke(linewidth=2, foreground="white", alpha=0.85)]
     for number, ((_, ticks), axis) in enumerate(zip(scales, chart.axes, strict=True)):
-        axes.plot([number, number], [-0.04, 1.04], color="#333333", linewidth=0.8, zorder=3)
-        axes.text(number, 1.08, plain(axis.name, 28), ha="left" if tilt else "center", rotation=tilt, fontsize=7.5)
+        axes.plot([number, number], [-0.13, 1.13], color="#333333", linewidth=0.8, zorder=3)
+        axes.text(number, 1.17, plain(axis.name, 28), ha="left" if tilt else "center", rotation=tilt, fontsize=7.5)
         for place, label in ticks:
             axes.plot([number - 0.015, number + 0.015], [place, place], color="#333333", linewidth=0.8, zorder=3)
             text = plain(label, max(6, int(room / 4.2)) if number < count - 1 else 12)
             label_at: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 6.5, "zorder": 4}
             axes.annotate(text, (number, place), (4, 0), path_effects=halo, **label_at)
-    axes.set(xlim=(-0.1, count - 0.9), ylim=(-0.08, 1.08), xticks=[], yticks=[])
+    axes.set(xlim=(-0.1, count - 0.9), ylim=(-0.15, 1.17), xticks=[], yticks=[])
     end = "neither" if cut in (known.min(), known.max()) else "max" if lower_is_better else "min"
     bar: Any = figure.colorbar(colours, ax=axes, fraction=0.03, pad=0.06, aspect=30, extend=end)
     bar.solids.set_rasterized(False)  # drawn, as all else
     bar.solids.set_edgecolor("face")  # or viewers show seams
     bar.outline.set_visible(False)
+    # Evenly spread along the bar, where round numbers would crowd at one end.
+    marks = span.inverse(np.linspace(0, 1, 6))
+    bar.set_ticks(marks, labels=[f"{mark:.3g}" for mark in marks])
+    bar.minorticks_off()
     bar.set_label(plain(chart.axes[-1].name), fontsize=7)
     return figure
 
