@@ -19,7 +19,8 @@ def main() -> None:
         "models": len(records),
         "best": winner.number("val_accuracy"),
         "name": winner.name,
-        "settings": winner.settings,
+        "status": winner.status,
+        "curve": winner.history.column("val_accuracy"),
         "after": records.index(winner) + 1,
         "within_half_a_point": sum(score >= max(scores) - 0.005 for score in scores),
     }

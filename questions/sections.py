@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from chainrule.report.charts import from_dict
 from chainrule.report.overview import table
 from chainrule.report.section import Section
+from chainrule.report.statistics import estimate
 
 __all__ = ["QUESTIONS", "section"]
 
@@ -46,6 +48,10 @@ def section(name: str, answers: Path, *, quick: bool = False) -> Section:
 
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"percent": _percent, "points": _points, "estimate": _estimate}
+    # The page numbers its sections, of which the summary is the first.
+    links = {word: lambda n, word=word: f"[{word}uestion {n}](#section-{n + 1})" for word in "qQ"}
+    environment.globals |= {"to": links["q"], "To": links["Q"]}
+    environment.globals |= {"benchmarks": {"accuracy": _benchmark("accuracy")}}
     environment.globals |= {"table": table, "holds": holds, **found, "zip": zip, "quick": quick}
     text = environment.from_string((_TEXTS / f"{name}.md").read_text(encoding="utf-8")).render(own)
     title, _, body = text.lstrip("# ").partition("\n")
@@ -54,6 +60,13 @@ def section(name: str, answers: Path, *, quick: bool = False) -> Section:
     charts |= own.get("charts", {})
     shown = {key: from_dict(content) for key, content in charts.items() if f"(chart:{key})" in body}
     return Section(title, body.strip(), shown)
+
+
+def _benchmark(name: str) -> dict[str, Any]:
+    """The estimates of the test accuracies that a benchmark stored."""
+    stored = json.loads((_TEXTS.parents[1] / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    runs = {key: [run["test_accuracy"] for run in entry["runs"]] for key, entry in stored["results"].items()}
+    return {key: asdict(estimate(values)) for key, values in runs.items()}
 
 
 def _percent(value: float, digits: int = 2) -> str:

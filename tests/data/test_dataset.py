@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import chainrule.data
-from chainrule.data import DATASETS, Dataset, Samples, load_dataset
+from chainrule.data import DATASETS, Dataset, Samples, load_dataset, read_samples
 from chainrule.data.dataset import stratified_split
 from chainrule.data.idx import read_idx
 from chainrule.data.sources import find_files
@@ -138,6 +138,18 @@ def test_types_and_values(load, dtype):
     np.testing.assert_array_equal(data.x_train.ravel(), expected)
     assert data.x_train.min() == 0
     assert data.x_train.max() == 1
+
+
+def test_samples_that_were_read_before_are_split_without_reading_again(monkeypatch):
+    calls = []
+    registry = Registry("dataset")
+    registry.register("mine")(lambda data_dir: calls.append(data_dir) or samples())
+    monkeypatch.setattr("chainrule.data.dataset.DATASETS", registry)
+    kept = read_samples("mine")
+    again, anew = load_dataset("mine", seed=3, samples=kept), load_dataset("mine", seed=3)
+    assert calls == [None, None]
+    assert again.digest == anew.digest
+    assert again.digest != load_dataset("mine", seed=4, samples=kept).digest
 
 
 def test_the_loaders_arrays_are_left_as_they_are(load):
@@ -306,7 +318,7 @@ def test_importing_costs_nothing_beyond_numpy():
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "chainrule.data.builtin" in modules
     assert not {"sklearn", "scipy", "pooch", "requests", "platformdirs", "tarfile"} & set(modules)
-    assert set(chainrule.data.__all__) == {"DATASETS", "Dataset", "Samples", "load_dataset"}
+    assert set(chainrule.data.__all__) == {"DATASETS", "Dataset", "Samples", "load_dataset", "read_samples"}
 
 
 @pytest.mark.real_data
