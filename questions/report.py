@@ -1,7 +1,8 @@
-"""The report on all ten questions: report/report.html, report/report.tex and report/Report.pdf, from stored answers."""
+"""The report on all ten questions, from stored answers: page, LaTeX, PDF, and the pictures of the README."""
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 from sections import QUESTIONS, section
@@ -10,6 +11,10 @@ from study import ROOT
 from chainrule.report.document import compile_pdf, write_document
 from chainrule.report.page import write_page
 from chainrule.report.section import Report
+from chainrule.report.static import save
+
+# What the README shows.
+PICTURES = {"survey": "question6", "leaders": "question5", "confusion": "question7"}
 
 
 def main() -> None:
@@ -28,7 +33,10 @@ def main() -> None:
         f"Feedforward networks on Fashion-MNIST and MNIST. Made of {len(runs)} trials and the runs of each question."
     )
     report = Report("What a small network learns, and what decides it", about, sections, runs)
+    shutil.rmtree(folder / "charts", ignore_errors=True)
     write_page(report, folder / "report.html")
+    for chart, question in PICTURES.items():
+        save(sections[names.index(question)].charts[chart], folder / f"{chart}.svg")
     made: list[Path] = [folder / "report.html", write_document(report, folder)]
     if not given.no_pdf:
         made.append(compile_pdf(made[-1]))

@@ -104,8 +104,8 @@ class Study:
         content = {**numbers, "charts": {name: to_dict(chart) for name, chart in charts.items()}}
         file = self.answers / f"{self.name}.json"
         write_json(file, json.loads(json.dumps(content, default=asdict)))
-        pictures = self.answers.parent / "charts"
-        pictures.mkdir(exist_ok=True)
+        pictures = self.folder / "pictures"
+        pictures.mkdir(parents=True, exist_ok=True)
         paths = {name: pictures / f"{self.name}_{name}.png" for name in charts}
         for name, chart in charts.items():
             save(chart, paths[name])

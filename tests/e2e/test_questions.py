@@ -38,12 +38,12 @@ def test_each_script_stores_its_answer_and_its_charts(folder: Path) -> None:
     for number in ASKED:
         answer = json.loads((folder / "results" / f"question{number}.json").read_text())
         for name in answer["charts"]:
-            assert (folder / "charts" / f"question{number}_{name}.png").stat().st_size > 2000
+            assert (folder / "pictures" / f"question{number}_{name}.png").stat().st_size > 2000
 
 
 def test_the_pictures_go_to_wandb(folder: Path) -> None:
     (sent,) = (folder / "wandb" / "question1" / "wandb").glob("offline-run-*/files/media/images/figures/samples_*.png")
-    assert sent.read_bytes() == (folder / "charts" / "question1_samples.png").read_bytes()
+    assert sent.read_bytes() == (folder / "pictures" / "question1_samples.png").read_bytes()
 
 
 def test_what_was_trained_is_not_trained_again(folder: Path) -> None:

@@ -118,6 +118,31 @@ def test_bayesian_search_depends_on_results_and_finds_what_is_good(tmp_path: Pat
     trials.close()
 
 
+def test_bayesian_search_does_not_try_again_what_it_has_tried(tmp_path: Path) -> None:
+    space = "{hidden_size: {values: [8, 16, 32, 64]}, num_layers: {values: [1, 2, 3]}, seed: {min: 0, max: 4}}"
+    sweep = sweep_of(tmp_path, parameters(space, "bayes"))
+    trials = Trials(tmp_path, sweep)
+    for k in range(45):
+        # Trials that are still running count too.
+        trial = trials.begin(propose(sweep, 0, k, trials), {}, "run")
+        if k != 44:
+            trials.end(trial, "finished", float(trial.stored["seed"] + trial.stored["num_layers"]), "", 1.0)
+    searched = [tuple(trial.stored.values()) for trial in trials][20:]
+    before = {tuple(trial.stored.values()) for trial in trials[:20]}
+    assert len(set(searched)) == 25
+    assert not before & set(searched)
+    trials.close()
+
+
+def test_a_space_that_is_used_up_is_searched_on(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path, parameters("{num_layers: {values: [1, 2]}}", "bayes"))
+    trials = Trials(tmp_path, sweep)
+    for k in range(23):
+        trials.end(trials.begin(propose(sweep, 0, k, trials), {}, "run"), "finished", 0.5, "", 1.0)
+    assert len(trials) == 23
+    trials.close()
+
+
 @pytest.mark.parametrize("name", [name for name, (_, refusal, _) in CASES.items() if not refusal])
 def test_every_file_can_be_searched_and_stored(tmp_path: Path, name: str) -> None:
     sweep = sweep_of(tmp_path, CASES[name][0])

@@ -1,7 +1,8 @@
 """Which configuration a sweep tries next.
 
-A proposal is a pure function of the sweep, its seed, the trial's number and, for Bayesian search, the results so far.
-So grid and random search do not depend on how many workers there are, and of a search only results need be saved.
+A proposal is a pure function of the sweep, its seed, the trial's number and, for Bayesian search, the trials before it
+with the results so far. So grid and random search do not depend on how many workers there are, and of a search only
+trials and results need be saved.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["propose"]
 
+# How often Bayesian search draws again where it has drawn what was tried before. A small space may be used up.
+_DRAWS = 30
 # Bayesian search begins with random trials; fewer than this tell it nothing.
 _RANDOM_FIRST = 20
 
@@ -38,7 +41,7 @@ def propose(sweep: Sweep, seed: int, number: int, trials: Sequence[Trial]) -> di
         return _grid(sweep, number)
     ended = [trial for trial in trials if trial.status in ("finished", "pruned")]
     if sweep.method == "bayes" and len(ended) >= _RANDOM_FIRST:
-        return _bayes(sweep, seed, number, ended)
+        return _bayes(sweep, seed, number, ended, [trial.stored for trial in trials if trial.number < number])
     generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
     return {name: distribution.stored(float(generator.random())) for name, distribution in sweep.space.items()}
 
@@ -52,8 +55,14 @@ def _grid(sweep: Sweep, number: int) -> dict[str, Stored]:
     return {name: found[name] for name in sweep.space}
 
 
-def _bayes(sweep: Sweep, seed: int, number: int, ended: Sequence[Trial]) -> dict[str, Stored]:
-    """Optuna's tree-structured Parzen estimator (arXiv 2304.11127), asked in a study of its own."""
+def _bayes(
+    sweep: Sweep, seed: int, number: int, ended: Sequence[Trial], tried: Sequence[Mapping[str, Stored]]
+) -> dict[str, Stored]:
+    """Optuna's tree-structured Parzen estimator (arXiv 2304.11127), asked in a study of its own.
+
+    It is drawn to the best settings so strongly that it proposes them again and again. Equal settings give equal
+    results, so it is asked for others.
+    """
     import optuna
 
     distributions = {name: distribution.optuna() for name, distribution in sweep.space.items()}
@@ -69,7 +78,11 @@ def _bayes(sweep: Sweep, seed: int, number: int, ended: Sequence[Trial]) -> dict
         study.add_trials(
             [_told(sweep, trial, distributions) for trial in sorted(ended, key=lambda trial: trial.number)]
         )
-        params: Mapping[str, Stored] = study.ask(distributions).params
+        params: Mapping[str, Stored] = {}
+        for _ in range(_DRAWS):
+            params = study.ask(distributions).params
+            if params not in tried:
+                break
     return {name: params[name] for name in sweep.space}
 
 
