@@ -19,8 +19,9 @@ CHECKER := .venv-sweeps
 train: $(VENV)/.installed
 	$(BIN)/python train.py $(ARGS)
 
+# Two tests at a time, those of one file one after the other.
 test: $(VENV)/.installed-dev lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
