@@ -106,7 +106,7 @@ def _sklearn() -> Callable[[Any, dict[str, Any]], float]:
         best, classes = 0.0, np.arange(10)
         with threadpool_limits(1):
             for _ in range(config["epochs"]):
-                model.partial_fit(data.x_train, data.y_train, classes)
+                model.partial_fit(data.x_train, data.y_train, classes=classes)
                 best = max(best, float(model.score(data.x_val, data.y_val)))
         return best
 
