@@ -294,9 +294,14 @@ def _parallel(chart: Parallel) -> Figure:
         first, last = chart.axes[0], chart.axes[-1]
         margin["l"] = 24 + max(8 * _longest(first.labels), 4 * len(first.name), 40)
         margin["r"] = 24 + 4 * len(last.name)
-    # Names stand centred above their axes, labels left of them: neither may reach the next.
+    # Labels stand left of their axes and may not reach the one before. Of many axes the names are tilted.
+    letters = max([9, *(_longest(axis.labels) for axis in chart.axes[1:])])
     sides = [len(a.name + b.name) / 2 for a, b in pairwise(chart.axes)]
-    letters = max([12, *sides, *(_longest(axis.labels) for axis in chart.axes[1:])])
+    if len(chart.axes) > 6:
+        margin |= {"t": 110, "r": 120}
+        data = [{**one, "labelangle": -25} for one in data]
+    else:
+        letters = max([letters, *sides])
     meta = {"note": " ".join(notes), "width": round(8 * letters + 8) * len(chart.axes)}
     return _figure(data, 420, meta, margin=margin, showlegend=False)
 
