@@ -6,6 +6,7 @@ import itertools
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from chainrule.history import EpochRecord, History
@@ -47,6 +48,15 @@ def test_a_setting_that_decides_all_correlates_fully_and_takes_all_the_variance(
     assert next(iter(weights)) == "hidden_size"
     assert weights["hidden_size"] > 0.9
     assert sum(weights.values()) == pytest.approx(1)
+
+
+def test_importances_of_settings_with_many_values_take_no_minutes() -> None:
+    rng = np.random.default_rng(0)
+    rates = rng.uniform(0, 1, 1200)
+    records = [record(rate + rng.normal(0, 0.01), i % 50, rate=rate, width=i % 7) for i, rate in enumerate(rates)]
+    weights = importances(records, "val_accuracy")
+    assert weights["rate"] > 0.95
+    assert set(weights) == {"rate", "width"}
 
 
 def test_the_sign_of_a_correlation_and_names_as_columns() -> None:

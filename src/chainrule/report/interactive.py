@@ -295,7 +295,7 @@ def _parallel(chart: Parallel) -> Figure:
         margin["l"] = 24 + max(8 * _longest(first.labels), 4 * len(first.name), 40)
         margin["r"] = 24 + 4 * len(last.name)
     # Labels stand left of their axes and may not reach the one before. Of many axes the names are tilted.
-    letters = max([9, *(_longest(axis.labels) for axis in chart.axes[1:])])
+    letters: float = max([9, *(_longest(axis.labels) for axis in chart.axes[1:])])
     sides = [len(a.name + b.name) / 2 for a, b in pairwise(chart.axes)]
     if len(chart.axes) > 6:
         margin |= {"t": 110, "r": 120}
