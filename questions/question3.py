@@ -10,7 +10,7 @@ from chainrule import OPTIMIZERS, NeuralNetwork
 from chainrule.report.statistics import estimate
 from chainrule.report.views import learning_curves
 
-RATES, SEEDS = [0.0001, 0.001, 0.01], [0, 1, 2]
+RATES, SEEDS = [0.00003, 0.0003, 0.003, 0.03, 0.3], [0, 1, 2]
 
 
 def gradient_error(x: np.ndarray, y: np.ndarray, activation: str, loss: str, step: float = 1e-6) -> float:
@@ -39,15 +39,15 @@ def main() -> None:
     fixed = {"dataset": "fashion_mnist", "epochs": 10, "num_layers": 3, "hidden_size": 128, "batch_size": 32}
     varied = {"optimizer": list(OPTIMIZERS), "learning_rate": RATES, "seed": SEEDS}
     parameters = {name: {"values": value if name in varied else [value]} for name, value in (fixed | varied).items()}
-    records = study.sweep("optimizers", parameters, quick={"learning_rate": {"value": 0.001}, "seed": {"value": 0}})
+    records = study.sweep("optimizers", parameters, quick={"learning_rate": {"value": 0.0003}, "seed": {"value": 0}})
     groups = defaultdict(list)
     for record in records:
         groups[record.settings["optimizer"], record.settings["learning_rate"]].append(record)
     scores = {key: [record.number("val_accuracy") or 0.0 for record in group] for key, group in groups.items()}
-    first = {key: [record.history[0].val_accuracy or 0.0 for record in group] for key, group in groups.items()}
     best = {name: max(product([name], RATES), key=lambda key: sum(scores.get(key, [0.0]))) for name in OPTIMIZERS}
+    first = {name: [record.history[0].val_accuracy or 0.0 for record in groups[key]] for name, key in best.items()}
     rules = {
-        name: {"learning_rate": key[1], "val_accuracy": estimate(scores[key]), "first_epoch": estimate(first[key])}
+        name: {"learning_rate": key[1], "val_accuracy": estimate(scores[key]), "first_epoch": estimate(first[name])}
         for name, key in best.items()
     }
     curves = {f"{name}, {key[1]:g}": [record.history for record in groups[key]] for name, key in best.items()}

@@ -3,6 +3,7 @@
 import argparse
 import json
 import shutil
+import sys
 from pathlib import Path
 
 from sections import QUESTIONS, section
@@ -27,6 +28,9 @@ def main() -> None:
     folder = Path(given.output_dir or ROOT / "runs" / "quick") if given.quick else ROOT / "report"
     answers = folder / "results"
     names = ["summary", *(f"question{number}" for number in QUESTIONS)]
+    missing = [file for name in names[1:] if not (file := answers / f"{name}.json").exists() and name != "question9"]
+    if missing:
+        sys.exit(f"{missing[0]} is missing. Run questions/{missing[0].stem}.py{' --quick' * given.quick} first.")
     sections = [section(name, answers, quick=given.quick) for name in names]
     runs = json.loads((answers / "question4.json").read_text(encoding="utf-8"))["runs"]
     about = (

@@ -12,6 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import jinja2
+
 from chainrule.report.charts import from_dict
 from chainrule.report.overview import table
 from chainrule.report.section import Section
@@ -21,6 +23,25 @@ __all__ = ["QUESTIONS", "section"]
 
 QUESTIONS = tuple(range(1, 11))
 _TEXTS = Path(__file__).resolve().parents[1] / "report" / "text"
+
+
+class _Unknown(jinja2.ChainableUndefined):
+    """A number that the few runs of a quick version do not give: it shows as a question mark."""
+
+    def __str__(self) -> str:
+        return "?"
+
+    def __format__(self, style: str) -> str:
+        return "?"
+
+    def __lt__(self, other: object) -> bool:
+        return False
+
+    def _itself(self, other: object = None) -> _Unknown:
+        return self
+
+    __le__ = __gt__ = __ge__ = __lt__
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = _itself
 
 
 def section(name: str, answers: Path, *, quick: bool = False) -> Section:
@@ -34,8 +55,6 @@ def section(name: str, answers: Path, *, quick: bool = False) -> Section:
     Raises:
         ValueError: the text claims something that the answers do not show.
     """
-    import jinja2
-
     found = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(answers.glob("*.json"))}
     own = found.get(name, {})
 
@@ -46,7 +65,8 @@ def section(name: str, answers: Path, *, quick: bool = False) -> Section:
             return " (A full run claims this; the quick one did not show it.)"
         raise ValueError(f"The text of {name} says what the answers do not show: {what}. Read the data, mend the text.")
 
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    missing = _Unknown if quick else jinja2.StrictUndefined
+    environment = jinja2.Environment(undefined=missing, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"percent": _percent, "points": _points, "estimate": _estimate}
     # The page numbers its sections, of which the summary is the first.
     links = {word: lambda n, word=word: f"[{word}uestion {n}](#section-{n + 1})" for word in "qQ"}

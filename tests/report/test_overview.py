@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from chainrule.cli import main
 from chainrule.report.charts import Confusion, Lines, Parallel, from_dict, to_dict
-from chainrule.report.overview import overview, table
+from chainrule.report.overview import literal, overview, table
 from chainrule.report.records import find_records
 
 
@@ -22,14 +25,14 @@ def test_a_report_on_a_sweep_has_all_its_sections(output_dir: Path) -> None:
         "Results",
         "What made the difference",
         "Learning curves",
-        "Mistakes of the best run",
+        "Mistakes",
     ]
     kinds = {name: type(chart) for section in report.sections for name, chart in section.charts.items()}
     assert kinds["parallel"] is Parallel
     assert kinds["best_so_far"] is Lines
     assert len(report.runs) == 13
     winner = max(record.number("val_accuracy") or 0 for record in records)
-    assert f"{100 * winner:.2f} % on the validation set" in report.sections[0].text
+    assert f"validation accuracy (%) {100 * winner:.2f}; test accuracy" in report.sections[0].text
 
 
 def test_every_chart_that_a_text_names_is_there_and_none_is_left_over(output_dir: Path) -> None:
@@ -50,7 +53,7 @@ def test_the_confusion_matrix_has_pictures_of_its_cells(output_dir: Path) -> Non
 
 def test_one_run_makes_a_report_too(output_dir: Path) -> None:
     report = overview(find_records(["alone"], output_dir), "One")
-    assert [section.title for section in report.sections] == ["Results", "Learning curves", "Mistakes of the best run"]
+    assert [section.title for section in report.sections] == ["Results", "Learning curves", "Mistakes"]
 
 
 def test_a_run_without_model_data_and_results_makes_a_report_too(output_dir: Path, tmp_path: Path) -> None:
@@ -63,6 +66,90 @@ def test_a_run_without_model_data_and_results_makes_a_report_too(output_dir: Pat
         (tmp_path / "alone" / name).unlink()
     (section,) = overview(find_records([], tmp_path), "One").sections
     assert section.title == "Results"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"confusion_matrix": [1, 2]},
+        {"confusion_matrix": [[1, -2], [3, 4]]},
+        {"confusion_matrix": [[10**30]]},
+        {"per_class": None},
+        {"val_accuracy": 10**400},
+        {"val_accuracy": "high", "test_accuracy": None},
+    ],
+)
+def test_damaged_results_make_a_report_too(change: dict, output_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(output_dir / "small", tmp_path / "small")
+    file = next((tmp_path / "small").glob("0005_*")) / "metrics.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    report = overview(find_records([], tmp_path), "Damaged")
+    assert len(report.runs) == 12
+    assert overview(find_records([str(file.parent)], tmp_path), "Damaged").runs
+
+
+def test_one_damaged_configuration_costs_only_itself(output_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(output_dir / "small", tmp_path / "small")
+    (next((tmp_path / "small").glob("0005_*")) / "config.json").write_text("{")
+    report = overview(find_records([], tmp_path), "Damaged")
+    assert report.sections[1].title == "What made the difference"
+    assert sum(row["optimizer"] is None for row in report.runs) == 1
+
+
+def test_a_damaged_storage_costs_nothing_that_the_runs_know(output_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(output_dir / "small", tmp_path / "small")
+    (tmp_path / "small" / "trials.db").write_bytes(b"nonsense")
+    assert len(overview(find_records([], tmp_path), "Damaged").runs) == 12
+
+
+def test_runs_of_a_plugin_are_reported_without_it(tmp_path: Path) -> None:
+    plugin = Path(__file__).parents[2] / "examples" / "my_rules.py"
+    words = ["-d", "digits", "-e", "1", "--quiet", "--figures", "False", "--wandb_mode", "disabled"]
+    command = [sys.executable, "-m", "chainrule", "train", *words, "--plugin", str(plugin), "-o", "lion"]
+    subprocess.run([*command, "--output_dir", str(tmp_path)], check=True)
+    report = overview(find_records([], tmp_path), "Plugin")
+    assert [section.title for section in report.sections] == ["Results", "Learning curves", "Mistakes"]
+
+
+def test_runs_without_validation_have_no_best_one(tmp_path: Path) -> None:
+    words = [
+        "-d",
+        "digits",
+        "-e",
+        "1",
+        "--quiet",
+        "--figures",
+        "False",
+        "--wandb_mode",
+        "disabled",
+        "--val_fraction",
+        "0",
+    ]
+    for name in ("one", "two"):
+        assert main(["train", *words, "--run_name", name, "--output_dir", str(tmp_path)]) == 0
+    (results,) = overview(find_records([], tmp_path), "None").sections
+    assert results.text == "No run that has ended has a validation accuracy (%)."
+    by_test = overview(find_records([], tmp_path), "Test", "test_accuracy")
+    assert "The best run by test accuracy" in by_test.sections[0].text
+
+
+def test_a_loss_is_better_where_it_is_less(output_dir: Path) -> None:
+    records = find_records(["small"], output_dir)
+    least = min(records, key=lambda record: record.number("val_loss") or 0)
+    text = overview(records, "Loss", "val_loss").sections[0].text
+    assert f"The best run by validation loss is {literal(least.name)}:" in text
+
+
+def test_names_are_text_and_not_markdown(output_dir: Path, tmp_path: Path) -> None:
+    from markdown_it import MarkdownIt
+
+    name = "a`b *c* _d_ [e](f) ![g](chart:h) <i> | $x$"
+    shutil.copytree(output_dir / "alone", tmp_path / name)
+    shutil.copytree(output_dir / "alone", tmp_path / "plain")
+    text = overview(find_records([], tmp_path), "Names").sections[0].text.splitlines()[0]
+    page = MarkdownIt("commonmark").render(text)
+    assert "a`b *c* _d_ [e](f) ![g](chart:h) &lt;i&gt; | $x$" in page
+    assert not {"<em>", "<a ", "<img", "<code>"} & set(re.findall(r"<\w+ ?>?", page))
 
 
 def test_a_table_is_markdown_and_keeps_what_it_is_given() -> None:
@@ -92,6 +179,7 @@ def test_the_command_writes_a_page_and_says_where(output_dir: Path, tmp_path: Pa
         (["nothing"], "no run, sweep or folder 'nothing'"),
         (["--tittle", "x"], "Did you mean '--title'"),
         (["--to"], "expected one argument"),
+        (["--metric", "accuracy"], "--metric must be one of val_accuracy"),
     ],
 )
 def test_what_is_wrong_is_said(words: list[str], message: str, output_dir: Path, capsys) -> None:

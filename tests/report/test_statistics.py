@@ -47,7 +47,9 @@ def test_a_setting_that_decides_all_correlates_fully_and_takes_all_the_variance(
     weights = importances(records, "val_accuracy")
     assert next(iter(weights)) == "hidden_size"
     assert weights["hidden_size"] > 0.9
-    assert sum(weights.values()) == pytest.approx(1)
+    # Where two settings decide together, neither does by itself.
+    together = importances(grid(lambda width, rule, rate: float((rule == "adam") == (rate == 0.1))), "val_accuracy")
+    assert sum(together.values()) < 0.6
 
 
 def test_importances_of_settings_with_many_values_take_no_minutes() -> None:

@@ -9,12 +9,14 @@ from typing import cast
 from chainrule.cli.flags import new_parser, parse_words
 from chainrule.config import TrainConfig
 from chainrule.console import Output
-from chainrule.errors import OutputError
+from chainrule.errors import ConfigError, OutputError
 
 __all__ = ["run"]
 
 _ABOUT = """Report on runs: one HTML page that needs no network, with the best run, what made the difference, learning
 curves and mistakes. Without names, on all runs and sweeps of the output folder."""
+
+_METRICS = ("val_accuracy", "val_loss", "test_accuracy", "test_loss", "train_accuracy", "train_loss")
 
 
 def run(words: Sequence[str], program: str) -> int:
@@ -35,6 +37,9 @@ def run(words: Sequence[str], program: str) -> int:
     parser.add_argument("names", nargs="*", metavar="RUN", help="a run, a sweep, or a folder of runs")
     parser.add_argument("--output_dir", metavar="TEXT", help="folder with the runs (runs)")
     parser.add_argument("--to", metavar="TEXT", help="folder for the report (report in the folder with the runs)")
+    parser.add_argument(
+        "--metric", metavar="NAME", help=f"what runs are compared by: {', '.join(_METRICS)} (val_accuracy)"
+    )
     parser.add_argument("--title", metavar="TEXT", help="its heading (Report)")
     parser.add_argument(
         "--pdf", action="store_true", default=False, help="also write report.tex and Report.pdf (latexmk)"
@@ -45,13 +50,16 @@ def run(words: Sequence[str], program: str) -> int:
     given = parse_words(parser, words)
     output_dir = Path(str(given.get("output_dir", TrainConfig.output_dir.default)))
     folder = Path(str(given.get("to", output_dir / "report")))
+    metric = str(given.get("metric", _METRICS[0]))
+    if metric not in _METRICS:
+        raise ConfigError(f"--metric must be one of {', '.join(_METRICS)}. Got {metric!r} instead.")
     names = [str(name) for name in cast("list[str]", given.get("names", []))]
 
     from chainrule.report.overview import overview
     from chainrule.report.page import write_page
     from chainrule.report.records import find_records
 
-    report = overview(find_records(names, output_dir), str(given.get("title", "Report")))
+    report = overview(find_records(names, output_dir), str(given.get("title", "Report")), metric)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_page(report, folder / "report.html")
@@ -62,6 +70,6 @@ def run(words: Sequence[str], program: str) -> int:
             output.write(f"{compile_pdf(write_document(report, folder))}\n")
     except OSError as error:
         raise OutputError(
-            f"Cannot write to {folder}: {error.strerror or error}. Make room, or give another --to."
+            f"Cannot write to {folder}: {error.strerror or error}. Give another --to, or make room."
         ) from error
     return int(output.lost)

@@ -87,7 +87,8 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         # Numba makes arrays for np.where, 300 ns an element; of two numbers, a plain choice is the same.
-        if self._is_where(node.func) and len(node.args) == 3 and not node.keywords:
+        starred = any(isinstance(argument, ast.Starred) for argument in node.args)
+        if self._is_where(node.func) and len(node.args) == 3 and not node.keywords and not starred:
             condition, this, that = (self.visit(argument) for argument in node.args)
             return ast.IfExp(test=condition, body=this, orelse=that)
         return self.generic_visit(node)

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from chainrule.report.charts import Chart
-from chainrule.report.records import Record, best, varied
+from chainrule.report.records import Record, best, sign, varied
 from chainrule.report.section import Report, Section
 from chainrule.report.statistics import by_value, correlations, importances, scored
-from chainrule.report.views import bars, best_so_far, confusion, learning_curves, parallel
+from chainrule.report.views import bars, best_so_far, confusion, learning_curves, parallel, percent_label
 
-__all__ = ["overview", "rows", "table"]
+__all__ = ["literal", "overview", "rows", "table"]
 
-METRIC = "val_accuracy"
 _TOP = 10
 _FEW = 6
 
 
-def overview(records: Sequence[Record], title: str) -> Report:
-    """The report of at least one run."""
+def overview(records: Sequence[Record], title: str, metric: str = "val_accuracy") -> Report:
+    """The report of at least one run.
+
+    Args:
+        records: the runs.
+        title: its heading.
+        metric: what runs are compared by. Of one that ends in "loss" less is better, of others more.
+    """
     statuses = Counter(record.status for record in records)
     about = f"{len(records)} runs ({', '.join(f'{n} {status}' for status, n in statuses.items())})"
-    sections = [_results(records), *_settings(records), *_curves(records), *_mistakes(records)]
+    parts = (_results, _settings, _curves, _mistakes)
+    sections = [section for part in parts for section in part(records, metric)]
     moment = f"{datetime.now(UTC):%Y-%m-%d}"
     return Report(title, f"{about}, {moment}", sections, rows(records))
 
@@ -41,12 +48,12 @@ def rows(records: Sequence[Record]) -> list[dict[str, object]]:
             "test_accuracy": record.number("test_accuracy"),
             "seconds": record.seconds,
         }
-        found.append(results | {name: record.settings[name] for name in names})
+        found.append(results | {name: record.settings.get(name) for name in names})
     return found
 
 
 def table(rows: Sequence[Sequence[object]], head: Sequence[str]) -> str:
-    """A Markdown table; columns of numbers are set to the right."""
+    """A Markdown table; columns of numbers are set to the right. Cells may hold Markdown (see `literal`)."""
     numeric = [all(_is_number(row[column]) for row in rows) for column in range(len(head))]
     lines = [head, ["---:" if number else "---" for number in numeric], *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
@@ -56,61 +63,84 @@ def _is_number(cell: object) -> bool:
     return str(cell).strip("*").split(" ")[0].replace(".", "", 1).lstrip("-").isdigit()
 
 
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.2f}"
+def literal(text: object) -> str:
+    """A user's text in Markdown, to be read as it is.
+
+    >>> literal("a_b*")
+    'a\\\\_b\\\\*'
+    """
+    # A | belongs to the table, which escapes it.
+    return re.sub(r"([\\`*_{}\[\]()<>#+!~&$-])", r"\\\1", " ".join(str(text).split()))
 
 
-def _results(records: Sequence[Record]) -> Section:
-    winner = best(records)
-    pairs = sorted(scored(records, METRIC), key=lambda pair: -pair[1])
+def _shown(value: float | None, metric: str) -> str:
+    """A metric for a table: an accuracy in percent."""
+    if value is None:
+        return ""
+    return f"{100 * value:.2f}" if metric.endswith("accuracy") else f"{value:.4g}"
+
+
+def _ranked(records: Sequence[Record], metric: str) -> list[tuple[Record, float]]:
+    return sorted(scored(records, metric), key=lambda pair: -sign(metric) * pair[1])
+
+
+def _results(records: Sequence[Record], metric: str) -> list[Section]:
+    winner, label, pairs = best(records, metric), percent_label(metric), _ranked(records, metric)
     names = list(varied([record for record, _ in pairs]))
-    text = []
+    text, charts = [f"No run that has ended has a {label}."], {}
     if winner is not None:
-        text.append(
-            f"The best run by validation accuracy is `{winner.name}`: {_percent(winner.number(METRIC))} % on "
-            f"the validation set, {_percent(winner.number('test_accuracy'))} % on the test set."
-        )
-    else:
-        text.append("No run has got so far that it was tested.")
+        of = f"{label} {_shown(winner.number(metric), metric)}"
+        test = _shown(winner.number("test_accuracy"), "test_accuracy")
+        text = [f"The best run by {label} is {literal(winner.name)}: {of}; test accuracy {test or 'unknown'} %."]
+    if "dataset" in names:
+        text.append("The runs are of several datasets, whose results do not compare: name runs or sweeps of one.")
     if len(pairs) > 1:
-        text.append("![Validation accuracy of each run, and the best so far](chart:best_so_far)")
+        charts["best_so_far"] = best_so_far(records, metric)
+        text.append(f"![The {label} of each run, and the best so far](chart:best_so_far)")
         cells = [
-            [_percent(value), _percent(record.number("test_accuracy")), *(record.settings[name] for name in names)]
+            [
+                _shown(value, metric),
+                _shown(record.number("test_accuracy"), "test_accuracy"),
+                *(literal(record.settings.get(name)) for name in names),
+            ]
             for record, value in pairs[:_TOP]
         ]
         heading = "The best" if len(pairs) > _TOP else "All"
-        text += [f"{heading} {min(len(pairs), _TOP)}:", table(cells, ["validation %", "test %", *names])]
-    return Section("Results", "\n\n".join(text), {"best_so_far": best_so_far(records)})
+        text += [f"{heading} {len(cells)}:", table(cells, [label, "test accuracy (%)", *map(literal, names)])]
+    return [Section("Results", "\n\n".join(text), charts)]
 
 
-def _settings(records: Sequence[Record]) -> list[Section]:
+def _settings(records: Sequence[Record], metric: str) -> list[Section]:
     """What made the difference; nothing where the runs are alike, or too few."""
-    space = varied([record for record, _ in scored(records, METRIC)])
-    if not space or len(scored(records, METRIC)) < 3:
+    space, label = varied([record for record, _ in scored(records, metric)]), percent_label(metric)
+    if not space or len(scored(records, metric)) < 3:
         return []
-    charts: dict[str, Chart] = {"parallel": parallel(records)}
+    charts: dict[str, Chart] = {"parallel": parallel(records, metric)}
     text = ["![Each line is a run](chart:parallel)"]
-    if weights := importances(records, METRIC):
-        charts["importance"] = bars(weights, "share of the variance explained")
-        text.append("![How much of the differences in validation accuracy each setting explains](chart:importance)")
-    if ranks := correlations(records, METRIC):
-        charts["correlation"] = bars(ranks, "rank correlation with validation accuracy")
-        text.append("![Rank correlation of settings with validation accuracy](chart:correlation)")
+    if weights := importances(records, metric):
+        charts["importance"] = bars(weights, "share of the variance")
+        text.append(f"![The share of the variance of {label} that each setting explains by itself](chart:importance)")
+    if ranks := correlations(records, metric):
+        charts["correlation"] = bars(ranks, f"rank correlation with {label}")
+        text.append(f"![Rank correlation of settings with {label}](chart:correlation)")
     for name in list(weights or space)[:_FEW]:
-        groups = by_value(records, METRIC, name)
+        groups = by_value(records, metric, name)
+        if len(groups) > _TOP:
+            continue
         cells = [
-            [value, *(int(found["runs"]), _percent(found["median"]), _percent(found["best"]))]
+            [literal(value), int(found["runs"]), _shown(found["median"], metric), _shown(found["best"], metric)]
             for value, found in groups.items()
         ]
-        text.append(table(cells, [name, "runs", "median %", "best %"]))
+        text.append(table(cells, [literal(name), "runs", "median", "best"]))
     return [Section("What made the difference", "\n\n".join(text), charts)]
 
 
-def _curves(records: Sequence[Record]) -> list[Section]:
-    shown = sorted(scored(records, METRIC), key=lambda pair: -pair[1])[:_FEW]
-    trained = {record.name: [record.history] for record, _ in shown if len(record.history)}
-    if not trained:
+def _curves(records: Sequence[Record], metric: str) -> list[Section]:
+    shown = [record for record, _ in _ranked(records, metric) if len(record.history)][:_FEW]
+    if not shown:
         return []
+    alike = Counter(record.name for record in shown)
+    trained = {f"{one.group} {one.name}" if alike[one.name] > 1 else one.name: [one.history] for one in shown}
     charts: dict[str, Chart] = {
         "accuracy": learning_curves(trained),
         "loss": learning_curves(trained, "val_loss"),
@@ -120,10 +150,10 @@ def _curves(records: Sequence[Record]) -> list[Section]:
     return [Section("Learning curves", text, charts)]
 
 
-def _mistakes(records: Sequence[Record]) -> list[Section]:
-    winner = best(records) or max(records, key=lambda record: record.number(METRIC) or 0.0)
-    matrix = confusion(winner)
-    if matrix is None:
+def _mistakes(records: Sequence[Record], metric: str) -> list[Section]:
+    winner = best(records, metric) or (records[0] if len(records) == 1 else None)
+    matrix = confusion(winner) if winner else None
+    if winner is None or matrix is None:
         return []
     wrong = [
         (count, matrix.classes[i], matrix.classes[j])
@@ -131,11 +161,10 @@ def _mistakes(records: Sequence[Record]) -> list[Section]:
         for j, count in enumerate(line)
         if i != j and count
     ]
-    most = "; ".join(f"{true} for {answer} ({count})" for count, true, answer in sorted(wrong, reverse=True)[:3])
-    # The order of the words is that of the matrix: what it was, and what it was taken for.
-    text = f"The run `{winner.name}` on the test set."
+    most = "; ".join(
+        f"{literal(true)} for {literal(answer)} ({count})" for count, true, answer in sorted(wrong, reverse=True)[:3]
+    )
+    text = f"The run {literal(winner.name)} on the test set."
     if most:
         text += f" It takes most often: {most}."
-    return [
-        Section("Mistakes of the best run", f"{text}\n\n![Confusion matrix](chart:confusion)", {"confusion": matrix})
-    ]
+    return [Section("Mistakes", f"{text}\n\n![Confusion matrix](chart:confusion)", {"confusion": matrix})]

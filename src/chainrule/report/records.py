@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from chainrule.history import History
 from chainrule.runs import MAY_CHANGE, RunFolder, list_runs
 from chainrule.sweeps.sweep_folder import find_sweep, list_sweeps
 
-__all__ = ["Record", "best", "find_records", "varied"]
+__all__ = ["Record", "best", "find_records", "sign", "varied"]
 
 # Of what a resumed run may have otherwise, only the epochs change results.
 _NO_MATTER = set(MAY_CHANGE) - {"epochs"}
@@ -33,7 +34,7 @@ class Record:
         settings: the configuration.
         metrics: numbers by name, as in `metrics.json`; of a run without that file, those of its best epoch.
         history: the epochs.
-        started: when.
+        started: when, or None where that is not known.
         seconds: how long it took, or None.
     """
 
@@ -44,13 +45,12 @@ class Record:
     settings: Mapping[str, Any]
     metrics: Mapping[str, Any]
     history: History
-    started: datetime
+    started: datetime | None
     seconds: float | None
 
     def number(self, metric: str) -> float | None:
         """A metric, or None where the run has none."""
-        value = self.metrics.get(metric)
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        return _number(self.metrics.get(metric))
 
 
 def find_records(names: Sequence[str], output_dir: Path) -> list[Record]:
@@ -70,7 +70,8 @@ def find_records(names: Sequence[str], output_dir: Path) -> list[Record]:
         raise ConfigError(
             f"There are no runs in {', '.join(names) or output_dir}. `chainrule train` and `chainrule sweep` make some."
         )
-    return sorted(found.values(), key=lambda record: (record.started, record.name))
+    never = datetime.max.replace(tzinfo=UTC)
+    return sorted(found.values(), key=lambda record: (record.started or never, record.name))
 
 
 def _all(names: Iterable[str], output_dir: Path) -> Iterable[Record]:
@@ -95,7 +96,12 @@ def _all(names: Iterable[str], output_dir: Path) -> Iterable[Record]:
 
 def _of_sweep(folder: Path) -> Iterable[Record]:
     """A sweep's trials; those without a run folder are known from its storage."""
-    path, sweep, trials = find_sweep(str(folder.resolve()), folder.parent)
+    try:
+        path, sweep, trials = find_sweep(str(folder.resolve()), folder.parent)
+    except ChainruleError:
+        # Whatever is wrong with its file or its storage, the trials' run folders are there.
+        yield from (_of_run(run, folder.name) for run in list_runs(folder))
+        return
     try:
         for trial in trials:
             if exists(path / trial.folder / "run.json"):
@@ -118,10 +124,6 @@ def _of_sweep(folder: Path) -> Iterable[Record]:
 
 def _of_run(run: RunFolder, group: str) -> Record:
     try:
-        settings: Mapping[str, Any] = run.config().to_dict()
-    except ChainruleError:
-        settings = {}
-    try:
         history = History.from_jsonl(read_text(run.path / "history.jsonl", _LARGEST))
     except (OSError, ValueError, DataError):
         history = History()
@@ -129,31 +131,44 @@ def _of_run(run: RunFolder, group: str) -> Record:
     kept = history.best()
     if not metrics and kept is not None:
         metrics = {"val_accuracy": kept.val_accuracy, "val_loss": kept.val_loss, "kept_epoch": kept.epoch}
-    seconds = read_json(run.path / "run.json").get("seconds")
     return Record(
         name=run.path.name,
         folder=run.path,
         group=group,
         status=run.status,
-        settings=settings,
+        # As it was written: a plugin's parts are not known here, and need not be.
+        settings=read_json(run.path / "config.json"),
         metrics=metrics,
         history=history,
         started=_aware(run.started),
-        seconds=float(seconds) if isinstance(seconds, int | float) else None,
+        seconds=_number(read_json(run.path / "run.json").get("seconds")),
     )
 
 
-def _aware(moment: datetime | None) -> datetime:
-    if moment is None:
-        return datetime.fromtimestamp(0, UTC)
-    return moment.astimezone(UTC)
+def _number(value: object) -> float | None:
+    """A finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # A whole number may be larger than any float.
+    return float(value) if abs(value) <= sys.float_info.max else None
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.astimezone(UTC)
+
+
+def sign(metric: str) -> float:
+    """1 where more of a metric is better, -1 where less is."""
+    return -1.0 if metric.endswith("loss") else 1.0
 
 
 def varied(records: Sequence[Record]) -> dict[str, list[Any]]:
     """The settings in which runs differ and which may change their results, with the different values in order.
 
-    A setting that only some of the runs have, such as the beta of one optimizer, is left out.
+    A setting that only some of the runs have, such as the beta of one optimizer, is left out. Runs whose settings
+    cannot be read do not count.
     """
+    records = [record for record in records if record.settings]
     names = [name for name in records[0].settings if name not in _NO_MATTER] if records else []
     found = {}
     for name in names:
@@ -167,9 +182,9 @@ def varied(records: Sequence[Record]) -> dict[str, list[Any]]:
 
 
 def best(records: Sequence[Record], metric: str = "val_accuracy") -> Record | None:
-    """The run with the highest metric, the first of equals; None without one.
+    """The run with the best metric, the first of equals; None without one.
 
     One that a sweep ended early counts too: the parameters of its best epoch were kept and tested like any others.
     """
     done = [r for r in records if r.status in ("finished", "pruned") and r.number(metric) is not None]
-    return max(done, key=lambda record: record.number(metric) or 0.0, default=None)
+    return max(done, key=lambda record: sign(metric) * (record.number(metric) or 0.0), default=None)

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.report.records import Record, varied
+from chainrule.report.records import Record, sign, varied
 
 __all__ = ["Estimate", "by_value", "correlations", "estimate", "importances", "scored"]
 
 _MOST_RUNS = 500
+# A setting of numbers with more values than this is a scale, with fewer a choice.
+_MOST_NAMES = 12
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,9 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def scored(records: Sequence[Record], metric: str) -> list[tuple[Record, float]]:
-    """The runs that have the metric, with it."""
+    """The runs that have the metric and settings, with it."""
     pairs = [(record, record.number(metric)) for record in records]
-    return [(record, value) for record, value in pairs if value is not None and math.isfinite(value)]
+    return [(record, value) for record, value in pairs if value is not None and record.settings]
 
 
 def by_value(records: Sequence[Record], metric: str, setting: str) -> dict[str, dict[str, float]]:
@@ -66,7 +68,7 @@ def by_value(records: Sequence[Record], metric: str, setting: str) -> dict[str, 
             "runs": len(values),
             "median": float(np.median(values)),
             "mean": float(np.mean(values)),
-            "best": max(values),
+            "best": sign(metric) * max(sign(metric) * value for value in values),
         }
         for name, values in groups.items()
         if values
@@ -105,22 +107,25 @@ def _columns(records: Sequence[Record]) -> dict[str, list[float]]:
 def importances(records: Sequence[Record], metric: str) -> dict[str, float]:
     """The share of the metric's variance over the space that each setting explains by itself, greatest first.
 
-    By functional ANOVA on a random forest (Hutter, Hoos and Leyton-Brown, 2014), as Optuna does it, scaled to a sum
-    of 1. Empty where there are fewer than ten runs; of more than 500, it looks at 500 spread over all of them.
+    By functional ANOVA on a random forest (Hutter, Hoos and Leyton-Brown, 2014), as Optuna does it. What is missing to
+    1 is explained by settings together. Empty where there are fewer than ten runs; of more than 500, it looks at 500.
     """
     import optuna
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     pairs = scored(records, metric)
+    if len(pairs) > _MOST_RUNS:
+        # Its time grows faster than the number of runs: seconds for 500, minutes for thousands.
+        chosen = np.random.default_rng(0).permutation(len(pairs))[:_MOST_RUNS]
+        pairs = [pairs[index] for index in sorted(chosen)]
     space = varied([record for record, _ in pairs])
     if len(pairs) < 10 or not space:
         return {}
-    # Its time grows faster than the number of runs: seconds for 500, minutes for thousands.
-    pairs = pairs[:: math.ceil(len(pairs) / _MOST_RUNS)]
     distributions: dict[str, Any] = {}
     for name, values in space.items():
-        if all(isinstance(value, int | float) for value in values):
-            distributions[name] = FloatDistribution(min(values), max(values))
+        if len(values) > _MOST_NAMES and all(isinstance(value, int | float) for value in values):
+            low, high = min(values), max(values)
+            distributions[name] = FloatDistribution(low, high, log=low > 0 and high / low > 50)
         else:
             distributions[name] = CategoricalDistribution([str(value) for value in values])
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -135,7 +140,6 @@ def importances(records: Sequence[Record], metric: str) -> dict[str, float]:
                 for name, kind in distributions.items()
             }
             study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
-        found = optuna.importance.get_param_importances(
-            study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
-        )
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        found = optuna.importance.get_param_importances(study, evaluator=evaluator, normalize=False)
     return {name: float(value) for name, value in found.items()}

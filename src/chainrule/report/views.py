@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from chainrule.errors import ChainruleError
 from chainrule.history import History
 from chainrule.model_file import load_model
 from chainrule.report.charts import Axis, Bars, Confusion, Lines, Parallel, Series, png
-from chainrule.report.records import Record, varied
+from chainrule.report.records import Record, sign, varied
 from chainrule.report.statistics import estimate, scored
 
 __all__ = ["bars", "best_so_far", "confusion", "learning_curves", "parallel", "percent_label"]
@@ -33,22 +34,22 @@ def _scale(metric: str) -> float:
 
 def best_so_far(records: Sequence[Record], metric: str = "val_accuracy") -> Lines:
     """Each run's metric against when it began, and the best until then."""
-    pairs = scored(records, metric)
-    sign = -1.0 if metric.endswith("loss") else 1.0
-    first = min((record.started for record, _ in pairs), default=None)
-    minutes = [(record.started - first).total_seconds() / 60 for record, _ in pairs] if first else []
-    scale = _scale(metric)
-    values = [scale * value for _, value in pairs]
-    best = list(sign * np.maximum.accumulate(sign * np.array(values))) if values else []
+    timed = [(record, record.started, record.number(metric)) for record in records]
+    pairs = [(record, start, value) for record, start, value in timed if start is not None and value is not None]
+    first = min((start for _, start, _ in pairs), default=datetime.min)
+    minutes = [(start - first).total_seconds() / 60 for _, start, _ in pairs]
+    values = [_scale(metric) * value for *_, value in pairs]
+    best = list(sign(metric) * np.maximum.accumulate(sign(metric) * np.array(values))) if values else []
+    statuses = [record.status for record, *_ in pairs]
     points = [
         Series(
             status,
-            [x for x, (record, _) in zip(minutes, pairs, strict=True) if record.status == status],
-            [y for y, (record, _) in zip(values, pairs, strict=True) if record.status == status],
+            [x for x, one in zip(minutes, statuses, strict=True) if one == status],
+            [y for y, one in zip(values, statuses, strict=True) if one == status],
             look="points",
-            notes=[record.name for record, _ in pairs if record.status == status],
+            notes=[record.name for record, *_ in pairs if record.status == status],
         )
-        for status in dict.fromkeys(record.status for record, _ in pairs)
+        for status in dict.fromkeys(statuses)
     ]
     line = Series("best so far", minutes, [float(value) for value in best], look="step")
     return Lines("minutes since the first run", percent_label(metric), [*points, line])
@@ -63,8 +64,9 @@ def parallel(records: Sequence[Record], metric: str = "val_accuracy") -> Paralle
         if len(values) > 12 and all(isinstance(value, int | float) for value in values):
             axes.append(Axis(name, [float(value) for value in found]))
             continue
-        labels = [str(value) for value in values]
-        axes.append(Axis(name, [float(labels.index(str(value))) for value in found], labels))
+        names = [str(value) for value in values]
+        labels = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
+        axes.append(Axis(name, [float(names.index(str(value))) for value in found], labels))
     axes.append(Axis(percent_label(metric), [_scale(metric) * value for _, value in pairs]))
     return Parallel(axes, [record.name for record, _ in pairs])
 
@@ -98,15 +100,24 @@ def learning_curves(groups: Mapping[str, Sequence[History]], column: str = "val_
 def confusion(record: Record) -> Confusion | None:
     """The confusion matrix of a run on the test set, with pictures where the model and the data are there."""
     counts = record.metrics.get("confusion_matrix")
-    if not isinstance(counts, list):
+    if not isinstance(counts, list) or not counts:
         return None
-    classes = [str(name) for name in record.metrics.get("per_class", {})]
-    if len(classes) != len(counts):
-        classes = [str(number) for number in range(len(counts))]
+    k = len(counts)
+    if not all(isinstance(row, list) and len(row) == k and all(map(_is_count, row)) for row in counts):
+        return None
+    scores = record.metrics.get("per_class")
+    classes = (
+        [str(name) for name in scores] if isinstance(scores, dict) and len(scores) == k else list(map(str, range(k)))
+    )
     try:
         return Confusion(classes, counts, _examples(record))
-    except (ChainruleError, OSError):
+    # A plugin's dataset, a model that is gone, settings that could not be read: the numbers are there all the same.
+    except (ChainruleError, OSError, KeyError, TypeError):
         return Confusion(classes, counts, {})
+
+
+def _is_count(cell: object) -> bool:
+    return isinstance(cell, int) and not isinstance(cell, bool) and 0 <= cell < 2**53
 
 
 def _examples(record: Record) -> dict[str, list[str]]:
