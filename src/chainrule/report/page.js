@@ -38,6 +38,13 @@ systemDark.addEventListener("change", themeChanged);
 
 // ---- Charts ----------------------------------------------------------------------------------------------------
 
+/** Plotly, which stands in the page compressed. */
+const library = (async () => {
+  const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
+  const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  (0, eval)(await new Response(unpacked).text());
+})();
+
 const CONFIG = {
   responsive: true,
   displaylogo: false,
@@ -92,6 +99,7 @@ async function draw(plot) {
   if (plot.cell) layout.shapes = [frame(plot.cell)];
   const first = !plot.classList.contains("drawn");
   plot.classList.add("drawn");
+  await library;
   await Plotly.react(plot, data, layout, CONFIG);
   if (!first) return;
   if (figure.meta.sentences) startPanel(plot, figure.meta);
