@@ -20,13 +20,14 @@
 # The source of this notebook is `notebooks/assignment.py`; `make notebook` runs it and writes `assignment.ipynb`.
 
 # %%
+import io
 import os
 import re
 import sys
 from pathlib import Path
 
 import numpy as np
-from IPython.display import Markdown, display
+from IPython.display import Image, Markdown, display
 
 ROOT = next(folder for folder in [Path.cwd(), *Path.cwd().parents] if (folder / "questions" / "sections.py").exists())
 sys.path.insert(0, str(ROOT / "questions"))
@@ -47,7 +48,9 @@ def show(name):
     display(Markdown(f"## {answer.title}"))
     for number, piece in enumerate(re.split(r"!\[(.*?)\]\(chart:(\w+)\)", answer.text)):
         if number % 3 == 2:
-            display(draw(answer.charts[piece]))
+            picture = io.BytesIO()
+            draw(answer.charts[piece]).savefig(picture, format="png", dpi=80)
+            display(Image(picture.getvalue()))
         elif piece.strip():
             display(Markdown(piece if number % 3 == 0 else f"*{piece}*"))
 
