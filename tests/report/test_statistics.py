@@ -90,6 +90,8 @@ def test_the_best_so_far_never_falls_and_a_loss_never_rises() -> None:
     assert list(points.y) == pytest.approx([30, 50, 40, 70, 10])
     assert list(line.y) == pytest.approx([30, 50, 50, 70, 70])
     assert list(line.x) == [0, 1, 2, 3, 4]
+    numbered = best_so_far(records, by_number=True).series[-1]
+    assert list(numbered.x) == [1, 2, 3, 4, 5]
     losses = [
         Record(
             one.name,

@@ -32,27 +32,35 @@ def _scale(metric: str) -> float:
     return 100.0 if metric.endswith("accuracy") else 1.0
 
 
-def best_so_far(records: Sequence[Record], metric: str = "val_accuracy") -> Lines:
-    """Each run's metric against when it began, and the best until then."""
+def best_so_far(records: Sequence[Record], metric: str = "val_accuracy", *, by_number: bool = False) -> Lines:
+    """Each run's metric against when it began, and the best until then.
+
+    Args:
+        records: the runs, in the order in which they began.
+        metric: what to show.
+        by_number: count runs instead of minutes; for runs with idle hours between them.
+    """
     timed = [(record, record.started, record.number(metric)) for record in records]
     pairs = [(record, start, value) for record, start, value in timed if start is not None and value is not None]
     first = min((start for _, start, _ in pairs), default=datetime.min)
     minutes = [(start - first).total_seconds() / 60 for _, start, _ in pairs]
+    places = [float(number) for number in range(1, len(pairs) + 1)] if by_number else minutes
     values = [_scale(metric) * value for *_, value in pairs]
     best = list(sign(metric) * np.maximum.accumulate(sign(metric) * np.array(values))) if values else []
     statuses = [record.status for record, *_ in pairs]
     points = [
         Series(
             status,
-            [x for x, one in zip(minutes, statuses, strict=True) if one == status],
+            [x for x, one in zip(places, statuses, strict=True) if one == status],
             [y for y, one in zip(values, statuses, strict=True) if one == status],
             look="points",
             notes=[record.name for record, *_ in pairs if record.status == status],
         )
         for status in dict.fromkeys(statuses)
     ]
-    line = Series("best so far", minutes, [float(value) for value in best], look="step")
-    return Lines("minutes since the first run", percent_label(metric), [*points, line])
+    line = Series("best so far", places, [float(value) for value in best], look="step")
+    x_label = "runs, in the order in which they began" if by_number else "minutes since the first run"
+    return Lines(x_label, percent_label(metric), [*points, line])
 
 
 def parallel(records: Sequence[Record], metric: str = "val_accuracy") -> Parallel:
