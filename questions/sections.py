@@ -37,11 +37,13 @@ class _Unknown(jinja2.ChainableUndefined):
     def __lt__(self, other: object) -> bool:
         return False
 
-    def _itself(self, other: object = None) -> _Unknown:
+    def _itself(self, *others: object) -> _Unknown:
         return self
 
     __le__ = __gt__ = __ge__ = __lt__
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = _itself
+    __call__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = (
+        _itself
+    )
 
 
 def section(name: str, answers: Path, *, quick: bool = False) -> Section:
