@@ -61,7 +61,7 @@ _TRIALS = 48
 def workers() -> dict[str, Any]:
     """Trials an hour with one worker and with two, in turns, over the same random trials of five epochs."""
     rates: dict[str, list[float]] = {"1": [], "2": []}
-    for _ in range(3):
+    for _ in range(2):
         for count, found in rates.items():
             with tempfile.TemporaryDirectory() as folder:
                 seconds = _sweep(folder, _random(_TRIALS), "--workers", count)
@@ -79,7 +79,7 @@ def overhead() -> dict[str, Any]:
     }.items():
         ratios, bare, whole = [], [], []
         fixed = {"dataset": "fashion_mnist", "epochs": 5, "threads": 1, "optimizer": "rmsprop", **settings}
-        for _ in range(5):
+        for _ in range(3):
             rates = {"learning_rate": {"values": [0.001, 0.0009, 0.0008, 0.0007, 0.0006, 0.0005]}}
             content = _file("grid", {key: {"value": value} for key, value in fixed.items()} | rates)
             with tempfile.TemporaryDirectory() as folder:
