@@ -99,12 +99,11 @@ def test_ctrl_c_saves_and_workers_that_come_later_are_used(tmp_path: Path, clust
 def test_two_sweeps_on_one_cluster_and_workers_that_are_late(tmp_path: Path, cluster: Cluster) -> None:
     sweeps = Sweeps(tmp_path)
     both = [sweeps.start("s.yaml", "--name", name, "--scheduler", str(cluster.file)) for name in ("one", "two")]
-    while not all((tmp_path / "runs" / name / "trials.db").exists() for name in ("one", "two")):
-        time.sleep(0.05)
+    for process in both:
+        assert any("Waiting for workers." in line for line in process.stdout), process.communicate()
     workers = [cluster.worker(), cluster.worker()]
     said = [process.communicate(timeout=200) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
-    assert "Waiting for workers." in said[0][0] + said[1][0]
     assert sweeps.results("one") == sweeps.results("two")
     assert len(workers) == 2
 
