@@ -19,7 +19,7 @@ def main() -> None:
         "twice as wide, twice as long": winner | {"hidden_size": 256, "epochs": 20},
         "shallow and wide": winner | {"num_layers": 2, "hidden_size": 512, "epochs": 20},
     }
-    results, charts = [], {}
+    results, groups = [], []
     for number, (name, settings) in enumerate(configs.items()):
         parameters = {key: {"value": value} for key, value in settings.items()}
         parameters["seed"] = {"values": [0] if study.quick else [0, 1, 2]}
@@ -29,12 +29,12 @@ def main() -> None:
         results.append({"name": name, "settings": settings, "test_accuracy": tests, "val_accuracy": validations})
         seconds = [record.seconds or 0.0 for record in group]
         results[-1] |= {"seconds": sum(seconds) / len(seconds), "published": PUBLISHED[number]}
-        charts[f"confusion{number}"] = confusion(group[0])
+        groups.append(group)
     best = max(results, key=lambda entry: entry["val_accuracy"].mean)
     parts = [[100 * getattr(entry["test_accuracy"], part) for entry in results] for part in ("mean", "low", "high")]
     ours = Series("mean of the seeds, 95 % interval", [], parts[0], low=parts[1], high=parts[2])
     published = Series("published", [], [100 * value for value in PUBLISHED])
-    shown = {"confusion": charts[f"confusion{results.index(best)}"]}
+    shown = {"confusion": confusion(groups[results.index(best)][0])}
     shown["accuracies"] = Bars("test accuracy on MNIST (%)", list(configs), [ours, published], "points")
     study.store({"configurations": results, "best": best["name"]}, shown)
 

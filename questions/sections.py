@@ -74,7 +74,7 @@ def section(name: str, answers: Path, *, quick: bool = False) -> Section:
     links = {word: lambda n, word=word: f"[{word}uestion {n}](#section-{n + 1})" for word in "qQ"}
     environment.globals |= {"to": links["q"], "To": links["Q"]}
     environment.globals |= {"benchmarks": {"accuracy": _benchmark("accuracy")}}
-    environment.globals |= {"table": table, "holds": holds, **found, "zip": zip, "quick": quick}
+    environment.globals |= {"table": table, "holds": holds, **found}
     text = environment.from_string((_TEXTS / f"{name}.md").read_text(encoding="utf-8")).render(own)
     title, _, body = text.lstrip("# ").partition("\n")
     # Those of another question go by its name too: chart:question5_best_so_far.

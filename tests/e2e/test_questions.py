@@ -109,3 +109,16 @@ def test_the_committed_report_says_what_the_committed_answers_say(tmp_path: Path
     answer = json.loads((tmp_path / "results" / "question7.json").read_text())
     assert f"{100 * answer['test_accuracy']['mean']:.2f}" in tex
     assert f"{100 * answer['test_accuracy']['mean']:.2f}" in done.stdout
+
+
+def test_a_claim_that_the_answers_do_not_bear_out_stops_the_report(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "report" / "results", tmp_path / "results")
+    file = tmp_path / "results" / "question7.json"
+    answer = json.loads(file.read_text())
+    answer["test_accuracy"]["mean"] = 0.87
+    file.write_text(json.dumps(answer))
+    code = "import sys; from pathlib import Path; from sections import *; section('question7', Path(sys.argv[1]))"
+    command = [sys.executable, "-c", code, str(tmp_path / "results")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / "questions")
+    assert done.returncode == 1
+    assert "what the answers do not show: the model beats 88 %" in done.stderr

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from chainrule.cli import main
 from chainrule.report.charts import Confusion, Lines, Parallel, from_dict, to_dict
 from chainrule.report.overview import literal, overview, table
 from chainrule.report.records import find_records
+from chainrule.report.views import confusion
 
 
 def test_a_report_on_a_sweep_has_all_its_sections(output_dir: Path) -> None:
@@ -86,6 +88,13 @@ def test_damaged_results_make_a_report_too(change: dict, output_dir: Path, tmp_p
     report = overview(find_records([], tmp_path), "Damaged")
     assert len(report.runs) == 12
     assert overview(find_records([str(file.parent)], tmp_path), "Damaged").runs
+
+
+@pytest.mark.parametrize("counts", [[1, 2], [[1, -2], [3, 4]], [[10**30]], [[True]], [[1, 2]], [], "none"])
+def test_counts_that_are_none_are_not_drawn(counts: object, output_dir: Path) -> None:
+    (record,) = find_records(["alone"], output_dir)
+    assert confusion(record) is not None
+    assert confusion(replace(record, metrics={**record.metrics, "confusion_matrix": counts})) is None
 
 
 def test_one_damaged_configuration_costs_only_itself(output_dir: Path, tmp_path: Path) -> None:

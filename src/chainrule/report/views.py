@@ -15,7 +15,7 @@ from chainrule.history import History
 from chainrule.model_file import load_model
 from chainrule.report.charts import Axis, Bars, Confusion, Lines, Parallel, Series, png
 from chainrule.report.records import Record, sign, varied
-from chainrule.report.statistics import estimate, scored
+from chainrule.report.statistics import scored
 
 __all__ = ["bars", "best_so_far", "confusion", "learning_curves", "parallel", "percent_label"]
 
@@ -97,7 +97,7 @@ def learning_curves(groups: Mapping[str, Sequence[History]], column: str = "val_
             Series(
                 name,
                 [float(epoch) for epoch in range(1, epochs + 1)],
-                [estimate(values).mean for values in by_epoch],
+                [float(np.mean(values)) for values in by_epoch],
                 low=[min(values) for values in by_epoch] if band else [],
                 high=[max(values) for values in by_epoch] if band else [],
             )
