@@ -100,7 +100,7 @@ def _chainrule(data: Any, widths: tuple[int, ...], batch: int, learning_rate: fl
     from dataclasses import replace
 
     from chainrule import ENGINES, OPTIMIZERS, NeuralNetwork
-    from chainrule.training import Trainer
+    from chainrule.training.trainer import Trainer
 
     def trainer(part: Any) -> Trainer:
         network = NeuralNetwork([data.x_train.shape[1], *widths, len(data.classes)], weight_init="He", seed=seed)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from chainrule import machine
+from chainrule.core import machine
 
 __all__ = ["RESULTS", "describe", "save"]
 

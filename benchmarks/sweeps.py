@@ -26,11 +26,11 @@ import yaml
 from machine import RESULTS, save
 
 from chainrule import NeuralNetwork, load_dataset
-from chainrule.config import TrainConfig
-from chainrule.optimizers import OPTIMIZERS
+from chainrule.optim.optimizers import OPTIMIZERS
+from chainrule.runs.config import TrainConfig
 from chainrule.sweeps.search import propose
-from chainrule.sweeps.sweep_file import read_sweep
-from chainrule.training import Trainer
+from chainrule.sweeps.space.sweep_file import read_sweep
+from chainrule.training.trainer import Trainer
 
 __all__ = ["main"]
 
@@ -178,7 +178,7 @@ def _bare(config: TrainConfig) -> float:
     for _ in range(4):
         began = time.perf_counter()
         network = NeuralNetwork([784, *config.hidden_sizes, 10], config.activation, config.weight_init, seed=0)
-        rule = OPTIMIZERS[config.optimizer](**config.optimizer_options)
+        rule = OPTIMIZERS[config.optimizer](**config.hyperparameters)
         trainer = Trainer(network, data, rule, batch_size=config.batch_size, engine="compiled", seed=0, threads=1)
         for _ in trainer.run(config.epochs):
             pass

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from chainrule.activations import ACTIVATIONS, Activation
-from chainrule.arrays import Array
+from chainrule.nn.activations import ACTIVATIONS, Activation
+from chainrule.nn.parameters import Array
 
 
 @ACTIVATIONS.register("softplus")

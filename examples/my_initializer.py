@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from chainrule.initializers import INITIALIZERS
+from chainrule.nn.initializers import INITIALIZERS
 
 
 @INITIALIZERS.register("LeCun")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from chainrule.arrays import Array
-from chainrule.losses import LOSSES, Loss
+from chainrule.nn.losses import LOSSES, Loss
+from chainrule.nn.parameters import Array
 
 
 @LOSSES.register("focal")

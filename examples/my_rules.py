@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from chainrule.arrays import Array
-from chainrule.optimizer import OPTIMIZERS, Optimizer
-from chainrule.settings import Number
+from chainrule.core.fields import Float
+from chainrule.nn.parameters import Array
+from chainrule.optim.optimizer import OPTIMIZERS, Optimizer
 
 
 @OPTIMIZERS.register("lion")
@@ -22,8 +22,8 @@ class Lion(Optimizer):
     Reference: Chen et al., "Symbolic Discovery of Optimization Algorithms", arXiv 2302.06675 (2023), Algorithm 2.
     """
 
-    blend = Number(0.9, "share of the remembered mean in the step's direction", flag="-blend", at_least=0, below=1)
-    mean_decay = Number(0.99, "decay of the remembered mean of gradients", at_least=0, below=1)
+    blend = Float(0.9, "share of the remembered mean in the step's direction", flag="-blend", ge=0, lt=1)
+    mean_decay = Float(0.99, "decay of the remembered mean of gradients", ge=0, lt=1)
     slots = ("mean",)
 
     @staticmethod

@@ -35,7 +35,7 @@ sys.path.insert(0, str(ROOT / "questions"))
 from sections import section
 
 from chainrule import OPTIMIZERS, NeuralNetwork, load_dataset
-from chainrule.report.static import draw
+from chainrule.report.pdf.mpl_charts import draw
 
 # A test shows the answers of the scripts' quick versions, which are too few to claim much.
 QUICK = os.environ.get("CHAINRULE_QUICK_ANSWERS")

@@ -3,8 +3,8 @@
 from study import Study
 
 from chainrule.report.charts import Bars, Series
+from chainrule.report.run_charts import confusion
 from chainrule.report.statistics import estimate
-from chainrule.report.views import confusion
 
 PUBLISHED = [0.9744, 0.9752, 0.9720]
 

@@ -7,8 +7,8 @@ import numpy as np
 from study import Study
 
 from chainrule import OPTIMIZERS, NeuralNetwork
+from chainrule.report.run_charts import learning_curves
 from chainrule.report.statistics import estimate
-from chainrule.report.views import learning_curves
 
 RATES, SEEDS = [0.00003, 0.0003, 0.003, 0.03, 0.3], [0, 1, 2]
 

@@ -7,7 +7,7 @@ from study import Study
 
 from chainrule.report.overview import rows
 from chainrule.report.records import varied
-from chainrule.report.views import best_so_far
+from chainrule.report.run_charts import best_so_far
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from study import Study
 
 from chainrule.report.records import find_records
-from chainrule.report.views import best_so_far
+from chainrule.report.run_charts import best_so_far
 
 
 def main() -> None:

@@ -5,8 +5,8 @@ from collections import defaultdict
 from study import Study
 
 from chainrule.report.records import Record, find_records, varied
+from chainrule.report.run_charts import bars, learning_curves, parallel
 from chainrule.report.statistics import by_value, correlations, estimate, importances
-from chainrule.report.views import bars, learning_curves, parallel
 
 METRIC, LOW, PLAIN = "val_accuracy", 0.65, ("sgd", "momentum", "nag")
 SHOWN = ("train_accuracy", "val_accuracy", "test_accuracy")

@@ -3,8 +3,8 @@
 from study import Study
 
 from chainrule.report.records import Record, find_records
+from chainrule.report.run_charts import confusion, learning_curves
 from chainrule.report.statistics import estimate, scored
-from chainrule.report.views import confusion, learning_curves
 
 SPACE = ("epochs", "num_layers", "hidden_size", "weight_decay", "learning_rate", "optimizer", "batch_size")
 SETTINGS = ("dataset", *SPACE, "weight_init", "activation")

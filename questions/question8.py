@@ -4,8 +4,8 @@ import numpy as np
 from study import Study
 
 from chainrule.report.charts import Bars, Series
+from chainrule.report.run_charts import learning_curves
 from chainrule.report.statistics import Estimate, estimate
-from chainrule.report.views import learning_curves
 
 LOSSES = ("cross_entropy", "mean_squared_error")
 CONFIG = ("optimizer", "learning_rate", "activation")

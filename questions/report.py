@@ -9,10 +9,10 @@ from pathlib import Path
 from sections import QUESTIONS, section
 from study import ROOT
 
-from chainrule.report.document import compile_pdf, write_document
-from chainrule.report.page import write_page
+from chainrule.report.html.page import write_page
+from chainrule.report.pdf.document import compile_pdf, write_document
+from chainrule.report.pdf.mpl_charts import save
 from chainrule.report.section import Report
-from chainrule.report.static import save
 
 # What the README shows.
 PICTURES = {"survey": "question6", "leaders": "question5", "confusion": "question7"}

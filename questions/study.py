@@ -18,14 +18,14 @@ import yaml
 
 from chainrule import Dataset, load_dataset
 from chainrule.cli import main as chainrule
-from chainrule.config import WANDB_MODES
-from chainrule.console import Console
-from chainrule.files import write_json, write_text
+from chainrule.core.files import write_json, write_text
 from chainrule.report.charts import Chart, to_dict
+from chainrule.report.pdf.mpl_charts import save
 from chainrule.report.records import Record, best, find_records
-from chainrule.report.static import save
-from chainrule.tracking.base import Run
-from chainrule.tracking.wandb import wandb_tracker
+from chainrule.runs.config import WANDB_MODES
+from chainrule.runs.tracking.base import Run
+from chainrule.runs.tracking.wandb import wandb_tracker
+from chainrule.terminal.console import Console
 
 __all__ = ["ROOT", "Study"]
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from chainrule import ACTIVATIONS, DATASETS, INITIALIZERS, LOSSES, OPTIMIZERS
 from chainrule.cli.flags import plain
-from chainrule.config import TrainConfig, optimizer_settings
-from chainrule.settings import Choice, Setting, Switch, Texts
+from chainrule.core.fields import Bool, Choice, Field, StrList
+from chainrule.runs.config import TrainConfig, optimizer_fields
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "benchmarks"))
@@ -35,9 +35,9 @@ _PART = re.compile(r"(<!-- generated: (\S+) -->\n)(.*?)(<!-- end of generated: \
 def flags() -> str:
     """A table of all flags."""
     rows = ["| flag | default | meaning |", "| --- | --- | --- |"]
-    for setting in TrainConfig.settings().values():
+    for setting in TrainConfig.fields().values():
         rows.append(_flag_row(setting, setting.help))
-    for uses in optimizer_settings().values():
+    for uses in optimizer_fields().values():
         users = "every optimizer" if len(uses) == len(OPTIMIZERS) else ", ".join(name for name, _ in uses)
         rows.append(_flag_row(uses[0][1], f"{uses[0][1].help} ({users})"))
     rows.append("| `--config` | | YAML or JSON file of settings; flags override it |")
@@ -47,9 +47,9 @@ def flags() -> str:
     return "\n".join(rows)
 
 
-def _flag_row(setting: Setting[Any], text: str) -> str:
+def _flag_row(setting: Field[Any], text: str) -> str:
     names = " ".join(f"`{flag}`" for flag in (setting.flag, f"--{setting.name}") if flag)
-    default = "" if setting.default is None or isinstance(setting, Texts | Switch) else f"`{plain(setting.default)}`"
+    default = "" if setting.default is None or isinstance(setting, StrList | Bool) else f"`{plain(setting.default)}`"
     if isinstance(setting, Choice):
         text += f": {', '.join(f'`{choice}`' for choice in setting.choices)}"
     return f"| {names} | {default} | {text} |"

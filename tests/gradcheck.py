@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from chainrule.arrays import Array
+from chainrule.nn.parameters import Array
 
 # The error of a central difference is about step**2 from its formula and 1e-16/step from rounding.
 STEP = 1e-5

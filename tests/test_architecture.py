@@ -13,39 +13,31 @@ import pytest
 
 import chainrule
 from chainrule import ACTIVATIONS, DATASETS, ENGINES, INITIALIZERS, LOSSES, OPTIMIZERS
-from chainrule.config import TrainConfig, optimizer_settings
+from chainrule.runs.config import TrainConfig, optimizer_fields
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "chainrule"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
-# From the bottom up: a module may import those of lower layers and of its own.
-LAYERS = [
-    {"errors", "text"},
-    {"registry", "files", "seeding", "cache", "interrupt"},
-    {"settings", "arrays", "history", "metrics"},
-    {"activations", "losses", "initializers", "optimizer", "data", "checkpoint"},
-    {"optimizers"},
-    {"network"},
-    {"engine", "model_file", "figures"},
-    {"training", "config", "plugins", "machine"},
-    {"tracking", "console", "runs"},
-    {"resuming"},
-    {"experiment"},
-    {"sweeps"},
-    {"report"},
-    {"cli", "__init__", "__main__"},
+# From the bottom up: a folder may import from those before it, and from itself.
+FOLDERS = [
+    "core",
+    "nn",
+    "optim",
+    "data",
+    "engine",
+    "training",
+    "neural_network",
+    "terminal",
+    "runs",
+    "sweeps",
+    "report",
 ]
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+LEVEL = {name: level for level, name in enumerate([*FOLDERS, "__init__", "cli", "__main__"])}
 
 
-def top(module: str) -> str:
-    """`chainrule.data.idx` -> `data`; the package itself -> `__init__`."""
-    return module.split(".")[1] if "." in module else "__init__"
-
-
-def imports(path: Path) -> list[tuple[str, bool]]:
-    """The package's modules that a file imports, and whether only for types."""
+def imports(path: Path, *, inside_functions: bool = False) -> list[str]:
+    """The package's modules that a file imports, other than for types; or those that its functions import."""
     tree = ast.parse(path.read_text())
     typing_only = {
         id(node)
@@ -53,28 +45,64 @@ def imports(path: Path) -> list[tuple[str, bool]]:
         if isinstance(block, ast.If) and getattr(block.test, "id", "") == "TYPE_CHECKING"
         for node in ast.walk(block)
     }
+    nodes = list(ast.walk(tree))
+    if inside_functions:
+        functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+        nodes = [node for function in functions for node in ast.walk(function)]
     found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("chainrule"):
-            found.append((node.module, id(node) in typing_only))
+    for node in nodes:
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "chainrule":
+            # `from chainrule.engine import threads` imports the module, not only its folder.
+            modules = {f"{node.module}.{name.name}" for name in node.names} & MODULE_NAMES
+            found += sorted(modules) or [str(node.module)]
         elif isinstance(node, ast.Import):
-            found += [(name.name, id(node) in typing_only) for name in node.names if name.name.startswith("chainrule")]
+            found += [name.name for name in node.names if name.name.split(".")[0] == "chainrule"]
     return found
+
+
+def module_name(path: Path) -> str:
+    """`.../chainrule/data/idx.py` -> `chainrule.data.idx`; a folder's `__init__.py` -> the folder."""
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULE_NAMES = {module_name(path) for path in MODULES}
+
+
+def folder(module: str) -> str:
+    """`chainrule.data.idx` -> `data`; the package itself -> `__init__`."""
+    return module.split(".")[1] if "." in module else "__init__"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_imports_point_downwards(path: Path) -> None:
-    relative = path.relative_to(SOURCE).with_suffix("")
-    own = relative.parts[0]
-    assert own in LEVEL, f"add {own} to LAYERS"
-    for module, typing_only in imports(path):
-        # network.fit may call training, and predict the kernels: the exceptions, made inside the methods.
-        if typing_only or (own, top(module)) in {("network", "training"), ("network", "engine")}:
-            continue
-        # The version number may be asked for anywhere.
-        if own == "cli" and module == "chainrule":
-            continue
-        assert LEVEL[top(module)] <= LEVEL[own], f"{relative} imports {module}"
+    own = folder(module_name(path))
+    assert own in LEVEL, f"add {own} to FOLDERS"
+    for module in imports(path):
+        assert LEVEL[folder(module)] <= LEVEL[own], f"{module_name(path)} imports {module}"
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph = {module_name(path): set(imports(path)) - {module_name(path)} for path in MODULES}
+    # A folder's __init__ imports the folder's modules, and they may import the folder through it only if it does not.
+    done: set[str] = set()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, " -> ".join((*trail[trail.index(module) :], module))
+        if module not in done:
+            for other in graph.get(module, ()):
+                visit(other, (*trail, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_functions_import_nothing_of_the_package(path: Path) -> None:
+    assert not imports(path, inside_functions=True)
 
 
 def test_only_one_file_imports_wandb() -> None:
@@ -137,7 +165,7 @@ def test_the_documentation_names_every_part_and_every_flag() -> None:
     for registry in (OPTIMIZERS, ACTIVATIONS, LOSSES, INITIALIZERS, DATASETS, ENGINES):
         for name in registry:
             assert f"`{name}`" in text, name
-    for setting in [*TrainConfig.settings().values(), *(uses[0][1] for uses in optimizer_settings().values())]:
+    for setting in [*TrainConfig.fields().values(), *(uses[0][1] for uses in optimizer_fields().values())]:
         assert f"`--{setting.name}`" in text
         assert not setting.flag or f"`{setting.flag}`" in text
 

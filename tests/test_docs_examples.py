@@ -111,9 +111,7 @@ def test_the_errors_of_plugins_are_as_shown(tmp_path: Path) -> None:
         return result.stderr.strip().replace(str(tmp_path), "").replace("/my_rules.py", "my_rules.py")
 
     assert message(source.replace("gradient: Array, mean", "gradiant: Array, mean")) in shown
-    boosted = source.replace('"lion"', '"mine"').replace(
-        "slots =", 'boost = Number(1.0, "...", flag="-b")\n    slots ='
-    )
+    boosted = source.replace('"lion"', '"mine"').replace("slots =", 'boost = Float(1.0, "...", flag="-b")\n    slots =')
     assert message(boosted) in shown
     missing = python("train.py", "--plugin", "examples/missing.py")
     assert missing.returncode == 2

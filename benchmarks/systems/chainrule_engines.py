@@ -9,7 +9,7 @@ from problem import RULES, WEIGHT_DECAY, Data, Layers, Problem, initial_paramete
 
 import chainrule
 from chainrule import ENGINES, OPTIMIZERS, NeuralNetwork, load_dataset
-from chainrule.training import Trainer
+from chainrule.training.trainer import Trainer
 
 __all__ = ["Compiled", "Numpy"]
 

@@ -8,15 +8,15 @@
 True
 """
 
-from chainrule.activations import ACTIVATIONS
+from chainrule.core.errors import ChainruleError
 from chainrule.data import DATASETS, Dataset, load_dataset
 from chainrule.engine import ENGINES
-from chainrule.errors import ChainruleError
-from chainrule.initializers import INITIALIZERS
-from chainrule.losses import LOSSES
-from chainrule.model_file import load_model, save_model
-from chainrule.network import NeuralNetwork
-from chainrule.optimizers import OPTIMIZERS
+from chainrule.neural_network import NeuralNetwork, load_model
+from chainrule.nn.activations import ACTIVATIONS
+from chainrule.nn.initializers import INITIALIZERS
+from chainrule.nn.losses import LOSSES
+from chainrule.nn.model_file import save_model
+from chainrule.optim.optimizers import OPTIMIZERS
 
 __version__ = "0.1.0"
 

@@ -16,10 +16,10 @@ import pytest
 
 from chainrule import ACTIVATIONS, ENGINES, LOSSES, OPTIMIZERS, NeuralNetwork
 from chainrule.engine import make_engine
-from chainrule.engine.compiled import CompiledEngine
-from chainrule.engine.numpy import NumpyEngine
-from chainrule.engine.portable import portable_source
-from chainrule.optimizer import Optimizer
+from chainrule.engine.compiled.engine import CompiledEngine
+from chainrule.engine.compiled.scalar_source import portable_source
+from chainrule.engine.reference import NumpyEngine
+from chainrule.optim.optimizer import Optimizer
 
 STEPS, BATCH = 7, 12
 N = STEPS * BATCH - 5  # the last batch is short
@@ -186,8 +186,10 @@ def test_the_number_of_threads_shows_nowhere(digits, hidden, batch, dtype) -> No
 def test_looking_for_zeros_shows_nowhere(digits, monkeypatch, hidden, batch, threads) -> None:
     ends = []
     for looking in (True, False):
-        for module in ("compiled", "prediction"):
-            monkeypatch.setattr(f"chainrule.engine.{module}.holds_many_zeros", lambda x, looking=looking: looking)
+        for module in ("engine", "prediction"):
+            monkeypatch.setattr(
+                f"chainrule.engine.compiled.{module}.holds_many_zeros", lambda x, looking=looking: looking
+            )
         run = trained(CompiledEngine, digits, hidden=hidden, batch=batch, threads=threads, wide=4)
         ends.append((run[0].parameters.flat.tobytes(), run[2].losses.tobytes(), run[3].probabilities.tobytes()))
     assert ends[0] == ends[1]
@@ -299,7 +301,7 @@ PROGRAM = """
 import logging, sys, numpy as np
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 from chainrule import NeuralNetwork, OPTIMIZERS
-from chainrule.engine.compiled import CompiledEngine
+from chainrule.engine.compiled.engine import CompiledEngine
 network = NeuralNetwork([6, int(sys.argv[1]), 3], seed=1)
 engine = CompiledEngine(network, OPTIMIZERS["adam"](), int(sys.argv[2]))
 engine.train(np.ones((40, 6), "float32"), np.arange(40) % 3, np.arange(40))

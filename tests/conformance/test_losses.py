@@ -5,7 +5,7 @@ import pytest
 from gradcheck import numerical_gradient, relative_error
 
 from chainrule import LOSSES
-from chainrule.losses import log_softmax
+from chainrule.nn.losses import log_softmax
 
 
 @pytest.fixture(params=list(LOSSES))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from chainrule import OPTIMIZERS, NeuralNetwork
-from chainrule.arrays import ParameterDict
-from chainrule.errors import ConfigError
-from chainrule.settings import Number
+from chainrule.core.errors import ConfigError
+from chainrule.core.fields import Float
+from chainrule.nn.parameters import ParameterDict
 
 NAMES = list(OPTIMIZERS)
 
@@ -110,9 +110,9 @@ def test_weight_decay_is_part_of_the_gradient_of_weights_only(name, random) -> N
 @pytest.mark.parametrize("name", NAMES)
 def test_settings_are_declared_once_and_checked(name) -> None:
     rule = OPTIMIZERS[name]
-    assert all(isinstance(setting, Number) and setting.help for setting in rule.settings().values())
-    assert rule().options() == {key: setting.default for key, setting in rule.settings().items()}
-    for key in rule.settings():
+    assert all(isinstance(setting, Float) and setting.help for setting in rule.fields().values())
+    assert rule().as_dict() == {key: setting.default for key, setting in rule.fields().items()}
+    for key in rule.fields():
         with pytest.raises(ConfigError, match=f"{key} must be a number"):
             rule(**{key: -1})
         with pytest.raises(ConfigError, match="got nan"):
@@ -147,7 +147,7 @@ def test_rules_are_pure_elementwise_functions(name, random) -> None:
     """`update` of single numbers is what it is of arrays, and leaves its arguments alone: an engine may compile it."""
     rule = OPTIMIZERS[name]
     arrays = {key: np.abs(random.normal(size=4)) for key in ("weight", "gradient", *rule.slots)}
-    numbers = dict.fromkeys((*rule.settings(), *rule.scalars), 0.5)
+    numbers = dict.fromkeys((*rule.fields(), *rule.scalars), 0.5)
     kept = {key: value.copy() for key, value in arrays.items()}
     given = {key: value for key, value in {**arrays, **numbers}.items() if key in rule.update_arguments}
     whole = rule.update(**given)
@@ -162,7 +162,7 @@ def test_rules_are_pure_elementwise_functions(name, random) -> None:
 
 
 def test_a_rule_that_asks_for_something_unknown_is_refused() -> None:
-    from chainrule.optimizer import Optimizer
+    from chainrule.optim.optimizer import Optimizer
 
     with pytest.raises(ConfigError, match=r"asks for 'gradiant'\. Did you mean 'gradient'"):
 
@@ -184,8 +184,8 @@ def test_a_rule_that_asks_for_something_unknown_is_refused() -> None:
 
 
 def test_rules_that_go_wrong_are_named() -> None:
-    from chainrule.optimizer import Optimizer
-    from chainrule.settings import Number as Setting
+    from chainrule.core.fields import Float as Field
+    from chainrule.optim.optimizer import Optimizer
 
     def define(**body):
         return type("Mine", (Optimizer,), body)
@@ -194,9 +194,9 @@ def test_rules_that_go_wrong_are_named() -> None:
     for body, message in [
         ({"slots": ("mean"), "update": keep}, "must be a tuple of names"),
         ({"slots": ("weight",), "update": keep}, "uses the name 'weight' twice, or it is taken"),
-        ({"time": Setting(1.0, "x"), "update": keep}, "'time'"),
-        ({"step": Setting(1.0, "x"), "update": keep}, "'step'"),
-        ({"a": Setting(1.0, "x"), "slots": ("a",), "update": keep}, "'a' twice"),
+        ({"time": Field(1.0, "x"), "update": keep}, "'time'"),
+        ({"step": Field(1.0, "x"), "update": keep}, "'step'"),
+        ({"a": Field(1.0, "x"), "slots": ("a",), "update": keep}, "'a' twice"),
         ({"scalars": ("a",), "update": keep}, "needs a static method 'prepare'"),
     ]:
         with pytest.raises(ConfigError, match=message):
@@ -213,7 +213,7 @@ def test_rules_that_go_wrong_are_named() -> None:
 
 def test_an_argument_may_be_handed_back() -> None:
     """A slot that keeps the weight of the step before, and one that keeps that slot."""
-    from chainrule.optimizer import Optimizer
+    from chainrule.optim.optimizer import Optimizer
 
     class Memory(Optimizer):
         slots = ("last", "last_but_one")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from chainrule import OPTIMIZERS, NeuralNetwork
-from chainrule.engine.compiled import CompiledEngine
-from chainrule.engine.numpy import NumpyEngine
-from chainrule.settings import Choice
+from chainrule.core.fields import Choice
+from chainrule.engine.compiled.engine import CompiledEngine
+from chainrule.engine.reference import NumpyEngine
 
 
 def engines(sizes, *, batch=16, threads=1, optimizer="adam", dtype="float64"):
@@ -137,7 +137,7 @@ def test_a_forked_process_can_train_on(digits) -> None:
 
 def test_a_rule_with_a_setting_that_is_no_number_is_left_to_the_numpy_engine(digits, caplog) -> None:
     from chainrule.engine import make_engine
-    from chainrule.optimizer import Optimizer
+    from chainrule.optim.optimizer import Optimizer
 
     class Wordy(Optimizer):
         kind = Choice("plain", "how", ("plain", "fancy"))

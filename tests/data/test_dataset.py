@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import chainrule.data
+from chainrule.core.errors import ConfigError, DataError
+from chainrule.core.registry import Registry, UnknownNameError
 from chainrule.data import DATASETS, Dataset, Samples, load_dataset, read_samples
 from chainrule.data.dataset import stratified_split
 from chainrule.data.idx import read_idx
 from chainrule.data.sources import find_files
 from chainrule.data.specs import SPECS
-from chainrule.errors import ConfigError, DataError
-from chainrule.registry import Registry, UnknownNameError
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from chainrule.core.errors import DataError
 from chainrule.data.idx import read_idx, read_shape, unpack
 from chainrule.data.specs import verified
-from chainrule.errors import DataError
 
 SPEC = make_spec("tiny", make_contents(0))
 RAW = make_contents(0)[SPEC.train_images.name]

@@ -10,9 +10,9 @@ import time
 import pytest
 from data.tiny_dataset import NAMES, make_contents, make_spec
 
+from chainrule.core.errors import DataError
 from chainrule.data import packages
 from chainrule.data.sources import cache_folder, find_files
-from chainrule.errors import DataError
 
 CONTENTS = make_contents(0)
 DEBIAN = make_spec("tiny", CONTENTS, manager="apt-get")

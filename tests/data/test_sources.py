@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from data.tiny_dataset import NAMES, cut_short, make_contents, make_spec, silent, trickling, write_files
 
+from chainrule.core.errors import ConfigError, DataError
 from chainrule.data import sources
 from chainrule.data.mirrors import download
 from chainrule.data.sources import cache_folder, find_files
 from chainrule.data.specs import SPECS
-from chainrule.errors import ConfigError, DataError
 
 CONTENTS = make_contents(0)
 OTHER = make_contents(1)

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from e2e.faulty import Disk, Program
 
-from chainrule import figures
-from chainrule.cache import cache_folder
+from chainrule.core.cache import cache_folder
+from chainrule.runs import figures
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = str(cache_folder("kernels").parent)

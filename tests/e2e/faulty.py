@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from chainrule.checkpoint import FILES
 from chainrule.cli import main
-from chainrule.runs import RunFolder
+from chainrule.runs.folder import RunFolder
+from chainrule.training.checkpoint import FILES
 
 QUICK = ("-d", "digits", "-e", "2", "-nhl", "1", "-sz", "8", "-b", "64", "--engine", "numpy")
 OFF = ("--wandb_mode", "disabled")

@@ -8,7 +8,7 @@ import resource
 from pathlib import Path
 
 if seconds := os.environ.get("WANDB_SECONDS"):
-    import chainrule.tracking.wandb as tracking
+    import chainrule.runs.tracking.wandb as tracking
 
     tracking._INIT_SECONDS = tracking._FINISH_SECONDS = float(seconds)
 

@@ -104,13 +104,13 @@ def test_a_config_that_is_no_text(train: Train, tmp_path: Path) -> None:
         ("import nonsense_module\n", "failed in line 1: ModuleNotFoundError"),
         ("x = 1\nclass\n", "failed in line 2: SyntaxError"),
         (
-            "from chainrule.optimizer import OPTIMIZERS, Optimizer\n@OPTIMIZERS.register('adam')\n"
+            "from chainrule.optim.optimizer import OPTIMIZERS, Optimizer\n@OPTIMIZERS.register('adam')\n"
             "class A(Optimizer):\n    @staticmethod\n    def update(weight):\n        return weight\n",
             "The optimizer 'adam' is registered already",
         ),
         (
-            "from chainrule.optimizer import OPTIMIZERS, Optimizer\nfrom chainrule.settings import Number\n"
-            "@OPTIMIZERS.register('x')\nclass X(Optimizer):\n    epochs = Number(1.0, 'clash')\n"
+            "from chainrule.optim.optimizer import OPTIMIZERS, Optimizer\nfrom chainrule.core.fields import Number\n"
+            "@OPTIMIZERS.register('x')\nclass X(Optimizer):\n    epochs = Float(1.0, 'clash')\n"
             "    @staticmethod\n    def update(weight):\n        return weight\n",
             "calls a setting 'epochs', which training uses already",
         ),

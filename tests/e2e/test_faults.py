@@ -13,8 +13,8 @@ import pytest
 from e2e.faulty import QUICK, WRITTEN, Disk, Program
 from tracking.wandb_fake import FakeRun, FakeWandb
 
-from chainrule.checkpoint import FILES
-from chainrule.runs import RunFolder
+from chainrule.runs.folder import RunFolder
+from chainrule.training.checkpoint import FILES
 
 # --- a disk without room
 

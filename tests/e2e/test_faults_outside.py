@@ -19,7 +19,7 @@ from e2e.conftest import CACHE, ROOT
 from e2e.test_resume import Bench
 from tracking.wandb_server import LoopbackServer
 
-from chainrule.runs import RunFolder
+from chainrule.runs.folder import RunFolder
 
 SPOILER = str(Path(__file__).with_name("spoiler.py"))
 KEY = "0123456789abcdef0123456789abcdef01234567"

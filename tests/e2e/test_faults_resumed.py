@@ -10,8 +10,8 @@ from e2e.faulty import QUICK, Disk, Program
 from tracking.wandb_fake import FakeRun, FakeWandb
 
 from chainrule import DATASETS, load_model
-from chainrule.checkpoint import FILES
-from chainrule.runs import RunFolder
+from chainrule.runs.folder import RunFolder
+from chainrule.training.checkpoint import FILES
 
 # --- numbers that are none
 

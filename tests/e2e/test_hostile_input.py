@@ -120,7 +120,7 @@ def test_a_plugin_whose_path_cannot_be(train: Train, tmp_path: Path) -> None:
 def test_a_plugin_that_ends_the_program_later(train: Train, tmp_path: Path) -> None:
     """Its exit status of 0 must not pass for success."""
     (tmp_path / "p.py").write_text(
-        "import sys\nimport chainrule.experiment\nchainrule.experiment.NeuralNetwork = lambda *a, **k: sys.exit(0)\n"
+        "import sys\nimport chainrule.runs.experiment as e\ne.NeuralNetwork = lambda *a, **k: sys.exit(0)\n"
     )
     check(train("--plugin", "p.py", *QUICK), 1, "A plugin ended the program with sys.exit(0)")
 
@@ -239,7 +239,9 @@ def test_a_home_folder_that_cannot_be_written_to(train: Train) -> None:
 # --- Ctrl-C
 
 
-@pytest.mark.parametrize("module", ["numpy._core.numeric", "numpy", "chainrule.errors", "chainrule.config", "sklearn"])
+@pytest.mark.parametrize(
+    "module", ["numpy._core.numeric", "numpy", "chainrule.core.errors", "chainrule.runs.config", "sklearn"]
+)
 def test_ctrl_c_while_the_program_is_being_imported(tmp_path: Path, module: str) -> None:
     command = [sys.executable, "-X", "importtime", str(ROOT / "train.py"), *QUICK, "-e", "100000"]
     process = subprocess.Popen(

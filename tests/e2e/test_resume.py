@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from e2e.conftest import CACHE, ROOT
 
-from chainrule.checkpoint import FILES
+from chainrule.training.checkpoint import FILES
 
 EPOCHS = 4
 KILLER = str(Path(__file__).with_name("killer.py"))

@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 from e2e.conftest import ROOT, Train
 
-from chainrule import ACTIVATIONS, DATASETS, INITIALIZERS, LOSSES, OPTIMIZERS, load_dataset
-from chainrule.config import TrainConfig, optimizer_settings
-from chainrule.history import History
-from chainrule.model_file import load_model
+from chainrule import ACTIVATIONS, DATASETS, INITIALIZERS, LOSSES, OPTIMIZERS, load_dataset, load_model
+from chainrule.runs.config import TrainConfig, optimizer_fields
+from chainrule.training.history import History
 
 QUICK = ("-d", "digits", "-e", "2", "-lr", "0.003", "-nhl", "1", "-sz", "32")
 FILES = ["checkpoints", "config.json", "figures", "history.jsonl", "metrics.json", "model.safetensors", "run.json"]
@@ -76,7 +75,7 @@ def test_help_names_everything(train: Train) -> None:
     assert result.status == 0
     for registry in (ACTIVATIONS, DATASETS, INITIALIZERS, LOSSES, OPTIMIZERS):
         assert all(name in result.out for name in registry)
-    settings = [*TrainConfig.settings().values(), *(uses[0][1] for uses in optimizer_settings().values())]
+    settings = [*TrainConfig.fields().values(), *(uses[0][1] for uses in optimizer_fields().values())]
     for setting in settings:
         assert f"--{setting.name}" in result.out
         assert setting.flag in result.out

@@ -20,7 +20,7 @@ from random import Random
 from fuzz.readers import Reader
 from fuzz.samples import Sample, mutate, write
 
-from chainrule.errors import ChainruleError
+from chainrule.core.errors import ChainruleError
 
 __all__ = ["Failure", "Report", "fuzz", "make_input", "problem", "work"]
 

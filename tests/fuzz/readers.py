@@ -34,22 +34,22 @@ from fuzz import mutations as m
 from fuzz.samples import Sample
 
 from chainrule import NeuralNetwork, load_model, save_model
-from chainrule.checkpoint import _FORMAT as CHECKPOINT
-from chainrule.checkpoint import FILES, Checkpoints, _digest, save_checkpoint
 from chainrule.cli.config_file import read_config
 from chainrule.cli.runs import run as print_runs
-from chainrule.config import TrainConfig
+from chainrule.core.errors import CheckpointError, ConfigError, DataError, DivergenceError
 from chainrule.data import Dataset
 from chainrule.data.idx import read_idx, unpack
 from chainrule.data.packages import read_members
 from chainrule.data.sources import find_files
 from chainrule.data.specs import verified
-from chainrule.errors import CheckpointError, ConfigError, DataError, DivergenceError
-from chainrule.history import EpochRecord, History
-from chainrule.model_file import _FORMAT as MODEL
-from chainrule.optimizers import OPTIMIZERS
-from chainrule.runs import RunFolder, find_run, list_runs
-from chainrule.training import Trainer
+from chainrule.nn.model_file import _FORMAT as MODEL
+from chainrule.optim.optimizers import OPTIMIZERS
+from chainrule.runs.config import TrainConfig
+from chainrule.runs.folder import RunFolder, find_run, list_runs
+from chainrule.training.checkpoint import _FORMAT as CHECKPOINT
+from chainrule.training.checkpoint import FILES, Checkpoints, _digest, save_checkpoint
+from chainrule.training.history import EpochRecord, History
+from chainrule.training.trainer import Trainer
 
 __all__ = ["READERS", "Reader", "register", "small_trainer"]
 

@@ -13,9 +13,9 @@ from fuzz.samples import Sample
 from sweeps.sweep_files import CASES, parameters
 
 from chainrule.cli.sweep import run as sweep_command
+from chainrule.sweeps.folder import prepare
 from chainrule.sweeps.search import propose
-from chainrule.sweeps.sweep_file import Sweep, read_sweep
-from chainrule.sweeps.sweep_folder import prepare
+from chainrule.sweeps.space.sweep_file import Sweep, read_sweep
 from chainrule.sweeps.trials import Trials
 
 _WORDS = tuple(

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chainrule.cli.config_file import read_config
-from chainrule.config import TrainConfig
-from chainrule.errors import ChainruleError, DataError
-from chainrule.history import EpochRecord, History
+from chainrule.core.errors import ChainruleError, DataError
+from chainrule.runs.config import TrainConfig
+from chainrule.training.history import EpochRecord, History
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -39,7 +39,7 @@ def test_inputs_are_a_function_of_seed_and_number() -> None:
 BROKEN = """
 import signal, sys, time
 from fuzz.readers import register
-from chainrule.errors import DataError
+from chainrule.core.errors import DataError
 
 @register("broken", lambda: [{"file": b"seven 7"}])
 def read(folder):
@@ -172,7 +172,7 @@ def test_settings_that_are_written_as_yaml_are_read(settings: dict[str, object],
     assert TrainConfig.from_mapping(read_config(path)).to_dict() == config.to_dict()
 
 
-@given(st.dictionaries(st.sampled_from([*TrainConfig.settings(), "learning_rate", "x"]), json_values, max_size=4))
+@given(st.dictionaries(st.sampled_from([*TrainConfig.fields(), "learning_rate", "x"]), json_values, max_size=4))
 def test_any_values_are_settings_or_a_clear_error(given: dict[str, object]) -> None:
     try:
         config = TrainConfig.from_mapping(given)

@@ -19,14 +19,14 @@ from fuzz.readers import READERS, small_trainer
 from fuzz.samples import Odd, write
 from safetensors.numpy import load_file
 
-from chainrule.checkpoint import _FORMAT as CHECKPOINT
-from chainrule.checkpoint import FILES, Checkpoints, _digest, save_checkpoint
 from chainrule.cli.config_file import read_config
-from chainrule.config import TrainConfig
-from chainrule.errors import ChainruleError, CheckpointError, ConfigError, DivergenceError
-from chainrule.history import EpochRecord, History
-from chainrule.model_file import _FORMAT as MODEL
-from chainrule.runs import list_runs
+from chainrule.core.errors import ChainruleError, CheckpointError, ConfigError, DivergenceError
+from chainrule.nn.model_file import _FORMAT as MODEL
+from chainrule.runs.config import TrainConfig
+from chainrule.runs.folder import list_runs
+from chainrule.training.checkpoint import _FORMAT as CHECKPOINT
+from chainrule.training.checkpoint import FILES, Checkpoints, _digest, save_checkpoint
+from chainrule.training.history import EpochRecord, History
 
 TERABYTES = 2**43
 CHILD = """

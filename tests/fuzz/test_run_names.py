@@ -12,10 +12,10 @@ from fuzz.samples import write
 
 from chainrule.cli.config_file import read_config
 from chainrule.cli.runs import run as print_runs
-from chainrule.config import TrainConfig
-from chainrule.errors import ChainruleError, ConfigError
-from chainrule.files import read_json
-from chainrule.runs import RunFolder, find_run, list_runs
+from chainrule.core.errors import ChainruleError, ConfigError
+from chainrule.core.files import read_json
+from chainrule.runs.config import TrainConfig
+from chainrule.runs.folder import RunFolder, find_run, list_runs
 
 HOSTILE = (
     "../x",

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from chainrule.errors import ConfigError, OutputError
+from chainrule.core.errors import ConfigError, OutputError
 from chainrule.report.charts import Bars, Chart, Lines, Series
-from chainrule.report.document import compile_pdf, write_document
-from chainrule.report.latex import bookmark, code_lines, escape, formula
-from chainrule.report.letters import to_ascii
-from chainrule.report.prose import to_latex
+from chainrule.report.pdf.document import compile_pdf, write_document
+from chainrule.report.pdf.latex import bookmark, code_lines, escape, formula
+from chainrule.report.pdf.markdown_to_latex import to_latex
+from chainrule.report.pdf.unicode_to_latex import to_ascii
 from chainrule.report.section import Report, Section
 
 # Asked for here, because tests run without the settings of the person who starts them.

@@ -16,7 +16,7 @@ from chainrule.cli import main
 from chainrule.report.charts import Confusion, Lines, Parallel, from_dict, to_dict
 from chainrule.report.overview import literal, overview, table
 from chainrule.report.records import find_records
-from chainrule.report.views import confusion
+from chainrule.report.run_charts import confusion
 
 
 def test_a_report_on_a_sweep_has_all_its_sections(output_dir: Path) -> None:

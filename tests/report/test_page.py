@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from conftest import NOTHING_SKIPPED
 
-from chainrule.errors import ConfigError
+from chainrule.core.errors import ConfigError
 from chainrule.report.charts import Axis, Bars, Chart, Confusion, Images, Lines, Parallel, Series, png
-from chainrule.report.interactive import figure
-from chainrule.report.page import write_page
+from chainrule.report.html.interactive import figure
+from chainrule.report.html.page import write_page
 from chainrule.report.section import Report, Section
 
 CHROMIUM = "/usr/bin/chromium"

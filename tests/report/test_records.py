@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chainrule.errors import ConfigError
+from chainrule.core.errors import ConfigError
 from chainrule.report.records import best, find_records, varied
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from chainrule.report.charts import Axis, Bars, Chart, Confusion, Images, Lines, Parallel, Series, png
-from chainrule.report.static import draw, save
+from chainrule.report.pdf.mpl_charts import draw, save
 
 NAN = float("nan")
 HOSTILE = r"_a $x_1$ 100% \frac12 {b} ^~#&é"

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chainrule.history import EpochRecord, History
 from chainrule.report.records import Record
+from chainrule.report.run_charts import best_so_far, learning_curves, parallel
 from chainrule.report.statistics import by_value, correlations, estimate, importances
-from chainrule.report.views import best_so_far, learning_curves, parallel
+from chainrule.training.history import EpochRecord, History
 
 WIDTHS, RULES, RATES = (32, 64, 128), ("adam", "sgd"), (0.1, 0.01)
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from sweeps.sweep_files import CASES, parameters
 
-from chainrule.sweeps.distributions import DISTRIBUTIONS, Categorical
 from chainrule.sweeps.early_stopping import Hyperband
+from chainrule.sweeps.live_table import csv_table, sparkline
 from chainrule.sweeps.search import propose
-from chainrule.sweeps.sweep_file import Sweep, read_sweep
+from chainrule.sweeps.space.distributions import DISTRIBUTIONS, Categorical
+from chainrule.sweeps.space.sweep_file import Sweep, read_sweep
 from chainrule.sweeps.trials import Trials
-from chainrule.sweeps.watching import csv_table, sparkline
 
 SPACE = """{learning_rate: {distribution: log_uniform_values, min: 1.0e-4, max: 1.0e-1}, num_layers: {min: 1, max: 4},
   optimizer: {values: [sgd, adam, nadam]}, hidden_size: {values: [[16, 8], 32]}, weight_decay: {values: [0, 0.5]}}"""

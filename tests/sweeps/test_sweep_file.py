@@ -11,8 +11,8 @@ import pytest
 import yaml
 from sweeps.sweep_files import CASES
 
-from chainrule.errors import ConfigError
-from chainrule.sweeps.sweep_file import read_sweep
+from chainrule.core.errors import ConfigError
+from chainrule.sweeps.space.sweep_file import read_sweep
 
 ROOT = Path(__file__).parents[2]
 # W&B's checker asks for an old NumPy, so it has an environment of its own: `make .venv-sweeps/.installed`.

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from chainrule.errors import ConfigError
-from chainrule.tracking import wandb as tracking
-from chainrule.tracking.wandb_key import key_from_file, key_from_login
+from chainrule.core.errors import ConfigError
+from chainrule.runs.tracking import wandb as tracking
+from chainrule.runs.tracking.wandb_key import key_from_file, key_from_login
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "f" * 40

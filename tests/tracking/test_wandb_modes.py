@@ -13,9 +13,9 @@ import pytest
 from tracking.wandb_fake import FakeError, FakeRun, FakeWandb, started
 from tracking.wandb_session import RECORDS, toy_run
 
-from chainrule.errors import ConfigError
-from chainrule.tracking import wandb_network
-from chainrule.tracking.wandb import wandb_tracker
+from chainrule.core.errors import ConfigError
+from chainrule.runs.tracking import wandb_network
+from chainrule.runs.tracking.wandb import wandb_tracker
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tracking.wandb_session import toy_run
 
-from chainrule.tracking.wandb import WandbTracker
+from chainrule.runs.tracking.wandb import WandbTracker
 
 
 class FakeError(Exception):

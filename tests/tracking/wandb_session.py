@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.history import EpochRecord
-from chainrule.metrics import Evaluation
-from chainrule.tracking import wandb as tracking
-from chainrule.tracking.base import Run
+from chainrule.nn.metrics import Evaluation
+from chainrule.runs.tracking import wandb as tracking
+from chainrule.runs.tracking.base import Run
+from chainrule.training.history import EpochRecord
 
 CLASSES = ("cat", "T-shirt/top", "dog")
 RECORDS = (

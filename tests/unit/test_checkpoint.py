@@ -10,9 +10,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from chainrule import ENGINES, OPTIMIZERS, NeuralNetwork
-from chainrule.checkpoint import Checkpoints, load_checkpoint, save_checkpoint
-from chainrule.errors import CheckpointError
-from chainrule.training import Trainer
+from chainrule.core.errors import CheckpointError
+from chainrule.training.checkpoint import Checkpoints, load_checkpoint, save_checkpoint
+from chainrule.training.trainer import Trainer
 
 
 def trainer(digits, *, optimizer="adam", engine="compiled", dtype="float32", batch=16, seed=5) -> Trainer:
@@ -36,7 +36,7 @@ def through_a_file(run: Trainer, path) -> Trainer:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_training_goes_on_to_the_bit(digits, tmp_path, monkeypatch, engine, optimizer, dtype) -> None:
     """From the middle of an epoch, between two epochs, and from before the first."""
-    monkeypatch.setattr("chainrule.training._FIRST_STRETCH", 200)
+    monkeypatch.setattr("chainrule.training.trainer._FIRST_STRETCH", 200)
     whole = trainer(digits, optimizer=optimizer, engine=engine, dtype=dtype)
     list(whole.run(3))
     for looks in (1, 3, 10):

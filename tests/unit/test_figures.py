@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from chainrule.data import Dataset
-from chainrule.figures import draw_all
-from chainrule.history import History
-from chainrule.metrics import Evaluation
+from chainrule.nn.metrics import Evaluation
+from chainrule.runs.figures import draw_all
+from chainrule.training.history import History
 
 
 def dataset(classes: tuple[str, ...], image_shape=(2, 2)) -> Dataset:

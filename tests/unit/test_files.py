@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chainrule.files import replacing, write_json, write_text
+from chainrule.core.files import replacing, write_json, write_text
 
 
 def test_a_failure_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from chainrule.history import EpochRecord, History
+from chainrule.training.history import EpochRecord, History
 
 
 def record(epoch: int, val_accuracy: float | None) -> EpochRecord:

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
-from chainrule import NeuralNetwork
-from chainrule.errors import ModelFileError
-from chainrule.model_file import load_model, save_model
+from chainrule import NeuralNetwork, load_model, save_model
+from chainrule.core.errors import ModelFileError
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

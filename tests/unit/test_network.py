@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from chainrule import NeuralNetwork
-from chainrule.errors import ConfigError
+from chainrule.core.errors import ConfigError
 
 
 def test_names_shapes_and_order() -> None:
@@ -121,7 +121,7 @@ def test_bad_sizes(sizes) -> None:
     ("argument", "value", "message"),
     [
         ("activation", "relo", "Did you mean 'ReLU'"),
-        ("loss", "mse", "Unknown loss 'mse'"),
+        ("loss", "hinge", "Unknown loss 'hinge'"),
         ("weight_init", "Xavir", "Did you mean 'Xavier'"),
         ("dtype", "float16", "float32 or float64"),
         ("dtype", "int32", "float32 or float64"),

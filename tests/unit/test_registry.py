@@ -1,6 +1,6 @@
 import pytest
 
-from chainrule.registry import Registry, UnknownNameError
+from chainrule.core.registry import Registry, UnknownNameError
 
 
 def test_names_ignore_case_but_keep_their_spelling() -> None:
@@ -49,12 +49,12 @@ def bad_parts():
     yield ACTIVATIONS, activation(lambda z: z.sum()), "must be elementwise"
     yield ACTIVATIONS, activation(lambda z: z, lambda z, a: "x"), "must be elementwise"
     yield ACTIVATIONS, type("Mine", (), {"function": staticmethod(lambda z: z)}), "derivative"
-    yield LOSSES, type("Mine", (), {}), "built on chainrule.losses.Loss"
+    yield LOSSES, type("Mine", (), {}), "built on chainrule.nn.losses.Loss"
     scalar = {"value": staticmethod(lambda y, p, log_p: 1.0), "derivative": staticmethod(lambda y, p, log_p: y)}
     yield LOSSES, type("Mine", (LOSSES["cross_entropy"],), scalar), "must be elementwise"
     for std in (-1, float("nan"), "x"):
         yield INITIALIZERS, type("Mine", (), {"std": staticmethod(lambda a, b, std=std: std)}), "std|fails: ValueError"
-    yield OPTIMIZERS, lambda: None, "built on chainrule.optimizer.Optimizer"
+    yield OPTIMIZERS, lambda: None, "built on chainrule.optim.optimizer.Optimizer"
 
 
 @pytest.mark.parametrize(("registry", "part", "message"), list(bad_parts()))

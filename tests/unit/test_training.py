@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from chainrule import ENGINES, OPTIMIZERS, NeuralNetwork
+from chainrule.core.errors import ConfigError, DivergenceError
 from chainrule.data import Dataset
 from chainrule.engine.subnormals import subnormals_as_zero
-from chainrule.errors import ConfigError, DivergenceError
-from chainrule.training import Trainer
+from chainrule.training.trainer import Trainer
 
 
 def trainer(
@@ -68,7 +68,7 @@ def test_every_sample_is_seen_once_an_epoch_in_a_new_order(digits, monkeypatch) 
 
 def test_one_epoch_by_hand(digits) -> None:
     """The loop against the public pieces: batches in the generator's order, the last one short."""
-    from chainrule.seeding import generator
+    from chainrule.core.seeding import generator
 
     run = trainer(digits, seed=5, batch_size=100, dtype="float64")
     (record,) = run.run(1)

@@ -17,17 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.arrays import Array, Labels
-from chainrule.cli.flags import add_setting, new_parser, parse_words
-from chainrule.console import Console, Output
+from chainrule.cli.flags import add_field, new_parser, parse_words
+from chainrule.core.errors import ChainruleError, ConfigError, OutputError
+from chainrule.core.fields import Bool, Configurable, Float, Int, OptionalStr
+from chainrule.core.files import write_json
+from chainrule.core.machine import describe
 from chainrule.engine import ENGINES, make_engine
-from chainrule.errors import ChainruleError, ConfigError, OutputError
-from chainrule.files import write_json
-from chainrule.interrupt import stopping_on_interrupt
-from chainrule.machine import describe
-from chainrule.network import NeuralNetwork
-from chainrule.optimizers import OPTIMIZERS
-from chainrule.settings import Configurable, Number, OptionalText, Switch, Whole
+from chainrule.neural_network import NeuralNetwork
+from chainrule.nn.parameters import Array, Labels
+from chainrule.optim.optimizers import OPTIMIZERS
+from chainrule.terminal.console import Console, Output
+from chainrule.terminal.interrupt import stopping_on_interrupt
 
 __all__ = ["run"]
 
@@ -52,11 +52,11 @@ _REST = 0.05
 class BenchSettings(Configurable):
     """What to measure, and for how long."""
 
-    quick = Switch(False, "one network, two batch sizes, short measurements")
-    threads = Whole(0, "processor cores for a step; 0 leaves the choice to the engine", at_least=0, at_most=1024)
-    seconds = Number(0.3, "length of a measurement", above=0, at_most=3600)
-    rounds = Whole(3, "measurements of each engine; the median counts", at_least=1, at_most=10_000)
-    json = OptionalText(None, "file that gets the results and a description of the machine")
+    quick = Bool(False, "one network, two batch sizes, short measurements")
+    threads = Int(0, "processor cores for a step; 0 leaves the choice to the engine", ge=0, le=1024)
+    seconds = Float(0.3, "length of a measurement", gt=0, le=3600)
+    rounds = Int(3, "measurements of each engine; the median counts", ge=1, le=10_000)
+    json = OptionalStr(None, "file that gets the results and a description of the machine")
 
     @property
     def problems(self) -> list[tuple[str, int]]:
@@ -86,8 +86,8 @@ def run(words: Sequence[str], program: str) -> int:
         "samples are random numbers: nothing is downloaded. It takes about a minute, in which nothing else should "
         "run: a product that BLAS shares among all cores waits for the busiest one.",
     )
-    for setting in BenchSettings.settings().values():
-        add_setting(parser, setting, setting.help)
+    for setting in BenchSettings.fields().values():
+        add_field(parser, setting, setting.help)
     if not {"-h", "--help"}.isdisjoint(words):
         output = Output()
         output.write(parser.format_help())
@@ -228,7 +228,7 @@ def _store(file: Path, machine: dict[str, Any], settings: BenchSettings, results
     Raises:
         OutputError: the file cannot be written.
     """
-    options = {name: value for name, value in settings.options().items() if name != "json"}
+    options = {name: value for name, value in settings.as_dict().items() if name != "json"}
     content = {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine,

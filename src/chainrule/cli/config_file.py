@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chainrule.errors import ConfigError
-from chainrule.files import read_text
+from chainrule.core.errors import ConfigError
+from chainrule.core.files import read_text
 
 if TYPE_CHECKING:
     import yaml

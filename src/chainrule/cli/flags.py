@@ -12,13 +12,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from chainrule.config import TrainConfig, optimizer_settings
-from chainrule.errors import ConfigError
-from chainrule.optimizers import OPTIMIZERS
-from chainrule.registry import did_you_mean
-from chainrule.settings import Choice, Number, Setting, Switch, Texts, Whole, Widths
+from chainrule.core.errors import ConfigError
+from chainrule.core.fields import Bool, Choice, Field, Float, Int, LayerWidths, StrList
+from chainrule.core.registry import did_you_mean
+from chainrule.optim.optimizers import OPTIMIZERS
+from chainrule.runs.config import TrainConfig, optimizer_fields
 
-__all__ = ["add_setting", "build_parser", "new_parser", "parse_words", "plain"]
+__all__ = ["add_field", "build_parser", "new_parser", "parse_words", "plain"]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -55,16 +55,16 @@ def build_parser(program: str) -> argparse.ArgumentParser:
         program, "Train a feedforward network whose forward and backward passes are written by hand on NumPy."
     )
     groups: dict[str, argparse._ArgumentGroup] = {}
-    for setting in TrainConfig.settings().values():
+    for setting in TrainConfig.fields().values():
         if setting.group not in groups:
             groups[setting.group] = parser.add_argument_group(setting.group)
-        add_setting(groups[setting.group], setting, setting.help)
+        add_field(groups[setting.group], setting, setting.help)
     optimizer = parser.add_argument_group("optimizer settings", "used by the optimizers named, ignored by the others")
-    for uses in optimizer_settings().values():
+    for uses in optimizer_fields().values():
         first = uses[0][1]
         rules = [rule if s.default == first.default else f"{rule}: {plain(s.default)}" for rule, s in uses]
         users = "all" if rules == list(OPTIMIZERS) else ", ".join(rules)
-        add_setting(optimizer, first, f"{first.help} [{users}]")
+        add_field(optimizer, first, f"{first.help} [{users}]")
     files = parser.add_argument_group("configuration")
     files.add_argument("--config", metavar="FILE", help="YAML or JSON file of settings; flags override it")
     files.add_argument(
@@ -78,21 +78,21 @@ def build_parser(program: str) -> argparse.ArgumentParser:
     return parser
 
 
-def add_setting(group: argparse._ActionsContainer, setting: Setting[Any], text: str) -> None:
+def add_field(group: argparse._ActionsContainer, setting: Field[Any], text: str) -> None:
     """Add one setting's flags, explained by `text`. The value stays text."""
     options: dict[str, Any] = {"dest": setting.name, "metavar": "VALUE"}
     if isinstance(setting, Choice):
         options["metavar"] = "NAME"
         text += f": {', '.join(setting.choices)}"
-    if isinstance(setting, Number | Whole):
+    if isinstance(setting, Float | Int):
         options["metavar"] = "N"
-    if isinstance(setting, Widths):
+    if isinstance(setting, LayerWidths):
         options |= {"nargs": "+", "metavar": "N"}
-    if isinstance(setting, Texts):
+    if isinstance(setting, StrList):
         options |= {"action": "append", "metavar": "FILE"}
-    if isinstance(setting, Switch):
+    if isinstance(setting, Bool):
         options |= {"nargs": "?", "const": "True", "metavar": "True"}
-    shown = setting.default is not None and not isinstance(setting, Texts | Switch)
+    shown = setting.default is not None and not isinstance(setting, StrList | Bool)
     default = f" (default: {plain(setting.default)})" if shown else ""
     flags = [flag for flag in (setting.flag, f"--{setting.name}") if flag]
     group.add_argument(*flags, help=f"{text}{default}".replace("%", "%%"), **options)

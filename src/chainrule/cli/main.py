@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from chainrule import __version__
 from chainrule.cli import bench, report, runs, sweep, train
-from chainrule.console import Output
-from chainrule.errors import ChainruleError, ConfigError
-from chainrule.registry import did_you_mean
+from chainrule.core.errors import ChainruleError, ConfigError
+from chainrule.core.registry import did_you_mean
+from chainrule.terminal.console import Output
 
 __all__ = ["main"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import cast
 
 from chainrule.cli.flags import new_parser, parse_words
-from chainrule.config import TrainConfig
-from chainrule.console import Output
-from chainrule.errors import ConfigError, OutputError
+from chainrule.core.errors import ConfigError, OutputError
+from chainrule.runs.config import TrainConfig
+from chainrule.terminal.console import Output
 
 __all__ = ["run"]
 
@@ -55,8 +55,8 @@ def run(words: Sequence[str], program: str) -> int:
         raise ConfigError(f"--metric must be one of {', '.join(_METRICS)}. Got {metric!r} instead.")
     names = [str(name) for name in cast("list[str]", given.get("names", []))]
 
+    from chainrule.report.html.page import write_page
     from chainrule.report.overview import overview
-    from chainrule.report.page import write_page
     from chainrule.report.records import find_records
 
     report = overview(find_records(names, output_dir), str(given.get("title", "Report")), metric)
@@ -65,7 +65,7 @@ def run(words: Sequence[str], program: str) -> int:
         write_page(report, folder / "report.html")
         output.write(f"{folder / 'report.html'}\n")
         if given["pdf"]:
-            from chainrule.report.document import compile_pdf, write_document
+            from chainrule.report.pdf.document import compile_pdf, write_document
 
             output.write(f"{compile_pdf(write_document(report, folder))}\n")
     except OSError as error:

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from chainrule.cli.flags import new_parser
-from chainrule.config import TrainConfig
-from chainrule.console import Output
-from chainrule.runs import RunFolder, list_runs
-from chainrule.text import printable
+from chainrule.core.text import printable
+from chainrule.runs.config import TrainConfig
+from chainrule.runs.folder import RunFolder, list_runs
+from chainrule.terminal.console import Output
 
 __all__ = ["run"]
 

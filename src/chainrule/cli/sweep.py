@@ -9,19 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from chainrule.cli.flags import add_setting, new_parser, parse_words
-from chainrule.config import TrainConfig
-from chainrule.console import Console, Output
-from chainrule.engine.threads import cores
-from chainrule.errors import ChainruleError, ConfigError, OutputError
-from chainrule.files import exists, write_text
-from chainrule.interrupt import stopping_on_interrupt
-from chainrule.registry import did_you_mean
-from chainrule.settings import OptionalText, Setting, Whole
+from chainrule.cli.flags import add_field, new_parser, parse_words
+from chainrule.core.errors import ChainruleError, ConfigError, OutputError
+from chainrule.core.fields import Field, Int, OptionalStr
+from chainrule.core.files import exists, write_text
+from chainrule.core.machine import cores
+from chainrule.core.registry import did_you_mean
+from chainrule.runs.config import TrainConfig
+from chainrule.terminal.console import Console, Output
+from chainrule.terminal.interrupt import stopping_on_interrupt
 
 if TYPE_CHECKING:
     from chainrule.sweeps.coordinator import Workers
-    from chainrule.sweeps.sweep_file import Sweep
+    from chainrule.sweeps.space.sweep_file import Sweep
     from chainrule.sweeps.trials import Trials
 
 __all__ = ["run"]
@@ -53,9 +53,9 @@ def run(words: Sequence[str], program: str) -> int:
     """
     parser, output = new_parser(program, ""), Output()
     for setting, text in _FLAGS.values():
-        add_setting(parser, setting, text)
+        add_field(parser, setting, text)
     for name in ("wandb_mode", "wandb_project", "wandb_entity", "data_dir"):
-        add_setting(parser, TrainConfig.settings()[name], TrainConfig.settings()[name].help)
+        add_field(parser, TrainConfig.fields()[name], TrainConfig.fields()[name].help)
     parser.add_argument("--export", metavar="csv", help="with status: write the trials into the sweep's folder")
     parser.add_argument("words", nargs="*", help="FILE, or a subcommand and SWEEP")
     if not words or not {"-h", "--help"}.isdisjoint(words):
@@ -79,20 +79,20 @@ def run(words: Sequence[str], program: str) -> int:
         raise ConfigError(f"There is no sweep file {plain[0]}, nor a subcommand of that name.{hint}")
     if len(plain) > 1 or export:
         raise ConfigError(f"{' '.join([*plain[1:], *(['--export'] if export else [])])} does not go with a sweep file.")
-    overrides = {name: TrainConfig.settings()[name].parse(value) for name, value in given.items()}
+    overrides = {name: TrainConfig.fields()[name].parse(value) for name, value in given.items()}
     return _sweep(Path(plain[0]), options, overrides, seeded=seeded)
 
 
-def _flags() -> dict[str, tuple[Setting[Any], str]]:
+def _flags() -> dict[str, tuple[Field[Any], str]]:
     """The command's own flags."""
-    settings = TrainConfig.settings()
-    found: dict[str, Setting[Any]] = {
+    settings = TrainConfig.fields()
+    found: dict[str, Field[Any]] = {
         "name": type(settings["run_name"])(None, "name of the sweep and its folder; without it that in the file"),
         "output_dir": settings["output_dir"],
-        "seed": Whole(0, "of the search: which configurations are tried", at_least=0, at_most=2**63 - 1),
-        "workers": Whole(0, "processes, one thread each; 0 for as many as cores", at_least=0, at_most=1024),
-        "scheduler": OptionalText(None, "address, or scheduler file, of a Dask cluster that runs the trials"),
-        "port": Whole(8080, "with dashboard: where it answers", at_least=1, at_most=65535),
+        "seed": Int(0, "of the search: which configurations are tried", ge=0, le=2**63 - 1),
+        "workers": Int(0, "processes, one thread each; 0 for as many as cores", ge=0, le=1024),
+        "scheduler": OptionalStr(None, "address, or scheduler file, of a Dask cluster that runs the trials"),
+        "port": Int(8080, "with dashboard: where it answers", ge=1, le=65535),
     }
     for name, setting in found.items():
         if setting is not settings.get(name):
@@ -105,11 +105,11 @@ _FLAGS = _flags()
 
 def _sweep(file: Path, options: Mapping[str, Any], overrides: dict[str, Any], *, seeded: bool) -> int:
     """Run a sweep until it is done or stopped."""
-    from chainrule.sweeps.cluster import ClusterWorkers, connect
-    from chainrule.sweeps.local_workers import LocalWorkers
-    from chainrule.sweeps.sweep_file import read_sweep
-    from chainrule.sweeps.sweep_folder import opened, prepare, seed_of
+    from chainrule.sweeps.folder import opened, prepare, seed_of
+    from chainrule.sweeps.space.sweep_file import read_sweep
     from chainrule.sweeps.trials import Trials
+    from chainrule.sweeps.workers.cluster import ClusterWorkers, connect
+    from chainrule.sweeps.workers.local import LocalWorkers
 
     sweep = read_sweep(file, options["name"])
     folder = Path(options["output_dir"]) / sweep.name
@@ -154,8 +154,8 @@ def _run(
     console: Console,
 ) -> int:
     from chainrule.sweeps.coordinator import Coordinator
-    from chainrule.sweeps.sweep_folder import note_state
-    from chainrule.sweeps.watching import Picture, summary
+    from chainrule.sweeps.folder import note_state
+    from chainrule.sweeps.live_table import Picture, summary
 
     coordinator = Coordinator(sweep, seed, folder, trials, workers, overrides, console.note)
     picture = Picture(sweep, trials, coordinator.running, count)
@@ -179,7 +179,7 @@ def _run(
 
 def _show(words: Sequence[str], options: Mapping[str, Any], export: str, output: Output) -> int:
     """One of the subcommands that look at a sweep."""
-    from chainrule.sweeps.sweep_folder import find_sweep
+    from chainrule.sweeps.folder import find_sweep
 
     output_dir = Path(options["output_dir"])
     if words[0] == "list":
@@ -198,8 +198,8 @@ def _show(words: Sequence[str], options: Mapping[str, Any], export: str, output:
 
 
 def _list(output_dir: Path, output: Output) -> int:
-    from chainrule.sweeps.sweep_folder import find_sweep, list_sweeps, state_of
-    from chainrule.text import printable
+    from chainrule.core.text import printable
+    from chainrule.sweeps.folder import find_sweep, list_sweeps, state_of
 
     folders = list_sweeps(output_dir)
     if not folders:
@@ -220,7 +220,7 @@ def _list(output_dir: Path, output: Output) -> int:
 
 
 def _status(folder: Path, sweep: Sweep, trials: Trials, options: Mapping[str, Any], output: Output) -> int:
-    from chainrule.sweeps.watching import csv_table, summary
+    from chainrule.sweeps.live_table import csv_table, summary
 
     output.write(summary(sweep, trials))
     if options["export"]:

@@ -9,12 +9,12 @@ from typing import Any
 
 from chainrule.cli.config_file import read_config
 from chainrule.cli.flags import build_parser, parse_words
-from chainrule.config import TrainConfig
-from chainrule.console import Console, Output
-from chainrule.errors import ConfigError
-from chainrule.files import read_json
-from chainrule.plugins import load_plugin
-from chainrule.runs import MAY_CHANGE, RunFolder, differences, find_run, list_runs
+from chainrule.core.errors import ConfigError
+from chainrule.core.files import read_json
+from chainrule.core.plugins import load_plugin
+from chainrule.runs.config import TrainConfig
+from chainrule.runs.folder import MAY_CHANGE, RunFolder, differences, find_run, list_runs
+from chainrule.terminal.console import Console, Output
 
 __all__ = ["run"]
 
@@ -41,7 +41,7 @@ def run(words: Sequence[str], program: str) -> int:
     resume = asked[-1] if asked else ""
     given_folder = _early(words, "--output_dir")
     output_dir = Path(
-        TrainConfig.settings()["output_dir"].parse(given_folder[-1] if given_folder else file.get("output_dir", "runs"))
+        TrainConfig.fields()["output_dir"].parse(given_folder[-1] if given_folder else file.get("output_dir", "runs"))
     )
     begun = find_run(resume, output_dir) if resume not in ("", "auto") else None
     sweep, trial = _early(words, "--from-sweep"), _early(words, "--trial")
@@ -73,7 +73,7 @@ def run(words: Sequence[str], program: str) -> int:
     # Where the home folder is read-only, it would say in the middle of the run that it works without.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     # Imported here so that --help and wrong flags are answered at once.
-    from chainrule.experiment import run_experiment
+    from chainrule.runs.experiment import run_experiment
 
     console = Console(quiet=config.quiet)
     if resume == "auto":
@@ -96,7 +96,7 @@ def run(words: Sequence[str], program: str) -> int:
 
 def _settings_of_trial(name: str, trial: str, output_dir: Path) -> dict[str, Any]:
     """What a sweep's trial was trained with."""
-    from chainrule.sweeps.sweep_folder import find_sweep
+    from chainrule.sweeps.folder import find_sweep
 
     _, sweep, trials = find_sweep(name, output_dir)
     try:

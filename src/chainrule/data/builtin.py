@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from chainrule.core.errors import DataError
 from chainrule.data.dataset import DATASETS, Samples, stratified_split
-from chainrule.errors import DataError
 
 __all__ = ["load_digits", "load_fashion_mnist", "load_idx_dataset", "load_mnist"]
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.errors import ChainruleError, ConfigError, DataError
-from chainrule.registry import Registry
-from chainrule.seeding import generator
+from chainrule.core.errors import ChainruleError, ConfigError, DataError
+from chainrule.core.registry import Registry
+from chainrule.core.seeding import generator
 
 __all__ = ["DATASETS", "Dataset", "Samples", "load_dataset", "read_samples", "stratified_split"]
 

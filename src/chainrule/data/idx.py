@@ -17,7 +17,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.errors import DataError
+from chainrule.core.errors import DataError
 
 __all__ = ["read_idx", "read_shape", "unpack"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from chainrule.errors import DataError
+from chainrule.core.errors import DataError
 
 if TYPE_CHECKING:
     import requests

@@ -19,9 +19,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+from chainrule.core.errors import DataError
+from chainrule.core.files import size_of
 from chainrule.data.specs import FileSpec, Package
-from chainrule.errors import DataError
-from chainrule.files import size_of
 
 __all__ = ["fetch", "read_members"]
 

@@ -22,12 +22,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from chainrule.cache import cache_folder as chainrule_cache
+from chainrule.core.cache import cache_folder as chainrule_cache
+from chainrule.core.errors import DataError
+from chainrule.core.files import write_bytes
 from chainrule.data import packages
 from chainrule.data.mirrors import UnreachableError, download
 from chainrule.data.specs import DatasetSpec, FileSpec, verified
-from chainrule.errors import DataError
-from chainrule.files import write_bytes
 
 __all__ = ["cache_folder", "find_files"]
 

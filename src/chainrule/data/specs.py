@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from chainrule.core.errors import DataError
 from chainrule.data.idx import read_shape, unpack
-from chainrule.errors import DataError
 
 __all__ = ["FASHION_MNIST", "MNIST", "SPECS", "DatasetSpec", "FileSpec", "Package", "verified"]
 

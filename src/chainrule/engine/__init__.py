@@ -5,21 +5,21 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from chainrule.engine import compiled as compiled
-from chainrule.engine import numpy as numpy
+from chainrule.engine import reference as _reference  # noqa: F401
 from chainrule.engine.base import ENGINES, Engine, Stretch
-from chainrule.engine.portable import NotCompilableError
+from chainrule.engine.compiled import engine as _compiled  # noqa: F401  (importing it registers the engine)
+from chainrule.engine.compiled.scalar_source import NotCompilableError
 
 if TYPE_CHECKING:
-    from chainrule.network import NeuralNetwork
-    from chainrule.optimizer import Optimizer
+    from chainrule.nn.network import Network
+    from chainrule.optim.optimizer import Optimizer
 
 __all__ = ["ENGINES", "Engine", "Stretch", "make_engine"]
 
 _log = logging.getLogger("chainrule.engine")
 
 
-def make_engine(name: str, network: NeuralNetwork, rule: Optimizer, batch_size: int, threads: int = 0) -> Engine:
+def make_engine(name: str, network: Network, rule: Optimizer, batch_size: int, threads: int = 0) -> Engine:
     """An engine for a network, a rule and a batch size.
 
     Args:

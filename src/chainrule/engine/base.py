@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.arrays import Array, Labels
-from chainrule.registry import Registry
+from chainrule.core.registry import Registry
+from chainrule.nn.parameters import Array, Labels
 
 if TYPE_CHECKING:
-    from chainrule.metrics import Evaluation
-    from chainrule.network import NeuralNetwork
-    from chainrule.optimizer import Optimizer
+    from chainrule.nn.metrics import Evaluation
+    from chainrule.nn.network import Network
+    from chainrule.optim.optimizer import Optimizer
 
 __all__ = ["ENGINES", "Engine", "Stretch"]
 
@@ -36,7 +36,7 @@ class Stretch:
 class Engine(Protocol):
     """Made once for a network, a rule and a batch size; then asked for stretches of batches."""
 
-    def __init__(self, network: NeuralNetwork, rule: Optimizer, batch_size: int, threads: int) -> None:
+    def __init__(self, network: Network, rule: Optimizer, batch_size: int, threads: int) -> None:
         """Allocate what the steps need. `threads` is the number of processor cores to use; 0 leaves the choice."""
 
     def train(self, x: Array, y: Labels, order: NDArray[np.int64]) -> Stretch:

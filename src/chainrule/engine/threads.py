@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-__all__ = ["Choice", "blas_threads", "cores", "threads_for"]
+from chainrule.core.machine import cores
+
+__all__ = ["Choice", "blas_threads", "threads_for"]
 
 # Rows of a batch from which a second thread pays in BLAS, for widths around 128: a smaller product is done before
 # another thread has woken up.
@@ -23,22 +23,6 @@ _FOR_TRIALS = 0.02
 _lock = threading.Lock()
 _open = 0
 _restore: Any = None
-
-
-def cores() -> int:
-    """The processors that this process may use."""
-    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(found, _quota()))
-
-
-@lru_cache(maxsize=1)
-def _quota() -> int:
-    """How many processors' time a container grants on Linux; a large number where there is no limit."""
-    try:
-        allowed, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return math.ceil(int(allowed) / int(period))
-    except (OSError, ValueError):
-        return 1 << 16
 
 
 def threads_for(rows: int) -> int:

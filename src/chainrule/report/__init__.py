@@ -1,1 +1,1 @@
-"""Reports: what a set of runs has to tell, as one HTML page and as a PDF."""
+"""Reports on runs and sweeps, as data: sections of Markdown and charts. `html` and `pdf` write them."""

@@ -15,7 +15,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.errors import DataError
+from chainrule.core.errors import DataError
 
 __all__ = ["Axis", "Bars", "Chart", "Confusion", "Images", "Lines", "Parallel", "Series", "from_dict", "png", "to_dict"]
 

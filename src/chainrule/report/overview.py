@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 from chainrule.report.charts import Chart
 from chainrule.report.records import Record, best, sign, varied
+from chainrule.report.run_charts import bars, best_so_far, confusion, learning_curves, parallel, percent_label
 from chainrule.report.section import Report, Section
 from chainrule.report.statistics import by_value, correlations, importances, scored
-from chainrule.report.views import bars, best_so_far, confusion, learning_curves, parallel, percent_label
 
 __all__ = ["literal", "overview", "rows", "table"]
 

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from chainrule.errors import ChainruleError, ConfigError, DataError
-from chainrule.files import exists, read_json, read_text
-from chainrule.history import History
-from chainrule.runs import MAY_CHANGE, RunFolder, list_runs
-from chainrule.sweeps.sweep_folder import find_sweep, list_sweeps
+from chainrule.core.errors import ChainruleError, ConfigError, DataError
+from chainrule.core.files import exists, read_json, read_text
+from chainrule.runs.folder import MAY_CHANGE, RunFolder, list_runs
+from chainrule.sweeps.folder import find_sweep, list_sweeps
+from chainrule.training.history import History
 
 __all__ = ["Record", "best", "find_records", "sign", "varied"]
 

@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from chainrule.config import TrainConfig
-from chainrule.errors import ConfigError
-from chainrule.experiment import describe
-from chainrule.sweeps.local_workers import Event
+from chainrule.core.errors import ConfigError
+from chainrule.runs.config import TrainConfig
+from chainrule.runs.experiment import describe
 from chainrule.sweeps.search import propose
-from chainrule.sweeps.sweep_file import Sweep
-from chainrule.sweeps.trial_run import Ended, Task
+from chainrule.sweeps.space.sweep_file import Sweep
 from chainrule.sweeps.trials import Trial, Trials
+from chainrule.sweeps.workers.local import Event
+from chainrule.sweeps.workers.trial_run import Ended, Task
 
 __all__ = ["Coordinator", "Workers"]
 
@@ -147,7 +147,7 @@ class Coordinator:
         unless_asked = {"threads": 1, "figures": False, "wandb_mode": "disabled"}
         settings = {**unless_asked, **self._sweep.fixed, **values, **self._overrides}
         # Workers elsewhere have another current folder.
-        plugins = TrainConfig.settings()["plugin"].parse(settings.get("plugin"))
+        plugins = TrainConfig.fields()["plugin"].parse(settings.get("plugin"))
         settings["plugin"] = [str(Path(plugin).resolve()) for plugin in plugins]
         if settings.get("data_dir") is not None:
             settings["data_dir"] = str(Path(settings["data_dir"]).resolve())

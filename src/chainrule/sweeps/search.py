@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chainrule.sweeps.distributions import Stored
-from chainrule.sweeps.sweep_file import Sweep
+from chainrule.sweeps.space.distributions import Stored
+from chainrule.sweeps.space.sweep_file import Sweep
 from chainrule.sweeps.trials import Trial
 
 if TYPE_CHECKING:

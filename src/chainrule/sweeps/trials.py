@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from chainrule.errors import ChainruleError, OutputError
-from chainrule.sweeps.distributions import Stored
-from chainrule.sweeps.sweep_file import Sweep
+from chainrule.core.errors import ChainruleError, OutputError
+from chainrule.sweeps.space.distributions import Stored
+from chainrule.sweeps.space.sweep_file import Sweep
 
 if TYPE_CHECKING:
     import optuna

@@ -1,0 +1,49 @@
+"""Loading a user's own Python file, whose parts register themselves like the built-in ones."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+
+from chainrule.core.errors import ChainruleError, ConfigError
+
+__all__ = ["load_plugin"]
+
+
+def load_plugin(path: Path) -> None:
+    """Run a plugin file, once in a process.
+
+    Args:
+        path: a Python file, for example one with a class under `@OPTIMIZERS.register("mine")`. It runs with all the
+            rights of the user, like any program: load only files that you trust.
+
+    Raises:
+        ConfigError: the file is missing, or fails; the message gives its line and reason.
+    """
+    try:
+        resolved = path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a name with a zero byte
+        raise ConfigError(f"The plugin {str(path)!r} is not a path that can be followed: {error}.") from error
+    name = f"chainrule_plugin_{resolved.stem}_{abs(hash(str(resolved))):x}"
+    if name in sys.modules:
+        return
+    if not resolved.is_file() or resolved.suffix != ".py":
+        raise ConfigError(f"The plugin {path} must be an existing Python file that ends in .py.")
+    spec = importlib.util.spec_from_file_location(name, resolved)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"The plugin {path} cannot be loaded as Python.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    # Not only Exception: a plugin that calls sys.exit() would end the program without a word, as if all were well.
+    except BaseException as error:
+        del sys.modules[name]
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(resolved)]
+        line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames else None
+        reason = str(error) if isinstance(error, ChainruleError) else f"{type(error).__name__}: {error}"
+        raise ConfigError(f"The plugin {path} failed{f' in line {line}' if line else ''}: {reason}") from error

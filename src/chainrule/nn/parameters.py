@@ -1,0 +1,144 @@
+"""The arrays of a network: named weights and biases that lie side by side in one flat buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from chainrule.core.errors import ConfigError
+
+__all__ = ["Array", "Labels", "ParameterDict", "aligned_zeros", "check_memory", "takes_weight_decay"]
+
+Array: TypeAlias = NDArray[np.floating[Any]]
+Labels: TypeAlias = NDArray[np.integer[Any]]
+
+# Elements of a piece of the flat buffer. An update makes a handful of temporaries of this size, which then stay in a
+# core's own cache (128 KiB each in float32) instead of travelling through memory.
+_PIECE = 32768
+
+
+def takes_weight_decay(name: str) -> bool:
+    """Whether the L2 penalty applies to a parameter of this name: to weights, not to biases."""
+    return not name.endswith("biases")
+
+
+def aligned_zeros(shape: int | tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Zeros that begin at a multiple of 64 bytes: a processor's widest loads then never straddle two cache lines."""
+    size, width = int(np.prod(shape)), np.dtype(dtype).itemsize
+    memory = np.zeros(size * width + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    array: Array = memory[start : start + size * width].view(dtype).reshape(shape)
+    return array
+
+
+def check_memory(size: int) -> None:
+    """Raise MemoryError where `size` bytes are not to be had; safetensors would print a panic there, or hang.
+
+    Args:
+        size: of what it reads; twice that of what it writes, which it copies.
+    """
+    np.empty(size + 2**20, np.uint8)
+
+
+class ParameterDict(dict[str, Array]):
+    """`{"layer1.weights": (d, h), "layer1.biases": (h,), "layer2.weights": ...}`, all views of one flat array.
+
+    Reading and iterating work as in any dict. Setting a name copies into its view, so that the flat array and the
+    views can never part. In the flat array all weights come first and all biases last, so that whatever applies to
+    weights only (the L2 penalty) applies to one unbroken run of memory.
+
+    Args:
+        sizes: width of each layer, inputs first: `[784, 128, 10]` makes two layers of weights.
+        dtype: float32 or float64.
+
+    Attributes:
+        sizes: as given.
+        flat: every element, (p,).
+        flat_weights: the part of `flat` that holds weights.
+        flat_biases: the rest.
+
+    >>> parameters = ParameterDict([2, 3, 1], "float32")
+    >>> {name: array.shape for name, array in parameters.items()}
+    {'layer1.weights': (2, 3), 'layer1.biases': (3,), 'layer2.weights': (3, 1), 'layer2.biases': (1,)}
+    >>> parameters["layer2.biases"] = 7.0
+    >>> parameters.flat
+    array([0., 0., 0., 0., 0., 0., 0., 0., 0., 0., 0., 0., 7.], dtype=float32)
+    """
+
+    def __init__(self, sizes: Sequence[int], dtype: DTypeLike) -> None:
+        super().__init__()
+        self.sizes = tuple(sizes)
+        shapes = list(zip(self.sizes, self.sizes[1:], strict=False))
+        n_weights = sum(fan_in * fan_out for fan_in, fan_out in shapes)
+        self.flat: Array = aligned_zeros(n_weights + sum(self.sizes[1:]), dtype)
+        self.flat_weights = self.flat[:n_weights]
+        self.flat_biases = self.flat[n_weights:]
+        weight, bias = 0, n_weights
+        for layer, (fan_in, fan_out) in enumerate(shapes, start=1):
+            weights = self.flat[weight : weight + fan_in * fan_out].reshape(fan_in, fan_out)
+            super().__setitem__(f"layer{layer}.weights", weights)
+            super().__setitem__(f"layer{layer}.biases", self.flat[bias : bias + fan_out])
+            weight, bias = weight + fan_in * fan_out, bias + fan_out
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name not in self:
+            raise ConfigError(f"There is no parameter {name!r}; the network has {', '.join(self)}.")
+        view, given = self[name], np.asarray(value)
+        if given.shape not in ((), view.shape) or given.dtype.kind not in "iufb":
+            raise ConfigError(
+                f"{name} holds numbers in the shape {view.shape}; an array of shape {given.shape} with {given.dtype} "
+                "does not fit."
+            )
+        view[...] = given
+
+    def _refuse(self, *_: object, **__: object) -> Any:
+        """Stands for every way in which a dict can lose or gain a key."""
+        raise ConfigError("A network's parameters can be changed, but none can be added or removed.")
+
+    __delitem__ = pop = popitem = clear = setdefault = __ior__ = _refuse
+
+    def update(self, *others: Any, **values: Any) -> None:
+        """Copy values into their views, as setting each name does."""
+        for name, value in dict(*others, **values).items():
+            self[name] = value
+
+    def layers(self) -> list[tuple[Array, Array]]:
+        """The weights and biases of each layer, first layer first."""
+        arrays = list(self.values())
+        return list(zip(arrays[0::2], arrays[1::2], strict=True))
+
+    def pieces(self) -> Iterator[tuple[str, Array]]:
+        """The flat array cut into large pieces, each named "weights" or "biases" after what it holds."""
+        for name, part in (("weights", self.flat_weights), ("biases", self.flat_biases)):
+            for start in range(0, part.size, _PIECE):
+                yield name, part[start : start + _PIECE]
+
+    def zeros_like(self) -> ParameterDict:
+        """The same names, shapes and dtype, all 0."""
+        return ParameterDict(self.sizes, self.flat.dtype)
+
+    def copy(self) -> ParameterDict:
+        """A copy with a buffer of its own."""
+        twin = self.zeros_like()
+        twin.flat[...] = self.flat
+        return twin
+
+    # A plain dict would be copied and stored view by view, and the copies would no longer share one buffer.
+    def __copy__(self) -> ParameterDict:
+        return self.copy()
+
+    def __deepcopy__(self, memo: Mapping[int, object]) -> ParameterDict:
+        return self.copy()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self.sizes, self.flat)
+
+
+def _restore(sizes: Sequence[int], flat: Array) -> ParameterDict:
+    """Rebuild a ParameterDict that was sent to another process."""
+    parameters = ParameterDict(sizes, flat.dtype)
+    parameters.flat[...] = flat
+    return parameters

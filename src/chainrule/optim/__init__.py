@@ -1,0 +1,1 @@
+"""Optimizers: what one is (`optimizer`), and the rules themselves (`optimizers`). They know arrays and no networks."""

@@ -1,0 +1,255 @@
+import numpy as np
+import pytest
+
+from chainrule.core.errors import ConfigError
+from chainrule.core.fields import Bool, Float, Int, LayerWidths, Str
+from chainrule.runs.config import TrainConfig, optimizer_fields
+
+
+def named(setting, name="x"):
+    setting.name = name
+    return setting
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("1e-4", 1e-4), (".5", 0.5), (2, 2.0), (np.float32(0.5), 0.5), (np.int64(3), 3.0), (" 1 ", 1.0)],
+)
+def test_numbers(value, expected) -> None:
+    got = named(Float(1.0, "", gt=0)).parse(value)
+    assert got == expected
+    assert type(got) is float
+
+
+@pytest.mark.parametrize("value", ["abc", "", None, True, [1], "nan", "inf", float("nan"), 0, -1, "1e999", {}])
+def test_bad_numbers(value) -> None:
+    with pytest.raises(ConfigError, match="x must be a number above 0, got"):
+        named(Float(1.0, "", gt=0)).parse(value)
+
+
+@pytest.mark.parametrize(
+    ("limits", "allowed"),
+    [
+        ({}, "a finite number"),
+        ({"gt": 0}, "a number above 0"),
+        ({"ge": 0, "lt": 1}, "a number of at least 0 and below 1"),
+        ({"ge": 0, "le": 1}, "a number from 0 to 1"),
+    ],
+)
+def test_limits_are_told(limits, allowed) -> None:
+    assert Float(0.5, "", **limits).allowed == allowed
+
+
+@pytest.mark.parametrize(("value", "ok"), [(0, True), (1, False), (0.999, True), (-0.001, False)])
+def test_limits_hold(value, ok) -> None:
+    setting = named(Float(0.5, "", ge=0, lt=1))
+    if ok:
+        assert setting.parse(value) == value
+    else:
+        with pytest.raises(ConfigError):
+            setting.parse(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("16", 16), (16.0, 16), ("1e3", 1000), (np.int32(2), 2), ("999999999", 999999999)]
+)
+def test_whole_numbers(value, expected) -> None:
+    assert named(Int(1, "", ge=1)).parse(value) == expected
+
+
+@pytest.mark.parametrize("value", ["1.5", 0, -3, "x", None, False, [2], "inf", "1e30", 10**9 + 1])
+def test_bad_whole_numbers(value) -> None:
+    with pytest.raises(ConfigError, match="x must be a whole number from 1 to 1000000000"):
+        named(Int(1, "", ge=1)).parse(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("128", 128),
+        (64, 64),
+        ("[128, 64]", (128, 64)),
+        ("[128]", (128,)),
+        ("128 64", (128, 64)),
+        ("128,64", (128, 64)),
+        ([32, 16], (32, 16)),
+        ((8,), (8,)),
+    ],
+)
+def test_widths(value, expected) -> None:
+    assert named(LayerWidths(1, "")).parse(value) == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "0",
+        "[]",
+        "[0]",
+        "[1, 'a']",
+        "1 -2",
+        [1.5],
+        None,
+        True,
+        "[1",
+        [True],
+        [[2]],
+        10**6 + 1,
+        [1] * 1001,
+        "[" * 100_000,
+    ],
+)
+def test_bad_widths(value) -> None:
+    with pytest.raises(ConfigError, match="x must be a whole number from 1 to 1000000, or a list"):
+        named(LayerWidths(1, "")).parse(value)
+
+
+@pytest.mark.parametrize(("value", "expected"), [("True", True), ("false", False), (True, True)])
+def test_switches(value, expected) -> None:
+    assert named(Bool(False, "")).parse(value) is expected
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None])
+def test_bad_switches(value) -> None:
+    with pytest.raises(ConfigError, match="True or False"):
+        named(Bool(False, "")).parse(value)
+
+
+def test_control_characters_are_refused() -> None:
+    with pytest.raises(ConfigError, match="printable"):
+        named(Str("a", "")).parse("a\x1b[31mred")
+
+
+# --- the configuration ------------------------------------------------------------------------------------------------
+
+
+def test_defaults_are_the_courses() -> None:
+    expected = {
+        "wandb_project": "DA6401_A1",
+        "wandb_entity": None,
+        "dataset": "fashion_mnist",
+        "epochs": 10,
+        "batch_size": 16,
+        "loss": "cross_entropy",
+        "optimizer": "rmsprop",
+        "learning_rate": 0.0001,
+        "beta": 0.9,
+        "epsilon": 0.000001,
+        "weight_decay": 0.0005,
+        "weight_init": "Xavier",
+        "num_layers": 4,
+        "hidden_size": 128,
+        "activation": "ReLU",
+    }
+    config = TrainConfig.from_mapping({}).to_dict()
+    assert {name: config[name] for name in expected} == expected
+    defaults = {name: uses[0][1].default for name, uses in optimizer_fields().items()}
+    assert (defaults["momentum"], defaults["beta1"], defaults["beta2"]) == (0.9, 0.9, 0.999)
+
+
+def test_only_what_is_used_is_recorded() -> None:
+    config = TrainConfig.from_mapping({"optimizer": "sgd", "beta1": "0.8", "momentum": 0.5})
+    assert set(config.ignored) == {"beta1", "momentum"}
+    assert "beta1" not in config.to_dict()
+    assert "sgd does not use it" in config.ignored["beta1"]
+
+
+def test_ignored_settings_are_checked_all_the_same() -> None:
+    with pytest.raises(ConfigError, match="beta1 must be"):
+        TrainConfig.from_mapping({"optimizer": "sgd", "beta1": 2})
+
+
+def test_round_trip() -> None:
+    config = TrainConfig.from_mapping({"optimizer": "eve", "clip": 5, "hidden_size": "[32, 16]", "seed": "3"})
+    again = TrainConfig.from_mapping(config.to_dict())
+    assert again.to_dict() == config.to_dict()
+    assert again.ignored == {}
+    assert config.to_dict()["clip"] == 5.0
+
+
+def test_all_problems_at_once() -> None:
+    with pytest.raises(ConfigError) as error:
+        TrainConfig.from_mapping({"epochs": 0, "learning_rat": 1, "optimizer": "adm"})
+    text = str(error.value)
+    assert "3 problems" in text
+    assert "epochs must be a whole number from 1 to 1000000000, got 0" in text
+    assert "Did you mean 'learning_rate'" in text
+    assert "Did you mean 'adam'" in text
+
+
+def test_widths_set_the_depth() -> None:
+    config = TrainConfig.from_mapping({"hidden_size": [256, 128, 64]})
+    assert config.hidden_sizes == (256, 128, 64)
+    assert config.num_layers == 3
+    assert config.ignored == {}
+    assert "num_layers" in TrainConfig.from_mapping({"hidden_size": [256, 128], "num_layers": 4}).ignored
+    assert TrainConfig.from_mapping({"num_layers": 0}).hidden_sizes == ()
+    assert TrainConfig.from_mapping({"num_layers": 2, "hidden_size": 7}).hidden_sizes == (7, 7)
+
+
+def test_read_only() -> None:
+    with pytest.raises(AttributeError, match="read-only"):
+        TrainConfig.from_mapping({}).epochs = 3
+
+
+def test_two_rules_may_declare_one_setting_differently(monkeypatch) -> None:
+    from chainrule.cli.flags import build_parser
+    from chainrule.optim.optimizer import OPTIMIZERS, Optimizer
+
+    monkeypatch.setattr(OPTIMIZERS, "_parts", dict(OPTIMIZERS._parts))
+
+    @OPTIMIZERS.register("loose")
+    class Loose(Optimizer):
+        beta2 = Float(0.5, "looser", ge=0, le=5)
+
+        @staticmethod
+        def update(weight):
+            return weight
+
+    assert TrainConfig.from_mapping({"optimizer": "loose", "beta2": 3}).hyperparameters["beta2"] == 3
+    assert TrainConfig.from_mapping({"optimizer": "loose"}).hyperparameters["beta2"] == 0.5
+    with pytest.raises(ConfigError, match="beta2 must be"):
+        TrainConfig.from_mapping({"optimizer": "adam", "beta2": 3})
+    assert "loose: 0.5" in " ".join(build_parser("x").format_help().split())
+
+
+def test_large_seeds_keep_their_last_digit() -> None:
+    assert TrainConfig.from_mapping({"seed": "9007199254740993"}).seed == 9007199254740993
+
+
+def test_the_case_of_the_optimizers_name_does_not_matter_for_its_settings(monkeypatch) -> None:
+    from chainrule.optim.optimizer import OPTIMIZERS, Optimizer
+
+    monkeypatch.setattr(OPTIMIZERS, "_parts", dict(OPTIMIZERS._parts))
+
+    @OPTIMIZERS.register("Mine")
+    class Mine(Optimizer):
+        beta = Float(2.0, "wider", ge=1)
+
+        @staticmethod
+        def update(weight):
+            return weight
+
+    assert TrainConfig.from_mapping({"optimizer": "mine", "beta": 1.5}).hyperparameters["beta"] == 1.5
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "message"),
+    [
+        ("config", "", "which training uses already"),
+        ("epochs", "", "which training uses already"),
+        ("mine", "-h", "which is that of 'help'"),
+        ("mine", "-b", "which is that of 'batch_size'"),
+        ("mine", "rate", "must look like -x"),
+        ("mine", "--help", "must look like -x"),
+    ],
+)
+def test_settings_that_would_clash_are_refused(monkeypatch, name, flag, message) -> None:
+    from chainrule.optim.optimizer import OPTIMIZERS, Optimizer
+
+    monkeypatch.setattr(OPTIMIZERS, "_parts", dict(OPTIMIZERS._parts))
+    keep = staticmethod(lambda weight: weight)
+    OPTIMIZERS.register("clash")(type("Clash", (Optimizer,), {name: Float(1.0, "x", flag=flag), "update": keep}))
+    with pytest.raises(ConfigError, match=message):
+        optimizer_fields()
