@@ -12,7 +12,7 @@ def main() -> None:
 
     print("epoch  train loss  validation accuracy")
     for record in history:
-        print(f"{record.epoch:5}  {record.train_loss:10.4f}  {record.val_accuracy:19.1%}")
+        print(f"{record.epoch:5}  {record.train_loss:10.4f}  {record.val_score:19.1%}")
 
     # The test set is looked at once, after every choice has been made.
     test = network.evaluate(data.x_test, data.y_test)

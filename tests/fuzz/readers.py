@@ -20,7 +20,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -331,8 +331,8 @@ def _read_history(folder: Path) -> None:
     content = (folder / "h").read_bytes() if (folder / "h").is_file() else b""
     history = History.from_jsonl(content.decode(errors="surrogateescape"))
     for record in history:
-        assert all(type(value) in (int, float, type(None)) for value in asdict(record).values())
-        assert all(value is None or math.isfinite(value) for value in asdict(record).values())
+        assert all(type(value) in (int, float, type(None)) for value in record.as_dict().values())
+        assert all(value is None or math.isfinite(value) for value in record.as_dict().values())
     assert History.from_jsonl(history.to_jsonl()) == history
     history.best()
 

@@ -83,7 +83,7 @@ def test_damaged_runs_lose_only_what_is_damaged(name: str, content: bytes | None
     (record,) = find_records(["alone"], tmp_path)
     assert record.name == "alone"
     if name == "metrics.json" and content in (None, b""):
-        assert record.number("val_accuracy") == max(epoch.val_accuracy or 0 for epoch in record.history)
+        assert record.number("val_accuracy") == max(epoch.val_score or 0 for epoch in record.history)
 
 
 def test_a_trial_that_lost_its_folder_is_known_from_the_storage(output_dir: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_learns(digits) -> None:
     run = trainer(digits)
     records = list(run.run(8))
     assert records == list(run.history)
-    assert records[-1].val_accuracy > 0.93
+    assert records[-1].val_score > 0.93
     assert records[-1].train_loss < records[0].train_loss / 3
     assert run.network.evaluate(digits.x_test, digits.y_test).accuracy > 0.9
 
@@ -84,8 +84,8 @@ def test_one_epoch_by_hand(digits) -> None:
     assert len(order) % 100, "the last batch is short"
     np.testing.assert_allclose(run.network.parameters.flat, net.parameters.flat, rtol=1e-10, atol=1e-14)
     assert record.train_loss == pytest.approx(loss_sum / len(order), rel=1e-12)
-    assert record.train_accuracy == correct / len(order)
-    assert record.val_accuracy == net.evaluate(digits.x_val, digits.y_val).accuracy
+    assert record.train_score == correct / len(order)
+    assert record.val_score == net.evaluate(digits.x_val, digits.y_val).accuracy
 
 
 def test_batches_larger_than_the_data(digits) -> None:
@@ -98,7 +98,7 @@ def test_single_sample_batches_and_no_hidden_layer(digits) -> None:
     run = trainer(digits, batch_size=1, hidden=(), rule=OPTIMIZERS["sgd"](learning_rate=0.05, weight_decay=0))
     (record,) = run.run(1)
     assert record.step == len(digits.x_train)
-    assert record.val_accuracy > 0.85
+    assert record.val_score > 0.85
 
 
 def test_without_validation(digits) -> None:
@@ -106,7 +106,7 @@ def test_without_validation(digits) -> None:
     run = trainer(data)
     (record,) = run.run(1)
     assert record.val_loss is None
-    assert record.val_accuracy is None
+    assert record.val_score is None
     assert run.history.best() is None
     np.testing.assert_array_equal(run.best_parameters, run.network.parameters.flat)
 
@@ -116,7 +116,7 @@ def test_best_parameters_are_those_of_the_best_epoch(digits) -> None:
     for record in run.run(6):
         kept[record.epoch] = run.network.parameters.flat.copy()
     best = run.history.best()
-    assert best.val_accuracy == max(run.history.column("val_accuracy"))
+    assert best.val_score == max(run.history.column("val_accuracy"))
     np.testing.assert_array_equal(run.best_parameters, kept[best.epoch])
 
 

@@ -17,17 +17,23 @@ class Evaluation:
 
     Attributes:
         loss: mean loss, without any penalty on the weights.
-        accuracy: fraction classified correctly.
+        score: the fraction classified correctly.
         labels: the right answers, (n,) int64.
         predictions: the network's answers, (n,) int64.
         probabilities: the distribution that it gave for each sample, (n, k), rows sum to 1.
     """
 
     loss: float
-    accuracy: float
+    score: float
     labels: NDArray[np.int64]
     predictions: NDArray[np.int64]
     probabilities: NDArray[np.floating[Any]]
+    score_name: str = "accuracy"
+
+    @property
+    def accuracy(self) -> float:
+        """The fraction classified correctly: the score of a classifier."""
+        return self.score
 
 
 def class_report(evaluation: Evaluation, classes: tuple[str, ...]) -> dict[str, Any]:

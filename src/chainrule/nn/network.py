@@ -157,7 +157,7 @@ class Network:
             probabilities = np.exp(log_softmax(logits))
         return Evaluation(
             loss=float(losses.mean(dtype=np.float64)),
-            accuracy=float((predictions == labels).mean()),
+            score=float((predictions == labels).mean()),
             labels=labels,
             predictions=predictions,
             probabilities=probabilities,

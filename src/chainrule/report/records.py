@@ -130,7 +130,7 @@ def _of_run(run: RunFolder, group: str) -> Record:
     metrics = read_json(run.path / "metrics.json")
     kept = history.best()
     if not metrics and kept is not None:
-        metrics = {"val_accuracy": kept.val_accuracy, "val_loss": kept.val_loss, "kept_epoch": kept.epoch}
+        metrics = {"val_accuracy": kept.val_score, "val_loss": kept.val_loss, "kept_epoch": kept.epoch}
     return Record(
         name=run.path.name,
         folder=run.path,

@@ -239,11 +239,11 @@ class _Work:
             "parameters": network.parameters.flat.size,
             "kept_epoch": kept.epoch if kept else None,
             "train_loss": kept.train_loss if kept else None,
-            "train_accuracy": kept.train_accuracy if kept else None,
+            "train_accuracy": kept.train_score if kept else None,
             "val_loss": kept.val_loss if kept else None,
-            "val_accuracy": kept.val_accuracy if kept else None,
+            "val_accuracy": kept.val_score if kept else None,
             "test_loss": test.loss,
-            "test_accuracy": test.accuracy,
+            "test_accuracy": test.score,
             **class_report(test, data.classes),
         }
         if not math.isfinite(test.loss):
@@ -260,8 +260,7 @@ class _Work:
         stopped = "Stopped early. " if status == "aborted" else ""
         of = f" with the parameters of epoch {kept.epoch}" if kept and (kept is not last or stopped) else ""
         self.console.note(
-            f"{stopped}Test accuracy {100 * test.accuracy:.2f} %, loss {test.loss:.4f}{of}. "
-            f"Results in {self.run.folder}"
+            f"{stopped}Test accuracy {100 * test.score:.2f} %, loss {test.loss:.4f}{of}. Results in {self.run.folder}"
         )
         return metrics
 

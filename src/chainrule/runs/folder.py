@@ -122,7 +122,7 @@ def _validation_accuracies(file: Path) -> list[float | None]:
     found = []
     for line in lines:
         try:
-            found.append(EpochRecord.from_json(json.loads(line)).val_accuracy)
+            found.append(EpochRecord.from_json(json.loads(line)).val_score)
         except (ValueError, RecursionError, DataError):
             continue
     return found

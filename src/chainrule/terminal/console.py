@@ -187,10 +187,10 @@ class Console:
         width = len(str(self._epochs))
         line = (
             f"epoch {record.epoch:>{width}}/{self._epochs}   "
-            f"train loss {record.train_loss:.4f}  accuracy {100 * record.train_accuracy:5.2f} %"
+            f"train loss {record.train_loss:.4f}  {record.score_name} {100 * record.train_score:5.2f} %"
         )
-        if record.val_loss is not None and record.val_accuracy is not None:
-            line += f"   val loss {record.val_loss:.4f}  accuracy {100 * record.val_accuracy:5.2f} %"
+        if record.val_loss is not None and record.val_score is not None:
+            line += f"   val loss {record.val_loss:.4f}  {record.score_name} {100 * record.val_score:5.2f} %"
         self.note(f"{line}   {seconds:.1f} s")
         self._epoch = record.epoch + 1
 

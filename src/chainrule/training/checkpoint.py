@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "position": checkpoint.position,
         "correct": checkpoint.correct,
         "random": checkpoint.random,
-        "history": [asdict(record) for record in checkpoint.history],
+        "history": [record.as_dict() for record in checkpoint.history],
         "meant_for": dict(checkpoint.meant_for),
     }
     arrays = {name: np.ascontiguousarray(array) for name, array in checkpoint.arrays.items()}

@@ -1,4 +1,4 @@
-"""What a training run tells of itself: one record an epoch, kept as data."""
+"""The history of a training run: one record per epoch, kept as data."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import overload
 
 from chainrule.core.errors import DataError
 
-__all__ = ["EpochRecord", "History"]
+__all__ = ["EpochRecord", "History", "record_names"]
+
+
+# The scores that objectives define (nn/objective.py), with the range of their values.
+SCORES = {"accuracy": (0.0, 1.0)}
+
+
+def record_names(score_name: str = "accuracy") -> tuple[str, ...]:
+    """The names under which an epoch's values are recorded, for an objective with this score."""
+    return ("epoch", "step", "train_loss", f"train_{score_name}", "val_loss", f"val_{score_name}")
 
 
 @dataclass(frozen=True)
@@ -22,45 +31,56 @@ class EpochRecord:
         epoch: 1 for the first.
         step: optimizer steps taken since training began.
         train_loss: mean loss of the epoch's samples, each measured as its batch was trained on (weights still moving).
-        train_accuracy: fraction of them that were classified correctly at that moment.
+        train_score: the objective's score of these samples, measured at the same moments.
         val_loss: mean loss on the validation set after the epoch; None without a validation set.
-        val_accuracy: fraction of the validation set classified correctly; None without one.
+        val_score: the objective's score on the validation set; None without one.
+        score_name: which score it is, such as "accuracy"; JSON has `train_accuracy` and `val_accuracy` then.
     """
 
     epoch: int
     step: int
     train_loss: float
-    train_accuracy: float
+    train_score: float
     val_loss: float | None
-    val_accuracy: float | None
+    val_score: float | None
+    score_name: str = "accuracy"
+
+    def as_dict(self) -> dict[str, int | float | None]:
+        """The record as JSON has it: the scores under their name."""
+        values = (self.epoch, self.step, self.train_loss, self.train_score, self.val_loss, self.val_score)
+        return dict(zip(record_names(self.score_name), values, strict=True))
 
     @classmethod
     def from_json(cls, content: object) -> EpochRecord:
-        """The record that became this JSON object.
+        """Restore the record from its JSON object.
 
         Raises:
             DataError: it is none, lacks a field, has one too many, or holds a value that no epoch can have.
         """
-        names = [field.name for field in fields(cls)]
-        if not isinstance(content, dict) or set(content) != set(names):
-            raise DataError(f"expected an object with {', '.join(names)}, got {content!r:.200}.")
-        for name, value in content.items():
-            if allowed := _violated(name, value):
-                raise DataError(f"{name} must be {allowed}, got {value!r:.100}.")
-        return cls(**content)
+        keys = set(content) if isinstance(content, dict) else set()
+        for score in SCORES:
+            names = record_names(score)
+            if isinstance(content, dict) and keys == set(names):
+                for name in names:
+                    if allowed := _violated(name, content[name]):
+                        raise DataError(f"{name} must be {allowed}, got {content[name]!r:.100}.")
+                epoch, step, train_loss, train_score, val_loss, val_score = (content[name] for name in names)
+                return cls(epoch, step, train_loss, train_score, val_loss, val_score, score)
+        raise DataError(f"expected an object with {', '.join(names)}, got {content!r:.200}.")
 
 
 def _violated(name: str, value: object) -> str:
-    """What a field must be, where the value is not that; nothing where it is."""
+    """What a field must be, where the value is not that; empty where it is."""
     if name in ("epoch", "step"):
         return "" if type(value) is int and 1 <= value < 2**63 else "a whole number of 1 or more"
     if value is None and name.startswith("val_"):
         return ""
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    if name.endswith("accuracy"):
-        return "" if 0 <= number <= 1 else "a number from 0 to 1"
-    # Not isfinite, which fails for a whole number that is larger than any float.
-    return "" if abs(number) <= sys.float_info.max else "a finite number"
+    low, high = SCORES.get(name.partition("_")[2], (-sys.float_info.max, sys.float_info.max))
+    # Not isfinite, which fails for an integer that is larger than any float.
+    if low <= number <= high:
+        return ""
+    return "a finite number" if high > 1 else f"a number from {low:g} to {high:g}"
 
 
 class History(Sequence[EpochRecord]):
@@ -81,19 +101,21 @@ class History(Sequence[EpochRecord]):
         self._records.append(record)
 
     def column(self, name: str) -> list[float | None]:
-        """One field of every record, for example `column("val_accuracy")`."""
-        if name not in {field.name for field in fields(EpochRecord)}:
-            raise KeyError(f"{name!r} is not recorded; there are {', '.join(f.name for f in fields(EpochRecord))}.")
-        return [getattr(record, name) for record in self._records]
+        """One value of every record by its name in JSON, for example `column("val_accuracy")`."""
+        rows = [record.as_dict() for record in self._records]
+        known = rows[0] if rows else record_names()
+        if name not in known:
+            raise KeyError(f"{name!r} is not recorded; there are {', '.join(known)}.")
+        return [row[name] for row in rows]
 
     def best(self) -> EpochRecord | None:
-        """The record with the highest validation accuracy (the first of equals); None without validation."""
-        scored = [record for record in self._records if record.val_accuracy is not None]
-        return max(scored, key=lambda record: record.val_accuracy or 0.0, default=None)
+        """The record with the highest validation score (the first of equals); None without validation."""
+        scored = [(record.val_score, record) for record in self._records if record.val_score is not None]
+        return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
     def to_jsonl(self) -> str:
         """One JSON object a line. Floats keep every bit: `from_jsonl` gives an equal history."""
-        return "".join(json.dumps(asdict(record), allow_nan=False) + "\n" for record in self._records)
+        return "".join(json.dumps(record.as_dict(), allow_nan=False) + "\n" for record in self._records)
 
     @classmethod
     def from_jsonl(cls, text: str) -> History:

@@ -169,7 +169,7 @@ class Trainer:
             self.history.append(record)
             self._unfinished = None
             self.last_parameters[...] = self.network.parameters.flat
-            if record.val_accuracy is None or record is self.history.best():
+            if record.val_score is None or record is self.history.best():
                 self.best_parameters[...] = self.network.parameters.flat
             yield record
 
@@ -251,16 +251,16 @@ class Trainer:
         """Loss, accuracy and predictions on other samples."""
         return self.engine.evaluate(x, y)
 
-    def _look_back(self, train_loss: float, train_accuracy: float) -> EpochRecord:
+    def _look_back(self, train_loss: float, train_score: float) -> EpochRecord:
         """The record of the epoch just trained, with a look at the validation set."""
         validation = self.engine.evaluate(self.x_val, self.y_val) if len(self.x_val) else None
         return EpochRecord(
             epoch=len(self.history) + 1,
             step=self.step,
             train_loss=train_loss,
-            train_accuracy=train_accuracy,
+            train_score=train_score,
             val_loss=validation.loss if validation else None,
-            val_accuracy=validation.accuracy if validation else None,
+            val_score=validation.score if validation else None,
         )
 
     def _diverged(self, batch: int, loss: float) -> NoReturn:

@@ -16,7 +16,6 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,7 +27,7 @@ from chainrule.runs.config import WANDB_MODES
 from chainrule.runs.tracking.wandb_environment import environment, variable
 from chainrule.runs.tracking.wandb_key import KEY_FILE, key_from_file, key_from_login
 from chainrule.runs.tracking.wandb_network import host_of, reachable, uses_proxy
-from chainrule.training.history import EpochRecord
+from chainrule.training.history import EpochRecord, record_names
 
 if TYPE_CHECKING:
     from chainrule.nn.metrics import Evaluation
@@ -149,7 +148,7 @@ class WandbTracker:
 
     def log(self, record: EpochRecord, network: Network) -> None:
         """Send an epoch's numbers."""
-        self._guard(lambda: self._run.log({name: x for name, x in asdict(record).items() if x is not None}))
+        self._guard(lambda: self._run.log({name: x for name, x in record.as_dict().items() if x is not None}))
 
     def report(self, metrics: Mapping[str, Any], test: Evaluation, figures: Mapping[str, Path], model: Path) -> None:
         """Send the test results, the confusion matrix, the scores of each class, the figures and the model."""
@@ -275,9 +274,8 @@ class WandbTracker:
         import wandb
 
         self._run.define_metric("epoch")
-        for field in fields(EpochRecord):
-            if field.name != "epoch":
-                self._run.define_metric(field.name, step_metric="epoch")
+        for name in record_names()[1:]:
+            self._run.define_metric(name, step_metric="epoch")
         data = run.dataset
         if data.image_shape is None:
             return

@@ -60,7 +60,7 @@ class Metric:
 
     def of(self, record: EpochRecord) -> float:
         """Its value after an epoch."""
-        value = getattr(record, self.name)
+        value = record.as_dict()[self.name]
         return math.nan if value is None else float(value)
 
     def cost(self, value: float) -> float:
