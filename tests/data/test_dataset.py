@@ -344,11 +344,10 @@ def test_the_real_data(name, first_class):
         labels[indices] = y
     assert data.classes[labels[0]] == first_class
     spec = SPECS[name]
-    header = find_files(spec)[spec.train_images][:16]
-    assert hashlib.sha256(header + restored.tobytes()).hexdigest() == spec.train_images.sha256
-    assert hashlib.sha256(header[:2] + b"\x08\x01" + header[4:8] + labels.tobytes()).hexdigest() == (
-        spec.train_labels.sha256
-    )
+    images, labels_file = spec.files[:2]
+    header = find_files(spec)[images.name][:16]
+    assert hashlib.sha256(header + restored.tobytes()).hexdigest() == images.sha256
+    assert hashlib.sha256(header[:2] + b"\x08\x01" + header[4:8] + labels.tobytes()).hexdigest() == (labels_file.sha256)
 
 
 @pytest.mark.real_data

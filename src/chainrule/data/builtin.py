@@ -74,8 +74,7 @@ def load_idx_dataset(name: str, classes: tuple[str, ...], data_dir: Path | None)
     """
     spec = SPECS[name]
     contents = find_files(spec, data_dir)
-    arrays = [read_idx(contents[file], name=file.name) for file in spec.files]
-    x_train, y_train, x_test, y_test = arrays
+    x_train, y_train, x_test, y_test = (read_idx(contents[file.name], name=file.name) for file in spec.files)
     if x_train.ndim != 3 or x_test.ndim != 3:
         raise DataError(f"{name}: expected images of shape (n, height, width), got {x_train.shape} and {x_test.shape}.")
     _, height, width = x_train.shape
