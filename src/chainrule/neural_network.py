@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chainrule.data import Dataset
-from chainrule.engine.compiled.prediction import predictor_of
+from chainrule.engine import LogitsPredictor, make_predictor
 from chainrule.nn.losses import log_softmax
 from chainrule.nn.metrics import Evaluation
 from chainrule.nn.model_file import read_model
@@ -35,19 +36,19 @@ class NeuralNetwork(Network):
     """
 
     def predict_proba(self, x: ArrayLike) -> Array:
-        """The probability of each class: (n, d) -> (n, k), rows sum to 1. Raises ConfigError as above."""
-        return np.exp(log_softmax(self._logits(self.check_samples(x))))
+        """The probability of each class: (n, d) -> (n, k), rows sum to 1. Raises ConfigError."""
+        return np.exp(log_softmax(self._compute_logits(self.check_samples(x))))
 
     def predict(self, x: ArrayLike) -> NDArray[np.int64]:
-        """The most probable class: (n, d) -> (n,). Raises ConfigError as above."""
-        classes: NDArray[np.int64] = self._logits(self.check_samples(x)).argmax(axis=1)
+        """The most probable class: (n, d) -> (n,). Raises ConfigError."""
+        classes: NDArray[np.int64] = self._compute_logits(self.check_samples(x)).argmax(axis=1)
         return classes
 
     def evaluate(self, x: ArrayLike, y: ArrayLike) -> Evaluation:
-        """Loss, accuracy and predictions on labelled samples: x (n, d), y (n,). Raises ConfigError as above."""
-        samples, labels = self.check_samples(x), self.check_labels(y)
-        check_pairs(samples, labels)
-        return self.evaluate_logits(self._logits(samples), labels)
+        """Loss, accuracy and predictions on labeled samples: x (n, d), y (n,). Raises ConfigError."""
+        samples, targets = self.check_samples(x), self.check_targets(y)
+        check_pairs(samples, targets)
+        return self.objective.evaluate(self._compute_logits(samples), targets)
 
     def fit(
         self,
@@ -82,13 +83,19 @@ class NeuralNetwork(Network):
             pass
         return trainer.history
 
-    def _logits(self, x: Array) -> Array:
+    def _compute_logits(self, x: Array) -> Array:
         """The output layer's z, by machine code where there are enough rows for it to pay off."""
-        if len(x) >= _MANY_ROWS:
-            predictor = predictor_of(self)
-            if predictor is not None:
-                return predictor.logits(x)
+        if len(x) >= _MANY_ROWS and self._predictor:
+            return self._predictor.compute_logits(x)
         return self.logits(x)
+
+    @cached_property
+    def _predictor(self) -> LogitsPredictor | None:
+        return make_predictor(self)
+
+    def __getstate__(self) -> dict[str, object]:
+        """For copies, here or in another process: a predictor holds addresses of this network's arrays."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_predictor"}
 
 
 def load_model(path: Path | str) -> NeuralNetwork:

@@ -18,7 +18,7 @@ from chainrule.core.errors import CheckpointError, ConfigError, DivergenceError
 from chainrule.core.seeding import generator
 from chainrule.engine import make_engine
 from chainrule.nn.parameters import Array, Labels, ParameterDict
-from chainrule.optim.optimizer import Optimizer
+from chainrule.optim.optimizer import Optimizer, make_optimizer
 from chainrule.training.checkpoint import Checkpoint
 from chainrule.training.history import EpochRecord, History
 
@@ -49,7 +49,7 @@ class _Unfinished:
     random: Mapping[str, Any]
     position: int = 0
     losses: list[NDArray[np.float64]] = field(default_factory=list)
-    correct: int = 0
+    correct: float = 0.0
 
 
 class Trainer:
@@ -79,27 +79,23 @@ class Trainer:
         self,
         network: Network,
         data: Dataset,
-        rule: Optimizer,
+        optimizer: Optimizer | str,
         *,
         batch_size: int,
         engine: str,
         seed: int,
         threads: int = 0,
     ) -> None:
-        if not isinstance(rule, Optimizer):
-            raise ConfigError(
-                f"optimizer must be made first, such as OPTIMIZERS['adam'](learning_rate=0.001); got {rule!r}."
-            )
         if not all(hasattr(data, name) for name in ("x_train", "y_train", "x_val", "y_val")):
             raise ConfigError(f"data must be a Dataset, such as load_dataset returns, got {type(data).__name__}.")
         if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
             raise ConfigError(f"batch_size must be a whole number of 1 or more, got {batch_size!r}.")
-        self.network, self.rule, self.batch_size = network, rule, int(batch_size)
+        self.network, self.optimizer, self.batch_size = network, make_optimizer(optimizer), int(batch_size)
         self.x, self.y = _checked(network, data.x_train, data.y_train, "training")
         self.x_val, self.y_val = _checked(network, data.x_val, data.y_val, "validation")
         if len(self.x) == 0:
             raise ConfigError("The training set is empty.")
-        self.engine = make_engine(engine, network, rule, min(self.batch_size, len(self.x)), threads)
+        self.engine = make_engine(engine, network, self.optimizer, min(self.batch_size, len(self.x)), threads)
         self.history = History()
         self.step = 0
         self.best_parameters = network.parameters.flat.copy()
@@ -148,7 +144,7 @@ class Trainer:
                 if not math.isfinite(result.losses[-1]):
                     self._diverged(start // self.batch_size + len(result.losses), float(result.losses[-1]))
                 unfinished.losses.append(result.losses)
-                unfinished.correct += result.correct
+                unfinished.correct += result.score_sum
                 unfinished.position += len(chosen)
                 if progress is not None:
                     progress(unfinished.position)
@@ -180,18 +176,18 @@ class Trainer:
             meant_for: what it belongs to, by name.
         """
         unfinished = self._unfinished or _Unfinished(self._random.bit_generator.state)
-        self.rule.allocate(self.network.parameters)
+        self.optimizer.allocate(self.network.parameters)
         return Checkpoint(
             arrays={
                 "parameters": self.network.parameters.flat,
                 "best": self.best_parameters,
                 "last": self.last_parameters,
                 "losses": np.concatenate([np.zeros(0), *unfinished.losses]),
-                **{f"slot.{slot}": self._slot(slot) for slot in self.rule.slots},
+                **{f"slot.{slot}": self._slot(slot) for slot in self.optimizer.slots},
             },
             step=self.step,
-            time=self.rule.time,
-            memory=self.rule.memory,
+            time=self.optimizer.state.step_count,
+            memory=self.optimizer.state.scalars,
             position=unfinished.position,
             correct=unfinished.correct,
             random=unfinished.random,
@@ -202,7 +198,7 @@ class Trainer:
     def checkpoint_shapes(self) -> dict[str, tuple[int, ...] | None]:
         """The arrays of this run's checkpoints, with their shapes."""
         flat = self.network.parameters.flat.shape
-        names = ["parameters", "best", "last", *(f"slot.{slot}" for slot in self.rule.slots)]
+        names = ["parameters", "best", "last", *(f"slot.{slot}" for slot in self.optimizer.slots)]
         return {"losses": None, **dict.fromkeys(names, flat)}
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -213,7 +209,7 @@ class Trainer:
         """
         batches = -(-checkpoint.position // self.batch_size)
         fits = (
-            set(checkpoint.memory) == set(self.rule.scalars)
+            set(checkpoint.memory) == set(self.optimizer.scalars)
             and 0 <= checkpoint.correct <= checkpoint.position <= len(self.x)
             and checkpoint.position in (batches * self.batch_size, len(self.x))
             and len(checkpoint.arrays["losses"]) == batches
@@ -227,13 +223,13 @@ class Trainer:
         if not fits:
             raise CheckpointError("The checkpoint belongs to a run with another optimizer, batch size or dataset.")
         self._random = random
-        self.rule.allocate(self.network.parameters)
+        self.optimizer.allocate(self.network.parameters)
         self.network.parameters.flat[...] = checkpoint.arrays["parameters"]
         self.best_parameters[...] = checkpoint.arrays["best"]
         self.last_parameters[...] = checkpoint.arrays["last"]
-        for slot in self.rule.slots:
+        for slot in self.optimizer.slots:
             self._slot(slot)[...] = checkpoint.arrays[f"slot.{slot}"]
-        self.rule.time, self.rule.memory = checkpoint.time, dict(checkpoint.memory)
+        self.optimizer.state.step_count, self.optimizer.state.scalars = checkpoint.time, dict(checkpoint.memory)
         self.step, self.history = checkpoint.step, checkpoint.history
         self._unfinished = None
         if checkpoint.position:
@@ -243,7 +239,7 @@ class Trainer:
 
     def _slot(self, name: str) -> Array:
         """One of the optimizer's arrays, flat."""
-        slot = self.rule.state[name]
+        slot = self.optimizer.state.slots[name]
         assert isinstance(slot, ParameterDict)  # noqa: S101  (`allocate` made it so)
         return slot.flat
 
@@ -267,7 +263,7 @@ class Trainer:
         """Set the parameters back to those before the epoch and say what happened."""
         self.network.parameters.flat[...] = self.last_parameters
         self._unfinished = None
-        rate = self.rule.learning_rate
+        rate = self.optimizer.learning_rate
         raise DivergenceError(
             f"Training diverged: the loss is {loss} in epoch {len(self.history) + 1}, batch {batch}, with learning "
             f"rate {rate:g}. Try a smaller one, such as {rate / 10:g}. The parameters were set back to "
@@ -277,7 +273,7 @@ class Trainer:
 
 def _checked(network: Network, x: Array, y: Labels, what: str) -> tuple[Array, Labels]:
     """Samples and labels in the form that engines take."""
-    samples, labels = np.ascontiguousarray(network.check_samples(x)), np.ascontiguousarray(network.check_labels(y))
+    samples, labels = np.ascontiguousarray(network.check_samples(x)), np.ascontiguousarray(network.check_targets(y))
     if len(samples) != len(labels):
         raise ConfigError(f"The {what} set has {len(samples)} samples but {len(labels)} labels.")
     # The sum is NaN or infinite if any element is; it needs no array of booleans as large as the data.
