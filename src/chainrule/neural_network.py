@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chainrule.core.errors import ConfigError
 from chainrule.data import Dataset
 from chainrule.engine import LogitsPredictor, make_predictor
 from chainrule.nn.losses import log_softmax
@@ -16,6 +18,7 @@ from chainrule.nn.model_file import read_model
 from chainrule.nn.network import Network, check_pairs
 from chainrule.nn.parameters import Array
 from chainrule.optim.optimizer import Optimizer
+from chainrule.training.callbacks import Callback, EpochFunction
 from chainrule.training.history import History
 from chainrule.training.trainer import Trainer
 
@@ -52,33 +55,60 @@ class NeuralNetwork(Network):
 
     def fit(
         self,
-        data: Dataset,
+        x: Dataset | ArrayLike,
+        y: ArrayLike | None = None,
         *,
-        optimizer: Optimizer,
+        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        optimizer: Optimizer | str = "adam",
         epochs: int = 10,
         batch_size: int = 16,
         engine: str = "compiled",
+        threads: int = 0,
         seed: int = 0,
+        callbacks: Sequence[Callback | EpochFunction] = (),
     ) -> History:
-        """Train on `data.x_train`, looking at `data.x_val` after each epoch.
+        """Train on samples x and their classes y, or on the training set of a `Dataset`.
 
         Args:
-            data: from `load_dataset`, or a `Dataset` of your own.
-            optimizer: such as `OPTIMIZERS["adam"](learning_rate=0.001)`. It keeps its memory: fitting again with the
-                same object goes on where it stopped.
+            x: (n, d), or a `Dataset`, from `load_dataset` say, whose validation set is evaluated after each epoch.
+            y: class numbers, (n,); None with a `Dataset`.
+            validation_data: (x_val, y_val), evaluated after each epoch; only with arrays.
+            optimizer: such as `Adam(learning_rate=0.001)`, or a name from `OPTIMIZERS`. An object keeps its state:
+                fitting again with it continues from there.
             epochs: passes over the training set.
-            batch_size: samples a step; the last batch of an epoch may be shorter.
+            batch_size: samples per step; the last batch of an epoch may be shorter.
             engine: name of the engine, from `ENGINES`.
+            threads: processor cores to use; 0 chooses what is fastest.
             seed: of the order in which samples are visited.
+            callbacks: `Callback` objects, or functions `f(trainer, record)` called after each epoch.
 
         Returns:
-            One record an epoch.
+            One record per epoch.
 
         Raises:
-            ConfigError: a setting or the data do not fit.
+            ConfigError: an argument or the data do not fit.
             DivergenceError: the loss became infinite or NaN.
         """
-        trainer = Trainer(self, data, optimizer, batch_size=batch_size, engine=engine, seed=seed)
+        if isinstance(x, Dataset):
+            if y is not None or validation_data is not None:
+                raise ConfigError("A Dataset has its labels and its validation set: leave y and validation_data out.")
+            data = x
+        elif y is None:
+            raise ConfigError(f"y, the class of each sample, is missing: fit(x, y). Got only x, a {type(x).__name__}.")
+        else:
+            classes = [str(number) for number in range(self.sizes[-1])]
+            data = Dataset.from_arrays(x, y, validation_data=validation_data, classes=classes, dtype=self.dtype)
+        trainer = Trainer(
+            self,
+            data,
+            optimizer,
+            batch_size=batch_size,
+            engine=engine,
+            seed=seed,
+            threads=threads,
+            epochs=epochs,
+            callbacks=callbacks,
+        )
         for _ in trainer.run(epochs):
             pass
         return trainer.history
