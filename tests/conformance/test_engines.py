@@ -17,7 +17,7 @@ import pytest
 from chainrule import ACTIVATIONS, ENGINES, LOSSES, OPTIMIZERS, NeuralNetwork
 from chainrule.engine import make_engine
 from chainrule.engine.compiled.engine import CompiledEngine
-from chainrule.engine.compiled.scalar_source import portable_source
+from chainrule.engine.compiled.scalar_source import scalar_source
 from chainrule.engine.reference import ReferenceEngine
 from chainrule.optim.optimizer import Optimizer
 
@@ -52,12 +52,12 @@ def assert_same(one, other, *, rtol: float) -> None:
         scale = np.abs(twin.parameters.flat).max()
         np.testing.assert_allclose(network.parameters.flat, twin.parameters.flat, rtol=0, atol=rtol * scale)
         np.testing.assert_allclose(stretch.losses, twin_stretch.losses, rtol=rtol)
-        assert rule.time == twin_rule.time == len(stretch.losses)
-        assert stretch.correct == twin_stretch.correct
-        for name, value in rule.memory.items():
-            assert value == pytest.approx(twin_rule.memory[name], rel=rtol)
+        assert rule.state.step_count == twin_rule.state.step_count == len(stretch.losses)
+        assert stretch.score_sum == twin_stretch.score_sum
+        for name, value in rule.state.scalars.items():
+            assert value == pytest.approx(twin_rule.state.scalars[name], rel=rtol)
         for slot in rule.slots:
-            ours, theirs = rule.state[slot].flat, twin_rule.state[slot].flat
+            ours, theirs = rule.state.slots[slot].flat, twin_rule.state.slots[slot].flat
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=rtol * max(np.abs(theirs).max(), 1e-30))
         assert evaluation.loss == pytest.approx(twin_evaluation.loss, rel=rtol)
         assert evaluation.accuracy == twin_evaluation.accuracy
@@ -114,7 +114,7 @@ def test_engines_can_take_turns(digits) -> None:
         network, rule = NeuralNetwork([64, 8, 10], seed=1, dtype="float64"), OPTIMIZERS["eve"](learning_rate=0.01)
         for engine in (first, second):
             engine(network, rule, 16, 1).train(digits.x_train.astype("float64"), digits.y_train, np.arange(160))
-        assert rule.time == 20
+        assert rule.state.step_count == 20
         return network.parameters.flat
 
     np.testing.assert_allclose(
@@ -176,9 +176,9 @@ def test_the_number_of_threads_shows_nowhere(digits, hidden, batch, dtype) -> No
     ]
     for network, rule, stretch, evaluation in runs[1:]:
         assert network.parameters.flat.tobytes() == runs[0][0].parameters.flat.tobytes()
-        assert rule.state["square"].flat.tobytes() == runs[0][1].state["square"].flat.tobytes()
+        assert rule.state.slots["square"].flat.tobytes() == runs[0][1].state.slots["square"].flat.tobytes()
         assert stretch.losses.tobytes() == runs[0][2].losses.tobytes()
-        assert stretch.correct == runs[0][2].correct
+        assert stretch.score_sum == runs[0][2].score_sum
         assert evaluation.probabilities.tobytes() == runs[0][3].probabilities.tobytes()
 
 
@@ -232,21 +232,21 @@ class Shrink(Optimizer):
     scalars = ("factor",)
 
     @staticmethod
-    def prepare(time, factor):
-        return 1.0 if time == 1 else halved(factor) + 0.5
+    def prepare(t, factor):
+        return 1.0 if t == 1 else halved(factor) + 0.5
 
     @staticmethod
-    def update(weight, gradient, largest, learning_rate, factor):
+    def update(gradient, largest, learning_rate, factor):
         largest = np.maximum(halved(largest), np.abs(gradient))
-        return weight - factor * learning_rate * np.where(largest > 0, gradient / (largest + 1e-8), 0.0), largest
+        return factor * learning_rate * np.where(largest > 0, gradient / (largest + 1e-8), 0.0), largest
 
 
 class NotElementwise(Optimizer):
     """Cannot be compiled for single elements: it looks at all of them."""
 
     @staticmethod
-    def update(weight, gradient, learning_rate):
-        return weight - learning_rate * gradient / np.linalg.norm(gradient)
+    def update(gradient, learning_rate):
+        return learning_rate * gradient / np.linalg.norm(gradient)
 
 
 def test_a_rule_of_ones_own_is_compiled(digits) -> None:
@@ -254,7 +254,7 @@ def test_a_rule_of_ones_own_is_compiled(digits) -> None:
     for engine in (CompiledEngine, ReferenceEngine):
         network, rule = NeuralNetwork([64, 8, 10], seed=1, dtype="float64"), Shrink(learning_rate=0.01)
         engine(network, rule, 16, 1).train(digits.x_train.astype("float64"), digits.y_train, np.arange(320))
-        ends.append((network.parameters.flat, rule.memory["factor"]))
+        ends.append((network.parameters.flat, rule.state.scalars["factor"]))
     np.testing.assert_allclose(ends[0][0], ends[1][0], rtol=1e-11, atol=1e-14)
     assert ends[0][1] == ends[1][1]
 
@@ -270,7 +270,7 @@ def test_a_rule_of_ones_own_is_compiled(digits) -> None:
 def test_compiled_rules_ask_for_no_memory(function) -> None:
     """np.where of two numbers, left to Numba, makes arrays: a sigmoid took 14 times as long as a ReLU."""
     scope = {"np": np, "math": math, "njit": numba.njit, "real": np.float32}
-    exec(portable_source(function, "rule", wrap=True), scope)
+    exec(scalar_source(function, "rule", wrap=True), scope)
     scope["rule"](*[np.float32(0.5)] * len(inspect.signature(function).parameters))
     (code,) = scope["rule"].inspect_llvm().values()
     assert "NRT_Allocate" not in code
@@ -288,7 +288,7 @@ def test_one_that_cannot_be_compiled_runs_on_numpy_and_says_why(digits, caplog) 
 
 def test_one_without_source_runs_on_numpy_and_says_why(caplog) -> None:
     scope: dict = {}
-    exec("def update(weight, gradient, learning_rate):\n    return weight - learning_rate * gradient", scope)
+    exec("def update(gradient, learning_rate):\n    return learning_rate * gradient", scope)
     rule = type("Typed", (Optimizer,), {"update": staticmethod(scope["update"])})()
     with caplog.at_level(logging.WARNING, "chainrule"):
         assert isinstance(make_engine("compiled", NeuralNetwork([64, 8, 10]), rule, 16), ReferenceEngine)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -58,7 +58,7 @@ def as_numbers(values: ArrayLike, name: str) -> NDArray[Any]:
     return array
 
 
-class ParameterDict(MutableMapping[str, Array]):
+class ParameterDict(dict[str, Array]):
     """`{"layer1.weights": (d, h), "layer1.biases": (h,), "layer2.weights": ...}`, all views of one flat array.
 
     Reading and iterating work as in any dict. Setting a name copies into its view, so that the flat array and the
@@ -84,27 +84,24 @@ class ParameterDict(MutableMapping[str, Array]):
     """
 
     def __init__(self, sizes: Sequence[int], dtype: DTypeLike) -> None:
+        super().__init__()
         self.sizes = tuple(sizes)
         shapes = list(zip(self.sizes, self.sizes[1:], strict=False))
         n_weights = sum(fan_in * fan_out for fan_in, fan_out in shapes)
         self.flat: Array = aligned_zeros(n_weights + sum(self.sizes[1:]), dtype)
         self.flat_weights = self.flat[:n_weights]
         self.flat_biases = self.flat[n_weights:]
-        self._views: dict[str, Array] = {}
         weight, bias = 0, n_weights
         for layer, (fan_in, fan_out) in enumerate(shapes, start=1):
             weights = self.flat[weight : weight + fan_in * fan_out].reshape(fan_in, fan_out)
-            self._views[f"layer{layer}.weights"] = weights
-            self._views[f"layer{layer}.biases"] = self.flat[bias : bias + fan_out]
+            super().__setitem__(f"layer{layer}.weights", weights)
+            super().__setitem__(f"layer{layer}.biases", self.flat[bias : bias + fan_out])
             weight, bias = weight + fan_in * fan_out, bias + fan_out
 
-    def __getitem__(self, name: str) -> Array:
-        return self._views[name]
-
     def __setitem__(self, name: str, value: Any) -> None:
-        if name not in self._views:
+        if name not in self:
             raise ConfigError(f"There is no parameter {name!r}; the network has {', '.join(self)}.")
-        view, given = self._views[name], np.asarray(value)
+        view, given = self[name], np.asarray(value)
         if given.shape not in ((), view.shape) or given.dtype.kind not in "iufb":
             raise ConfigError(
                 f"{name} holds numbers in the shape {view.shape}; an array of shape {given.shape} with {given.dtype} "
@@ -112,22 +109,21 @@ class ParameterDict(MutableMapping[str, Array]):
             )
         view[...] = given
 
-    def __delitem__(self, name: str) -> None:
+    def _refuse(self, *_: object, **__: object) -> Any:
+        """Replaces every method by which a dict can lose or gain a key."""
         raise ConfigError("A network's parameters can be changed, but none can be added or removed.")
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._views)
+    __delitem__ = pop = popitem = clear = setdefault = __ior__ = _refuse
 
-    def __len__(self) -> int:
-        return len(self._views)
-
-    def __repr__(self) -> str:
-        return f"ParameterDict({self._views!r})"
+    def update(self, *others: Any, **values: Any) -> None:
+        """Copy values into their views, as setting each name does."""
+        for name, value in dict(*others, **values).items():
+            self[name] = value
 
     def by_layer(self) -> list[dict[str, Array]]:
         """The parameters of each layer by their own name: `[{"weights": ..., "biases": ...}, ...]`."""
         layers: list[dict[str, Array]] = [{} for _ in self.sizes[1:]]
-        for name, view in self._views.items():
+        for name, view in self.items():
             layer, _, own = name.partition(".")
             layers[int(layer.removeprefix("layer")) - 1][own] = view
         return layers
