@@ -46,7 +46,7 @@ def unpack(content: bytes, *, limit: int, name: str) -> bytes:
             return file.read(limit)
     except (EOFError, OSError, zlib.error) as error:
         raise DataError(
-            f"{name} is not a complete gzip file: {error}. It has {len(content):,} bytes and may be truncated or corrupt."
+            f"{name} is not a complete gzip file: {error}. Its {len(content):,} bytes may be truncated or corrupt."
         ) from error
 
 
