@@ -29,7 +29,7 @@ TIMEOUT = 600.0  # seconds for one command; apt-get and npm give up a silent ser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Fetch the datasets named; the exit status is 1 if one of them cannot be had."""
+    """Fetch the datasets named; the exit status is 1 if one of them is unavailable."""
     parser = argparse.ArgumentParser(description="Get Fashion-MNIST and MNIST onto this machine.", allow_abbrev=False)
     parser.add_argument("names", nargs="*", metavar="dataset", help="fashion_mnist, mnist; default: both")
     parser.add_argument("--quiet", action="store_true", help="report downloads and one line per problem only")

@@ -305,6 +305,12 @@ def test_digits_has_all_samples_once():
     assert sorted(map(tuple, np.column_stack([ours, labels]))) == sorted(map(tuple, np.column_stack([x, y])))
 
 
+def test_digits_without_scikit_learn_name_what_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(ConfigError, match=r"digits.*sklearn.*pip install 'chainrule\[train\]'"):
+        load_dataset("digits")
+
+
 def test_idx_files_become_a_dataset(tmp_path, monkeypatch):
     contents = make_contents(0)
     monkeypatch.setitem(SPECS, "mnist", make_spec("mnist", contents))
@@ -320,7 +326,7 @@ def test_importing_costs_nothing_beyond_numpy():
     code = "import sys, chainrule.data; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "chainrule.data.builtin" in modules
-    assert not {"sklearn", "scipy", "pooch", "requests", "platformdirs", "tarfile"} & set(modules)
+    assert not {"sklearn", "scipy", "urllib.request", "platformdirs", "tarfile"} & set(modules)
     assert set(chainrule.data.__all__) == {"DATASETS", "Dataset", "RawDataset", "load_dataset", "load_raw_dataset"}
 
 

@@ -128,12 +128,12 @@ def test_any_gzip_like_bytes_give_an_error(tail):
 
 
 def test_a_truncated_gzip_file_is_called_one():
-    with pytest.raises(DataError, match=r"train\.gz is not a whole gzip file"):
+    with pytest.raises(DataError, match=r"train\.gz is not a complete gzip file"):
         verify(PACKED[:-5], IMAGES, origin="train.gz")
 
 
 def test_bytes_after_the_data_are_an_error():
     with pytest.raises(DataError, match="got more than"):
         verify(gzip.compress(RAW + b"x"), IMAGES, origin="file")
-    with pytest.raises(DataError, match="not a whole gzip file"):
+    with pytest.raises(DataError, match="not a complete gzip file"):
         verify(PACKED + b"rubbish", IMAGES, origin="file")

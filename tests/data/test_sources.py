@@ -129,7 +129,7 @@ def bad_files():
     flipped = bytearray(CONTENTS[IMAGES])
     flipped[100] ^= 1
     return [
-        (whole[:-20], ["not a whole gzip file"]),
+        (whole[:-20], ["not a complete gzip file"]),
         (CONTENTS[IMAGES][:-1], [f"expected {size} bytes", f"got {len(CONTENTS[IMAGES]) - 1:,}", "truncated"]),
         (labels, [f"expected {size} bytes", "declares 40 values", "another file"]),
         (CONTENTS[IMAGES] + b"x", [f"got more than {size}"]),
@@ -296,7 +296,7 @@ def whole(name):
     [
         (404, "HTTP status 404"),
         (503, "HTTP status 503"),
-        (whole(IMAGES)[:-30], "not a whole gzip file"),
+        (whole(IMAGES)[:-30], "not a complete gzip file"),
         (cut_short(whole(IMAGES)), "truncated"),
         (gzip.compress(OTHER[IMAGES]), "mislabeled: this is other_set's"),
         (b"<html>please log in</html>", "web page"),
@@ -345,8 +345,8 @@ def test_when_nothing_is_reachable_the_error_says_so_at_once(tmp_path, monkeypat
     for words in (
         *NAMES,
         f"CHAINRULE_DATA_DIR {tmp_path}: no files of tiny_set",
-        f"cache {cache_folder(spec)}: no {IMAGES}",
-        f"{tmp_path / 'system'}: no {IMAGES}",
+        f"cache {cache_folder(spec)}: none of the files",
+        f"{tmp_path / 'system'}: none of the files",
         f"{urls[0]}{IMAGES}.gz: [Errno {errno.ECONNREFUSED}]",
         f"{urls[1]}{IMAGES}.gz: ",
         "data_dir=",

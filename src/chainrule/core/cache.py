@@ -1,4 +1,4 @@
-"""The folder where chainrule keeps what it can make or fetch again: downloads and machine code."""
+"""The cache folder: downloads and machine code, which can be downloaded or compiled again at any time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def cache_folder(purpose: str) -> Path:
     """`<cache>/<purpose>`, where <cache> is CHAINRULE_CACHE_DIR or the user's cache folder. It may not exist yet.
 
     Raises:
-        ConfigError: CHAINRULE_CACHE_DIR begins with `~` and the name of no user.
+        ConfigError: CHAINRULE_CACHE_DIR starts with `~` and a name that is no user's.
     """
     if environment := os.environ.get("CHAINRULE_CACHE_DIR"):
         try:

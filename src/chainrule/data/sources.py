@@ -130,7 +130,8 @@ def _read_folder(
             else:
                 found[file.name] = content
     if absent:
-        tried.append(f"{'cache ' if is_cache else ''}{folder}: no {', '.join(absent)}")
+        names = "none of the files" if len(absent) == len(spec.files) else f"no {', '.join(absent)}"
+        tried.append(f"{'cache ' if is_cache else ''}{folder}: {names}")
 
 
 def _download_files(spec: DatasetSpec, found: dict[str, bytes], tried: list[str]) -> None:
