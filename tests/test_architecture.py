@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from chainrule.runs.config import TrainConfig, optimizer_fields
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "chainrule"
 MODULES = sorted(SOURCE.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text()) for path in MODULES}
 
 # From the bottom up: a folder may import from those before it, and from itself.
 FOLDERS = [
@@ -35,10 +38,26 @@ FOLDERS = [
 ]
 LEVEL = {name: level for level, name in enumerate([*FOLDERS, "__init__", "cli", "__main__"])}
 
+# A notebook's user has no command line: messages of the library mention neither its flags nor its commands.
+FLAG_OR_COMMAND = re.compile(r"(?<!git rm )--[a-z]|`chainrule [a-z]")
+# Exceptions that are to disappear: files that still mention them, and functions of more than 100 lines.
+MENTION_FLAGS = {
+    "data/specs.py",
+    "report/records.py",
+    "runs/checkpointing.py",
+    "runs/folder.py",
+    "runs/writer.py",
+    "sweeps/folder.py",
+    "sweeps/space/parameters.py",
+    "sweeps/trials.py",
+    "sweeps/workers/cluster.py",
+}
+LONG_FUNCTIONS = {"drive"}
+
 
 def imports(path: Path, *, inside_functions: bool = False) -> list[str]:
     """The package's modules that a file imports, other than for types; or those that its functions import."""
-    tree = ast.parse(path.read_text())
+    tree = TREES[path]
     typing_only = {
         id(node)
         for block in ast.walk(tree)
@@ -121,6 +140,42 @@ def test_files_are_short(path: Path) -> None:
     # The library does the work of the questions' scripts.
     most = 60 if path.name.startswith("question") else 400
     assert len(path.read_text().splitlines()) <= most
+
+
+def test_functions_are_short() -> None:
+    functions = (node for path in MODULES for node in ast.walk(TREES[path]) if isinstance(node, ast.FunctionDef))
+    long = {node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 100}
+    assert long <= LONG_FUNCTIONS
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES}), ids=lambda path: path.name)
+def test_each_folder_says_what_belongs_there(folder: Path) -> None:
+    assert ast.get_docstring(TREES[folder / "__init__.py"])
+
+
+def messages(path: Path) -> Iterator[str]:
+    """The text literals of a file except docstrings and single words, which are arguments of other programs."""
+    nodes = list(ast.walk(TREES[path]))
+    docstrings = {
+        id(node.body[0].value)
+        for node in nodes
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and isinstance(node.body[0], ast.Expr)
+    }
+    for node in nodes:
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+        if is_text and len(node.value.split()) > 1:
+            yield node.value
+
+
+@pytest.mark.parametrize("text", ["Give another --name.", "`chainrule runs` lists them."])
+def test_a_flag_or_a_command_in_a_message_is_found(text: str) -> None:
+    assert FLAG_OR_COMMAND.search(text)
+
+
+def test_only_the_command_line_mentions_flags_and_commands() -> None:
+    library = [path for path in MODULES if folder(module_name(path)) != "cli"]
+    found = {path for path in library if any(FLAG_OR_COMMAND.search(text) for text in messages(path))}
+    assert {str(path.relative_to(SOURCE)) for path in found} <= MENTION_FLAGS
 
 
 @pytest.mark.parametrize("name", [info.name for info in pkgutil.walk_packages([str(SOURCE)], "chainrule.")])

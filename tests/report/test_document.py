@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,22 +17,11 @@ from chainrule.report.pdf.markdown_to_latex import to_latex
 from chainrule.report.pdf.unicode_to_latex import to_ascii
 from chainrule.report.section import Report, Section
 
-# Asked for here, because tests run without the settings of the person who starts them.
-NOTHING_SKIPPED = bool(os.environ.get("CHAINRULE_TEST_ALL"))
-
 HOSTILE = (
     r"\input{/etc/passwd} \write18{id} 100% a&b #1 x_y ^^5c ~ {o} } $a$ $\def\x{1}$ -- '' <i> | \end{document} end"
 )
 LINES = Lines("epoch", "loss", [Series("a", [1, 2], [2, 1])])
 BARS = Bars("%", ["a"], [Series("", [], [1])])
-
-
-@pytest.fixture
-def _latex() -> None:
-    """Skip, or in continuous integration fail, where LaTeX is missing."""
-    missing = [name for name in ("latexmk", "pdflatex", "pdftotext") if shutil.which(name) is None]
-    if missing:
-        (pytest.fail if NOTHING_SKIPPED else pytest.skip)(f"not installed: {', '.join(missing)}")
 
 
 def report(text: str, charts: dict[str, Chart] | None = None, **more: object) -> Report:
@@ -211,7 +198,7 @@ def test_few_runs_are_all_listed_and_those_without_a_result_come_last(tmp_path: 
     assert "run 20" not in content
 
 
-@pytest.mark.usefixtures("_latex")
+@pytest.mark.latex
 def test_hostile_texts_are_shown_as_they_are_in_every_field(tmp_path: Path) -> None:
     signs = "".join(chr(i) for i in range(0x20, 0x2400) if chr(i).isprintable() and chr(i) not in "[]()!`*_<>$\\")
     fenced = f"```\n{HOSTILE}\n\\end{{code}}\n```"
@@ -237,7 +224,7 @@ def test_hostile_texts_are_shown_as_they_are_in_every_field(tmp_path: Path) -> N
     assert plain(r"$\input{a}$ % & \\") in shown
 
 
-@pytest.mark.usefixtures("_latex")
+@pytest.mark.latex
 def test_equal_reports_are_equal_files_and_nothing_else_is_left(tmp_path: Path) -> None:
     made = report("![a](chart:loss)", {"loss": LINES}, runs=rows(3))
     folders = [tmp_path / "one", tmp_path / "an other $x_1 #~% {"]
@@ -248,7 +235,7 @@ def test_equal_reports_are_equal_files_and_nothing_else_is_left(tmp_path: Path) 
     assert b"CreationDate" not in one.read_bytes()
 
 
-@pytest.mark.usefixtures("_latex")
+@pytest.mark.latex
 def test_nothing_leaves_the_page(tmp_path: Path) -> None:
     many = "|".join(f"column {i}" for i in range(16))
     words = "several words that need room " * 5
@@ -267,7 +254,7 @@ def test_nothing_leaves_the_page(tmp_path: Path) -> None:
         assert bottom < 820
 
 
-@pytest.mark.usefixtures("_latex")
+@pytest.mark.latex
 def test_a_failure_says_what_and_keeps_the_log_until_it_is_mended(tmp_path: Path) -> None:
     tex = write_document(report("a"), tmp_path)
     good = tex.read_text()
@@ -283,7 +270,7 @@ def test_a_failure_says_what_and_keeps_the_log_until_it_is_mended(tmp_path: Path
     assert not log.exists()
 
 
-@pytest.mark.usefixtures("_latex")
+@pytest.mark.latex
 def test_not_even_a_changed_document_reads_files_from_elsewhere(tmp_path: Path) -> None:
     secret = tmp_path / "secret.tex"
     secret.write_text("the secret")

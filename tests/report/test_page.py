@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import NOTHING_SKIPPED
 
 from chainrule.core.errors import ConfigError
 from chainrule.report.charts import Axis, Bars, Chart, Confusion, Images, Lines, Parallel, Series, png
@@ -19,7 +18,6 @@ from chainrule.report.html.interactive import figure
 from chainrule.report.html.page import write_page
 from chainrule.report.section import Report, Section
 
-CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -78,12 +76,10 @@ def sample(name: str = "name", runs: Any = RUNS) -> Report:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if not shutil.which(CHROMIUM):
-        (pytest.fail if NOTHING_SKIPPED else pytest.skip)(f"{CHROMIUM} is missing. Run: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        found = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
         yield found
         found.close()
 
