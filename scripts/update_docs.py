@@ -149,7 +149,7 @@ def format_results() -> str:
 
 
 def format_code_size() -> str:
-    """Format the lines of each folder before and after the package was split into folders."""
+    """Format files, lines, longest file and longest function of each folder."""
     script = ROOT / "scripts" / "measure_code.py"
     if not script.exists():
         raise FileNotFoundError(2, "missing", str(script))
@@ -185,27 +185,31 @@ def _run(*words: str, cwd: Path = ROOT, **environment: str) -> str:
     return subprocess.run(command, cwd=cwd, env=own, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-# What differs between machines, in the last digits or in time; not checked.
-EXAMPLES: dict[str, Callable[[], str]] = {"example": format_example, "transcript": format_transcript}
 PARTS: dict[str, Callable[[], str]] = {
     "results": format_results,
     "flags": format_flags,
     "parts": format_parts,
     "course-defaults": format_course_defaults,
     "accuracy": format_accuracy,
-    "code-size": format_code_size,
     **{f"help-{command}": partial(format_help, command) for command in ("sweep", "runs", "report", "bench")},
     **MEASURED,
 }
+# Not checked, because every change of the code changes it.
+UNCHECKED: dict[str, Callable[[], str]] = {"code-size": format_code_size}
+# Rewritten on request only, because they depend on the machine in the last digits and in time.
+EXAMPLES: dict[str, Callable[[], str]] = {"example": format_example, "transcript": format_transcript}
 
 
-def update_text(text: str, *, examples: bool = False) -> str:
-    """Return the text with its generated parts rewritten."""
-    parts = {**PARTS, **(EXAMPLES if examples else {})}
+def update_text(text: str, parts: Mapping[str, Callable[[], str]]) -> str:
+    """Return the text with these parts rewritten.
+
+    Raises:
+        KeyError: the text has a part of an unknown name.
+    """
 
     def rewrite(found: re.Match[str]) -> str:
         begin, name, old, end = found.groups()
-        if name in EXAMPLES and not examples:
+        if name not in parts and name in {*UNCHECKED, *EXAMPLES}:
             return found[0]
         try:
             return f"{begin}{parts[name]()}\n{end}"
@@ -218,11 +222,12 @@ def update_text(text: str, *, examples: bool = False) -> str:
 
 def main() -> int:
     """Update the pages, or check them."""
-    is_outdated = False
+    is_check, is_outdated = "--check" in sys.argv, False
+    parts = {**PARTS, **({} if is_check else UNCHECKED), **(EXAMPLES if "--examples" in sys.argv else {})}
     for path in PAGES:
         old = path.read_text(encoding="utf-8")
-        new = update_text(old, examples="--examples" in sys.argv)
-        if "--check" in sys.argv:
+        new = update_text(old, parts)
+        if is_check:
             page = path.relative_to(ROOT)
             print(f"{page} is up to date." if new == old else f"{page} is out of date: run `make docs`.")
             is_outdated |= new != old
