@@ -174,7 +174,8 @@ def format_transcript() -> str:
         lines = _run("-m", "chainrule", "train", cwd=Path(folder)).rstrip().splitlines()
     epochs = [position for position, line in enumerate(lines) if line.startswith("epoch")]
     shown = [*lines[: epochs[2]], "...", *lines[epochs[-1] :]]
-    return "\n".join(["```text", *(line[:120] for line in shown), "```"])
+    # The name of the run is long, and has the time in it.
+    return "\n".join(["```text", *(re.sub(r"(runs/\S{16})\S+", r"\1...", line)[:120] for line in shown), "```"])
 
 
 def _run(*words: str, cwd: Path = ROOT, **environment: str) -> str:
