@@ -216,21 +216,31 @@ def test_versions_agree() -> None:
 
 
 def test_the_documentation_names_every_part_and_every_flag() -> None:
-    text = (ROOT / "README.md").read_text()
+    parts, flags = ((ROOT / "docs" / name).read_text() for name in ("parts.md", "cli.md"))
     for registry in (OPTIMIZERS, ACTIVATIONS, LOSSES, INITIALIZERS, DATASETS, ENGINES):
-        for name in registry:
-            assert f"`{name}`" in text, name
+        for name in (*registry, *registry.aliases):
+            assert f"`{name}`" in parts, name
     for setting in [*TrainConfig.fields().values(), *(uses[0][1] for uses in optimizer_fields().values())]:
-        assert f"`--{setting.name}`" in text
-        assert not setting.flag or f"`{setting.flag}`" in text
+        assert f"`--{setting.name}`" in flags
+        assert not setting.flag or f"`{setting.flag}`" in flags
 
 
 def test_generated_documentation_is_up_to_date() -> None:
     command = [sys.executable, str(ROOT / "scripts" / "update_docs.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    for page in ("README.md", "docs/performance.md"):
-        assert f"{page} is up to date." in done.stdout
+    for page in (ROOT / "README.md", *ROOT.glob("docs/*.md")):
+        assert f"{page.relative_to(ROOT)} is up to date." in done.stdout
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_the_index_lists_every_page() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+    for page in ROOT.glob("docs/*.md"):
+        assert page.name == "index.md" or f"({page.name})" in index, page.name
 
 
 def test_the_documentation_names_no_machine() -> None:
