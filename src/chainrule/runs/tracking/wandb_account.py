@@ -64,7 +64,7 @@ def read_key_file(folder: Path, notify: Callable[[str], None]) -> str | None:
             "and put a new key there (or run `wandb login`, or set WANDB_API_KEY)."
         )
     # 0: ignored, 1: not ignored, anything else: no repository, or no git.
-    if _run_git(folder, "check-ignore", "--quiet", KEY_FILE) == 1:
+    if _run_git(folder, "check-ignore", "-q", KEY_FILE) == 1:
         notify(f"W&B: git does not ignore {path}; add {KEY_FILE} to .gitignore, or the key may be committed.")
     key = ""
     with suppress(OSError, UnicodeDecodeError):
