@@ -79,7 +79,7 @@ def test_a_run_that_is_not_there() -> None:
 
 def test_data_loaded_before_must_be_those_of_the_configuration(digits: Dataset) -> None:
     assert train(QUICK, data=digits).history == train(QUICK).history
-    with pytest.raises(ConfigError, match="'digits'.*'other'"):
+    with pytest.raises(ConfigError, match=r"'digits'.*'other'"):
         train(QUICK, data=replace(digits, name="other"))
     assert not list(Path("runs").glob("*_other_*"))
 

@@ -12,10 +12,9 @@ import os
 import re
 import shlex
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -48,6 +47,15 @@ _ENVIRONMENT_MODES = {
     **dict.fromkeys(("online", "run", "shared"), "online"),
     **dict.fromkeys(("offline", "dryrun"), "offline"),
     "disabled": "disabled",
+}
+_ENVIRONMENT = {
+    # wandb's messages would break the progress bar, and its error reports go to a third party.
+    "WANDB_SILENT": "true",
+    "WANDB_ERROR_REPORTING": "false",
+    # Seconds per answer of the server; by default, a table waits 19 seconds for a server that is gone.
+    "WANDB_HTTP_TIMEOUT": "8",
+    # By default, a killed run loses its last 15 seconds.
+    "WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": "0.1",
 }
 _OFFLINE = "offline mode"  # requested, so nothing to warn about
 _ID_FILE = "wandb.json"  # in the run folder: the id of the W&B run, for resuming
@@ -118,9 +126,9 @@ class WandbTracker:
     def start(self, run: Run) -> None:
         """Open the W&B run, online or on disk, and send the configuration and one sample image per class."""
         self._run = run
+        self._has_set_data_dir = _set_environment(run.folder)
         try:
-            with _configure_environment(run.folder):
-                self._wandb_run = self._open()
+            self._wandb_run = self._open()
         # wandb raises SystemExit if its service process died.
         except (Exception, SystemExit) as error:
             self._say(f"not tracking this run, because wandb does not start ({self._describe_error(error)}).")
@@ -145,8 +153,7 @@ class WandbTracker:
         summary = {"status": status, "reason": reason} if reason else {"status": status}
         self._send(lambda: self._wandb_run.summary.update(summary))
         try:
-            with _configure_environment(self._run.folder):
-                self._wandb_run.finish(exit_code=0 if status == "finished" else 1)
+            self._wandb_run.finish(exit_code=0 if status == "finished" else 1)
         # KeyboardInterrupt: the user does not want to wait for the upload.
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             if not self._has_failed:
@@ -154,6 +161,8 @@ class WandbTracker:
             if not isinstance(error, TimeoutError):
                 _stop_service()
         self._wandb_run = None
+        if self._has_set_data_dir:
+            os.environ.pop("WANDB_DATA_DIR", None)
 
     def _open(self) -> Any:
         """Start the W&B run: online if requested and possible, else on disk; None if the user has disabled W&B."""
@@ -165,6 +174,8 @@ class WandbTracker:
             return None
         obstacle = self._find_obstacle(settings)
         if not obstacle:
+            folder = self._run.folder / "wandb"
+            before = set(folder.glob("run-*"))
             try:
                 opened = self._init("online")
             except (Exception, SystemExit) as error:
@@ -172,6 +183,9 @@ class WandbTracker:
                 if self._run.resumed or not isinstance(error, wandb.Error):
                     # The service process may have died, or may hold the id of the resumed run.
                     _stop_service()
+                # `wandb sync` would make an empty run of what is left. Earlier ones may hold what could not be sent.
+                for left in set(folder.glob("run-*")) - before:
+                    shutil.rmtree(left, ignore_errors=True)
             else:
                 self._say(opened.url or "online")
                 return opened
@@ -234,14 +248,8 @@ class WandbTracker:
 
     def _read_id(self) -> str | None:
         """The id of the W&B run that a resumed run continues, or None."""
-        file = self._run.folder / _ID_FILE
-        if not self._run.resumed or not file.exists():
-            return None
-        known = read_json(file).get("id")
-        if isinstance(known, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", known):
-            return known
-        self._say(f"{file} does not hold the id of a run, so a new W&B run is started.")
-        return None
+        known = read_json(self._run.folder / _ID_FILE).get("id") if self._run.resumed else None
+        return known if isinstance(known, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", known) else None
 
     def _send_description(self) -> None:
         """Make the epoch the x axis of the charts, and send one training image per class."""
@@ -290,8 +298,7 @@ class WandbTracker:
         if self._wandb_run is None or self._has_failed:
             return
         try:
-            with _configure_environment(self._run.folder):
-                send()
+            send()
         except (Exception, SystemExit) as error:
             self._has_failed = True
             why = self._describe_error(error)
@@ -299,8 +306,7 @@ class WandbTracker:
 
     def _describe_sync(self) -> str:
         """How to send what is on disk."""
-        program = "wandb" if shutil.which("wandb") else f"{shlex.quote(sys.executable)} -m wandb"
-        return f"To send what was recorded: {program} sync {shlex.quote(str(Path(self._wandb_run.dir).parent))}"
+        return f"To send what was recorded: wandb sync {shlex.quote(str(Path(self._wandb_run.dir).parent))}"
 
     def _describe_error(self, error: BaseException) -> str:
         """An exception in one short line."""
@@ -331,22 +337,20 @@ def _stop_service() -> None:
         wandb.teardown()
 
 
-@contextmanager
-def _configure_environment(folder: Path) -> Iterator[None]:
-    """Set what wandb reads from the environment only; values that the user has set stay, if they are usable."""
-    # wandb's messages would break the progress bar, and its error reports go to a third party.
-    os.environ.setdefault("WANDB_SILENT", "true")
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    # Seconds per answer of the server; by default, a table waits 19 seconds for a server that is gone.
-    os.environ.setdefault("WANDB_HTTP_TIMEOUT", "8")
-    # By default, a killed run loses its last 15 seconds.
-    os.environ.setdefault("WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL", "0.1")
+def _set_environment(folder: Path) -> bool:
+    """Set what wandb reads from the environment only; values that the user has set stay, if they are usable.
+
+    Returns:
+        Whether WANDB_DATA_DIR was set, which is to be removed after the run.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     for name in ("WANDB_MODE", "WANDB_API_KEY"):
         # wandb does not start if one of these is empty or ends in a line break.
-        if value := get_variable(name):
-            os.environ[name] = value
-        else:
-            os.environ.pop(name, None)
+        if name in os.environ:
+            os.environ[name] = get_variable(name)
+            if not os.environ[name]:
+                del os.environ[name]
     cache = Path(os.environ.get("WANDB_CACHE_DIR") or platformdirs.user_cache_dir("wandb"))
     with suppress(OSError):
         cache.mkdir(parents=True, exist_ok=True)
@@ -354,11 +358,7 @@ def _configure_environment(folder: Path) -> Iterator[None]:
         # Otherwise wandb's service process prints its log to the terminal.
         os.environ["WANDB_CACHE_DIR"] = tempfile.mkdtemp(prefix="wandb-cache-")
     if "WANDB_DATA_DIR" in os.environ:
-        yield
-        return
+        return False
     # Tables are staged here until they are uploaded, offline until `wandb sync`: they belong to the run.
     os.environ["WANDB_DATA_DIR"] = str((folder / "wandb").absolute())
-    try:
-        yield
-    finally:
-        os.environ.pop("WANDB_DATA_DIR", None)
+    return True
