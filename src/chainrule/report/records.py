@@ -11,14 +11,15 @@ from typing import Any
 
 from chainrule.core.errors import ChainruleError, ConfigError, DataError
 from chainrule.core.files import exists, read_json, read_text
-from chainrule.runs.folder import MAY_CHANGE, RunFolder, list_runs
+from chainrule.runs.config import NON_IDENTITY_KEYS
+from chainrule.runs.folder import RunFolder, list_runs
 from chainrule.sweeps.folder import find_sweep, list_sweeps
 from chainrule.training.history import History
 
 __all__ = ["Record", "best", "find_records", "sign", "varied"]
 
 # Of what a resumed run may have otherwise, only the epochs change results.
-_NO_MATTER = set(MAY_CHANGE) - {"epochs"}
+_NO_MATTER = set(NON_IDENTITY_KEYS) - {"epochs"}
 _LARGEST = 64 * 1024 * 1024  # bytes of a history that is read
 
 
