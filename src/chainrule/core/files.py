@@ -14,7 +14,6 @@ from typing import Any
 
 __all__ = [
     "exists",
-    "is_locked",
     "read_json",
     "read_text",
     "replacing",
@@ -88,21 +87,6 @@ def exists(path: Path) -> bool:
     with suppress(OSError, ValueError):
         return path.exists()
     return False
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock that is this file."""
-    from filelock import FileLock, Timeout
-
-    if not exists(path):
-        return False
-    try:
-        with FileLock(path).acquire(timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:
-        return False
 
 
 def size_of(path: Path) -> int:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import ConfigError, DataError, OutputError
-from chainrule.core.files import exists, is_locked, read_json, read_text
+from chainrule.core.files import exists, read_json, read_text
+from chainrule.core.lock import is_locked
 from chainrule.core.registry import did_you_mean
 from chainrule.runs.config import TrainConfig
 from chainrule.training.checkpoint import FILES
