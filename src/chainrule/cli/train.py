@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from chainrule.cli.config_file import read_config
 from chainrule.cli.flags import build_parser, parse_words
 from chainrule.core.errors import ConfigError
 from chainrule.core.files import read_json
 from chainrule.core.plugins import load_plugin
+from chainrule.core.yaml_with_lines import read_mapping
 from chainrule.runs.config import TrainConfig
 from chainrule.runs.folder import MAY_CHANGE, RunFolder, differences, find_run, list_runs
 from chainrule.terminal.console import Console, Output
@@ -34,7 +34,7 @@ def run(words: Sequence[str], program: str) -> int:
     """
     # A plugin may bring settings of its own, so it is loaded before the flags are known.
     files = _early(words, "--config")
-    file = read_config(Path(files[-1])) if files else {}
+    file = read_mapping(Path(files[-1])) if files else {}
     asked = _early(words, "--resume")
     if asked and not asked[-1]:
         raise ConfigError("--resume needs the name of a run, or auto.")
@@ -107,7 +107,7 @@ def _settings_of_trial(name: str, trial: str, output_dir: Path) -> dict[str, Any
             chosen = trials[int(trial)]
         if chosen is None:
             raise ConfigError(f"The sweep {name} has no finished trial yet.")
-        return {**sweep.fixed, **trials.values(chosen.stored)}
+        return {**sweep.fixed, **chosen.settings}
     finally:
         trials.close()
 

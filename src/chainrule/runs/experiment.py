@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from chainrule.core.errors import DivergenceError, OutOfMemoryError, OutputError
@@ -169,7 +170,13 @@ class _Work:
     save_every: float
 
     def record(self) -> Outcome:
-        """Train and test while the trackers listen; whatever happens, each that began is told how it ended."""
+        """Train and test while the trackers listen; whatever happens, each that started learns how the run ended."""
+        # From before the run is marked as running until its end is recorded: a signal that killed the process in
+        # between, while testing for example, would leave a run that says "running".
+        with stopping_on_interrupt(self.console.note) as stop:
+            return self._record(stop)
+
+    def _record(self, stop: Event) -> Outcome:
         status: Status = "failed"
         reason = "an unexpected error"
         begun: list[Tracker] = []
@@ -177,7 +184,7 @@ class _Work:
             for tracker in self.trackers:
                 begun.append(tracker)
                 tracker.start(self.run)
-            status, reason = self._train()
+            status, reason = self._train(stop)
             metrics = self._test(status)
             if status == "finished":
                 self.saver.tidy()
@@ -192,7 +199,7 @@ class _Work:
         finally:
             _finish(begun, status, reason)
 
-    def _train(self) -> tuple[Status, str]:
+    def _train(self, stop: Event) -> tuple[Status, str]:
         """Run the epochs. Returns how that ended, and why it ended early if it did."""
         trainer, history, epochs = self.trainer, self.trainer.history, self.config.epochs
 
@@ -200,7 +207,7 @@ class _Work:
             self.console.progress(samples)
             self.saver.save_if_due()
 
-        with stopping_on_interrupt(self.console.note) as stop, self.console.training(epochs, len(trainer.x)):
+        with self.console.training(epochs, len(trainer.x)):
             began = time.perf_counter()
             # A run that was interrupted right after an epoch has not yet been judged by it.
             enough = len(history) > 0 and self.watch(history)
