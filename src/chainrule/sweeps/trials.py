@@ -126,11 +126,11 @@ class Trials(Sequence[Trial]):
         states = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
         if status != "failed" and (value is None or not math.isfinite(value)):
             status, value, reason = "failed", None, f"its {self._sweep.metric.name} is {value}"
-        trial.status, trial.value, trial.reason, trial.seconds = status, value, reason, seconds
+        trial.status, trial.value, trial.reason, trial.seconds = status, value, reason, round(seconds, 3)
         with _wrap_errors(self._folder):
             trial_id = self._ids[trial.number]
             # Attributes before the state: a trial that is over cannot change.
-            attributes: dict[str, Any] = {"seconds": round(seconds, 3), **({"reason": reason} if reason else {})}
+            attributes: dict[str, Any] = {"seconds": trial.seconds, **({"reason": reason} if reason else {})}
             if value is not None:
                 attributes["value"] = value
             for name, attribute in attributes.items():

@@ -193,9 +193,8 @@ def _check_settings(found: dict[str, tuple[KeyPath, Distribution]], method: str,
         if name in _CONSTANT_ONLY and not isinstance(distribution, Constant):
             errors.add(path, f"{name} must be one `value` for the whole sweep.")
         values = ((method == "grid" and distribution.grid()) or distribution).examples()
-        problems = list(
-            filter(None, dict.fromkeys(_find_problem(field, value) for field in fields for value in values))
-        )
+        texts = (_find_problem(field, value) for field in fields for value in values)
+        problems = [text for text in dict.fromkeys(texts) if text]
         # Of a range one problem is enough; in a list each may be a separate mistake.
         for text in problems[: _MAX_ERRORS if isinstance(distribution, Categorical) else 1]:
             errors.add(path, text)
