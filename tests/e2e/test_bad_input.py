@@ -48,7 +48,7 @@ USAGE = [
     (["-ep", "1"], "Unknown flag '-ep'"),
     (["-e"], "expected one argument"),
     (["extra"], "Unrecognized arguments: extra"),
-    (["--config", "missing.yaml"], "Cannot read the configuration missing.yaml"),
+    (["--config", "missing.yaml"], "Cannot read missing.yaml"),
     (["--plugin", "missing.py"], "missing.py must be an existing Python file"),
     (["-sz", "10000000"], "hidden_size must be a whole number from 1 to 1000000"),
     (["-nhl", "1e18"], "num_layers must be a whole number from 0 to 1000"),
