@@ -54,7 +54,7 @@ def read_in_64_mib(name: str, sample: dict[str, bytes], folder: Path) -> str:
     write(sample, folder / "bad")
     done = subprocess.run(
         [sys.executable, "-c", CHILD, name, str(folder)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[1]), *sys.path])},
         capture_output=True,
         text=True,
         timeout=120,
