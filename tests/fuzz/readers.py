@@ -33,9 +33,9 @@ from fuzz import mutations as m
 from fuzz.samples import Sample
 
 from chainrule import NeuralNetwork, load_model, save_model
-from chainrule.cli.config_file import read_config
 from chainrule.cli.runs import run as print_runs
 from chainrule.core.errors import CheckpointError, ConfigError, DataError, DivergenceError
+from chainrule.core.yaml_with_lines import read_mapping
 from chainrule.data import Dataset
 from chainrule.data.idx import read_idx, unpack
 from chainrule.data.sources import find_files
@@ -294,7 +294,7 @@ def _check_config(config: TrainConfig) -> None:
 
 @register("configuration", _config_seeds, [_YAML, m.words_of(*m.WORDS), m.replace_number])
 def _read_config(folder: Path) -> None:
-    _check_config(TrainConfig.from_mapping(read_config(folder / "c.yaml")))
+    _check_config(TrainConfig.from_mapping(read_mapping(folder / "c.yaml")))
 
 
 # --- runs

@@ -113,7 +113,7 @@ def _of_sweep(folder: Path) -> Iterable[Record]:
                 folder=path / trial.folder,
                 group=sweep.name,
                 status=trial.status,
-                settings={**sweep.fixed, **trials.values(trial.stored)},
+                settings={**sweep.fixed, **trial.settings},
                 metrics={} if trial.value is None else {sweep.metric.name: trial.value},
                 history=History(),
                 started=_aware(trial.started),
