@@ -15,6 +15,7 @@ __all__ = [
     "ModelFileError",
     "OutOfMemoryError",
     "OutputError",
+    "missing_extra",
 ]
 
 
@@ -53,3 +54,10 @@ class OutOfMemoryError(ChainruleError, MemoryError):
 
 class OutputError(ChainruleError):
     """A run's results could not be written."""
+
+
+def missing_extra(feature: str, extra: str, error: ImportError) -> "ConfigError":
+    """The error for a feature whose optional packages are not installed."""
+    return ConfigError(
+        f"{feature} need packages that are not installed ({error.name}). Install them: pip install 'chainrule[{extra}]'"
+    )
