@@ -35,7 +35,7 @@ sys.path.insert(0, str(ROOT / "questions"))
 from sections import section
 
 from chainrule import OPTIMIZERS, NeuralNetwork, load_dataset
-from chainrule.report.pdf.mpl_charts import draw
+from chainrule.charts.mpl_charts import draw
 
 # A test shows the answers of the scripts' quick versions, which are too few to claim much.
 QUICK = os.environ.get("CHAINRULE_QUICK_ANSWERS")
@@ -58,7 +58,7 @@ def show(name):
 # %% [markdown]
 # ## Data
 #
-# `x` holds images as rows of 784 grey values from 0 to 1, `y` their classes from 0 to 9. A tenth of the training images
+# `x` holds images as rows of 784 gray values from 0 to 1, `y` their classes from 0 to 9. A tenth of the training images
 # is held out for validation; the test images are for the very end.
 
 # %%

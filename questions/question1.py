@@ -3,7 +3,7 @@
 import numpy as np
 from study import Study
 
-from chainrule.report.charts import Images, png
+from chainrule.charts.chart import ImageGrid, encode_png
 
 
 def main() -> None:
@@ -11,7 +11,7 @@ def main() -> None:
     study = Study(__file__, __doc__)
     data = study.data()
     first = [int(np.flatnonzero(data.y_train == number)[0]) for number in range(len(data.classes))]
-    pictures = [png(data.x_train[index].reshape(data.image_shape)) for index in first]
+    pictures = [encode_png(data.x_train[index].reshape(data.image_shape)) for index in first]
     counts = np.bincount(data.y_train).tolist()
     numbers = {
         "classes": list(data.classes),
@@ -25,7 +25,7 @@ def main() -> None:
             name: float(data.x_train[data.y_train == number].mean()) for number, name in enumerate(data.classes)
         },
     }
-    study.store(numbers, {"samples": Images(pictures, data.classes, columns=5)})
+    study.store(numbers, {"samples": ImageGrid(pictures, data.classes, columns=5)})
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 from study import Study
 
-from chainrule.report.charts import Bars, Series
+from chainrule.charts.chart import BarChart, Series
 from chainrule.report.run_charts import confusion
-from chainrule.report.statistics import estimate
+from chainrule.report.statistics import estimate_mean
 
 PUBLISHED = [0.9744, 0.9752, 0.9720]
 
@@ -24,8 +24,8 @@ def main() -> None:
         parameters = {key: {"value": value} for key, value in settings.items()}
         parameters["seed"] = {"values": [0] if study.quick else [0, 1, 2]}
         group = study.sweep(f"mnist{number}", parameters)
-        tests = estimate([record.number("test_accuracy") or 0.0 for record in group])
-        validations = estimate([record.number("val_accuracy") or 0.0 for record in group])
+        tests = estimate_mean([record.get_metric("test_accuracy") or 0.0 for record in group])
+        validations = estimate_mean([record.get_metric("val_accuracy") or 0.0 for record in group])
         results.append({"name": name, "settings": settings, "test_accuracy": tests, "val_accuracy": validations})
         seconds = [record.seconds or 0.0 for record in group]
         results[-1] |= {"seconds": sum(seconds) / len(seconds), "published": PUBLISHED[number]}
@@ -35,7 +35,7 @@ def main() -> None:
     ours = Series("mean of the seeds, 95 % interval", [], parts[0], low=parts[1], high=parts[2])
     published = Series("published", [], [100 * value for value in PUBLISHED])
     shown = {"confusion": confusion(groups[results.index(best)][0])}
-    shown["accuracies"] = Bars("test accuracy on MNIST (%)", list(configs), [ours, published], "points")
+    shown["accuracies"] = BarChart("test accuracy on MNIST (%)", list(configs), [ours, published], "points")
     study.store({"configurations": results, "best": best["name"]}, shown)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from study import Study
 
 from chainrule import NeuralNetwork
-from chainrule.report.charts import Images, png
+from chainrule.charts.chart import ImageGrid, encode_png
 
 SHAPES = [(32,), (128, 128, 128), (256, 128, 64, 32)]
 
@@ -29,9 +29,9 @@ def main() -> None:
     few = data.x_test[:4]
     answers = networks[1].predict_proba(few)
     numbers["highest"] = float(answers.max())
-    pictures = [png(image.reshape(data.image_shape)) for image in few]
+    pictures = [encode_png(image.reshape(data.image_shape)) for image in few]
     titles = [data.classes[label] for label in data.y_test[:4]]
-    study.store(numbers, {"probabilities": Images(pictures, titles, 2, answers.tolist(), data.classes)})
+    study.store(numbers, {"probabilities": ImageGrid(pictures, titles, 2, answers.tolist(), data.classes)})
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import numpy as np
 from study import Study
 
 from chainrule import OPTIMIZERS, NeuralNetwork
-from chainrule.report.run_charts import learning_curves
-from chainrule.report.statistics import estimate
+from chainrule.report.run_charts import build_learning_curves
+from chainrule.report.statistics import estimate_mean
 
 RATES, SEEDS = [0.00003, 0.0003, 0.003, 0.03, 0.3], [0, 1, 2]
 
@@ -42,16 +42,16 @@ def main() -> None:
     records = study.sweep("optimizers", parameters, quick={"learning_rate": {"value": 0.0003}, "seed": {"value": 0}})
     groups = defaultdict(list)
     for record in records:
-        groups[record.settings["optimizer"], record.settings["learning_rate"]].append(record)
-    scores = {key: [record.number("val_accuracy") or 0.0 for record in group] for key, group in groups.items()}
+        groups[record.config["optimizer"], record.config["learning_rate"]].append(record)
+    scores = {key: [record.get_metric("val_accuracy") or 0.0 for record in group] for key, group in groups.items()}
     best = {name: max(product([name], RATES), key=lambda key: sum(scores.get(key, [0.0]))) for name in OPTIMIZERS}
     first = {name: [record.history[0].val_accuracy or 0.0 for record in groups[key]] for name, key in best.items()}
     rules = {
-        name: {"learning_rate": key[1], "val_accuracy": estimate(scores[key]), "first_epoch": estimate(first[name])}
+        name: {"learning_rate": key[1], "val_accuracy": estimate_mean(scores[key]), "first_epoch": estimate_mean(first[name])}
         for name, key in best.items()
     }
     curves = {f"{name}, {key[1]:g}": [record.history for record in groups[key]] for name, key in best.items()}
-    charts = {"accuracy": learning_curves(curves), "loss": learning_curves(curves, "train_loss")}
+    charts = {"accuracy": build_learning_curves(curves), "loss": build_learning_curves(curves, "train_loss")}
     study.store({"gradient_errors": checks, "rules": rules, "settings": fixed, "rates": RATES}, charts)
 
 

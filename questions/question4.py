@@ -6,8 +6,8 @@ import numpy as np
 from study import Study
 
 from chainrule.report.overview import rows
-from chainrule.report.records import varied
-from chainrule.report.run_charts import best_so_far
+from chainrule.report.run_records import find_varied_hyperparameters
+from chainrule.report.run_charts import build_best_so_far
 
 
 def main() -> None:
@@ -21,15 +21,15 @@ def main() -> None:
         found[name] = {
             "trials": len(records),
             "statuses": Counter(record.status for record in records),
-            "best": {"name": winner.name, "val_accuracy": winner.number("val_accuracy")},
-            "median": float(np.median([record.number("val_accuracy") for record in records])),
+            "best": {"name": winner.name, "val_accuracy": winner.get_metric("val_accuracy")},
+            "median": float(np.median([record.get_metric("val_accuracy") for record in records])),
             "epochs": sum(epochs),
-            "planned_epochs": sum(record.settings["epochs"] for record in records),
+            "planned_epochs": sum(record.config["epochs"] for record in records),
             "worker_minutes": sum(record.seconds or 0 for record in records) / 60,
         }
-        charts[name] = best_so_far(records)
+        charts[name] = build_best_so_far(records)
         runs += [{"sweep": name, **row} for row in rows(records)]
-    space = {name: [str(value) for value in values] for name, values in varied(records).items()}
+    space = {name: [str(value) for value in values] for name, values in find_varied_hyperparameters(records).items()}
     size = int(np.prod([len(values) for values in space.values()]))
     study.store({"sweeps": found, "space": space, "size": size, "example": winner.name, "runs": runs}, charts)
 

@@ -11,7 +11,7 @@ from study import ROOT
 
 from chainrule.report.html.page import write_page
 from chainrule.report.pdf.document import compile_pdf, write_document
-from chainrule.report.pdf.mpl_charts import save
+from chainrule.charts.mpl_charts import save
 from chainrule.report.section import Report
 
 # What the README shows.

@@ -14,10 +14,10 @@ from typing import Any
 
 import jinja2
 
-from chainrule.report.charts import from_dict
+from chainrule.charts.chart import chart_from_dict
 from chainrule.report.overview import table
 from chainrule.report.section import Section
-from chainrule.report.statistics import estimate
+from chainrule.report.statistics import estimate_mean
 
 __all__ = ["QUESTIONS", "section"]
 
@@ -80,7 +80,7 @@ def section(name: str, answers: Path, *, quick: bool = False) -> Section:
     # Those of another question go by its name too: chart:question5_best_so_far.
     charts = {f"{key}_{chart}": content for key, one in found.items() for chart, content in one["charts"].items()}
     charts |= own.get("charts", {})
-    shown = {key: from_dict(content) for key, content in charts.items() if f"(chart:{key})" in body}
+    shown = {key: chart_from_dict(content) for key, content in charts.items() if f"(chart:{key})" in body}
     return Section(title, body.strip(), shown)
 
 
@@ -88,7 +88,7 @@ def _benchmark(name: str) -> dict[str, Any]:
     """The estimates of the test accuracies that a benchmark stored."""
     stored = json.loads((_TEXTS.parents[1] / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
     runs = {key: [run["test_accuracy"] for run in entry["runs"]] for key, entry in stored["results"].items()}
-    return {key: asdict(estimate(values)) for key, values in runs.items()}
+    return {key: asdict(estimate_mean(values)) for key, values in runs.items()}
 
 
 def _percent(value: float, digits: int = 2) -> str:

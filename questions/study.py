@@ -19,9 +19,9 @@ import yaml
 from chainrule import Dataset, load_dataset
 from chainrule.cli import main as chainrule
 from chainrule.core.files import write_json, write_text
-from chainrule.report.charts import Chart, to_dict
-from chainrule.report.pdf.mpl_charts import save
-from chainrule.report.records import Record, best, find_records
+from chainrule.charts.chart import Chart, chart_to_dict
+from chainrule.charts.mpl_charts import save
+from chainrule.report.run_records import RunRecord, best, find_run_records
 from chainrule.runs.config import WANDB_MODES
 from chainrule.runs.tracking.base import Run
 from chainrule.runs.tracking.wandb import wandb_tracker
@@ -62,7 +62,7 @@ class Study:
         """A dataset."""
         return load_dataset(name)
 
-    def sweep(self, file: str, parameters: Mapping[str, Any] | None = None, quick: Any = None) -> list[Record]:
+    def sweep(self, file: str, parameters: Mapping[str, Any] | None = None, quick: Any = None) -> list[RunRecord]:
         """Run a sweep, or go on with it; the quick version has two epochs and at most twelve trials.
 
         Args:
@@ -83,9 +83,9 @@ class Study:
         status = chainrule(["sweep", str(copy), "--output_dir", str(self.folder), *flags])
         if status:
             sys.exit(status)
-        return find_records([str(file)], self.folder)
+        return find_run_records([str(file)], self.folder)
 
-    def best(self, records: Sequence[Record]) -> Record:
+    def best(self, records: Sequence[RunRecord]) -> RunRecord:
         """The run with the highest validation accuracy."""
         winner = best(records)
         return winner or sys.exit("No run has finished, so there is no best one.")
@@ -101,7 +101,7 @@ class Study:
     def store(self, numbers: Mapping[str, Any], charts: Mapping[str, Chart]) -> None:
         """Keep the answer, draw its charts, and send these to W&B."""
         self.answers.mkdir(parents=True, exist_ok=True)
-        content = {**numbers, "charts": {name: to_dict(chart) for name, chart in charts.items()}}
+        content = {**numbers, "charts": {name: chart_to_dict(chart) for name, chart in charts.items()}}
         file = self.answers / f"{self.name}.json"
         write_json(file, json.loads(json.dumps(content, default=asdict)))
         pictures = self.folder / "pictures"

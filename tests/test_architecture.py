@@ -29,6 +29,7 @@ FOLDERS = [
     "training",
     "neural_network",
     "terminal",
+    "charts",
     "runs",
     "sweeps",
     "report",
