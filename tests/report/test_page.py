@@ -225,8 +225,10 @@ def test_a_long_table_shows_its_beginning_and_finds_the_rest(browser: Any, tmp_p
 
 def test_brushing_an_axis_limits_the_table(visit: Visit) -> None:
     visit.draw_all()
-    brush = "Plotly.restyle(document.querySelector('.ParallelCoordinates .plot'), "
+    brush = (
+        "Plotly.restyle(document.querySelector('.ParallelCoordinates .plot'), "
         "{'dimensions[1].constraintrange': [[0.15, 0.35]]})"
+    )
     visit.page.evaluate(brush)
     assert visit.first_column() == ["run-1", "run-2"]
     visit.page.click("#theme")  # drawing anew keeps the brush
