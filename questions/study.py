@@ -24,7 +24,7 @@ from chainrule.charts.mpl_charts import save
 from chainrule.report.run_records import RunRecord, best, find_run_records
 from chainrule.runs.config import WANDB_MODES
 from chainrule.runs.tracking.base import Run
-from chainrule.runs.tracking.wandb import wandb_tracker
+from chainrule.runs.tracking.wandb import make_wandb_tracker
 from chainrule.terminal.console import Console
 
 __all__ = ["ROOT", "Study"]
@@ -114,14 +114,14 @@ class Study:
 
     def _send(self, paths: Mapping[str, Path]) -> None:
         """Log pictures as one W&B run."""
-        mirror = wandb_tracker(self._mode or "auto", self._project, None, notify=Console().note)
+        mirror = make_wandb_tracker(self._mode or "auto", self._project, None, notify=Console().note)
         if mirror is None:
             return
         folder = self.folder / "wandb" / self.name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         mirror.start(Run(self.name, folder, {"question": self.name, "quick": self.quick}, self.data()))
-        mirror.pictures(paths)
+        mirror.log_images(paths)
         mirror.finish("finished")
 
 

@@ -105,7 +105,7 @@ _FLAGS = _flags()
 
 def _sweep(file: Path, options: Mapping[str, Any], overrides: dict[str, Any], *, seeded: bool) -> int:
     """Run a sweep until it is done or stopped."""
-    from chainrule.sweeps.folder import opened, prepare, seed_of
+    from chainrule.sweeps.folder import prepare, seed_of, sweep_lock
     from chainrule.sweeps.space.sweep_file import read_sweep
     from chainrule.sweeps.trials import Trials
     from chainrule.sweeps.workers.cluster import ClusterWorkers, connect
@@ -119,7 +119,7 @@ def _sweep(file: Path, options: Mapping[str, Any], overrides: dict[str, Any], *,
         folder = folder.resolve()
     count = len(cluster.scheduler_info(n_workers=-1)["workers"]) if cluster else options["workers"] or cores()
     console = Console()
-    with opened(folder):
+    with sweep_lock(folder):
         known = None if seeded else seed_of(folder)
         seed = options["seed"] if known is None else known
         begun = prepare(folder, sweep, seed)

@@ -1,13 +1,22 @@
-"""Optional packages: a missing one is reported with the extra that installs it."""
+"""Optional packages: whether one is installed, and the error for one that is not."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from chainrule.core.errors import missing_extra
 
-__all__ = ["needs_extra"]
+__all__ = ["is_installed", "needs_extra"]
+
+
+def is_installed(package: str) -> bool:
+    """Whether a top-level package can be imported, without importing it."""
+    if package in sys.modules:
+        return sys.modules[package] is not None
+    return find_spec(package) is not None
 
 
 @contextmanager

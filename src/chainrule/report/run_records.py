@@ -11,14 +11,15 @@ from typing import Any
 
 from chainrule.core.errors import ChainruleError, ConfigError, DataError
 from chainrule.core.files import exists, read_json, read_text
-from chainrule.runs.folder import MAY_CHANGE, RunFolder, list_runs
+from chainrule.runs.config import NON_IDENTITY_KEYS
+from chainrule.runs.folder import RunFolder, list_runs
 from chainrule.sweeps.folder import find_sweep, list_sweeps
 from chainrule.training.history import History
 
 __all__ = ["RunRecord", "find_run_records", "find_varied_hyperparameters", "get_metric_sign", "select_best"]
 
 # Of the keys that may differ between a run and its resumption, only the number of epochs changes results.
-_IRRELEVANT = set(MAY_CHANGE) - {"epochs"}
+_IRRELEVANT = set(NON_IDENTITY_KEYS) - {"epochs"}
 _MAX_HISTORY_BYTES = 64 * 1024 * 1024
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from chainrule.core.errors import ConfigError
 from chainrule.runs.config import TrainConfig
-from chainrule.runs.experiment import describe
+from chainrule.runs.folder import make_run_name
 from chainrule.sweeps.search import propose
 from chainrule.sweeps.space.sweep_file import Sweep
 from chainrule.sweeps.trials import Trial, Trials
@@ -156,7 +156,7 @@ class Coordinator:
     def _name(self, number: int, values: dict[str, Any]) -> str:
         """A folder's name that tells the settings, and is the same whenever the trial is begun."""
         try:
-            name = describe(TrainConfig.from_mapping(self._settings(values)))
+            name = make_run_name(TrainConfig.from_mapping(self._settings(values)))
         except ConfigError:  # told by the run
             name = "trial"
         return f"{number:04d}_{name}"

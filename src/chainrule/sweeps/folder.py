@@ -14,18 +14,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from chainrule.core.errors import ConfigError, OutputError
-from chainrule.core.files import exists, is_locked, read_json, write_json, write_text
+from chainrule.core.files import exists, read_json, write_json, write_text
+from chainrule.core.lock import hold_lock, is_locked
 from chainrule.core.registry import did_you_mean
 from chainrule.sweeps.space.sweep_file import Sweep, read_sweep
 from chainrule.sweeps.trials import Trials
 
-__all__ = ["find_sweep", "list_sweeps", "note_state", "opened", "prepare", "seed_of", "state_of"]
+__all__ = ["find_sweep", "list_sweeps", "note_state", "prepare", "seed_of", "state_of", "sweep_lock"]
 
 _JOURNAL, _COPY, _LOCK = "sweep.json", "sweep.yaml", "sweep.lock"
 
 
 def prepare(folder: Path, sweep: Sweep, seed: int) -> bool:
-    """Make a sweep's folder, or see that the one there is belongs to this sweep. Hold it meanwhile (`opened`).
+    """Make a sweep's folder, or see that the one there is belongs to this sweep. Hold it meanwhile (`sweep_lock`).
 
     Returns:
         Whether the sweep was begun before.
@@ -80,26 +81,23 @@ def seed_of(folder: Path) -> int | None:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[None]:
-    """A block in which this process alone runs the sweep in a folder, which is made where it is missing.
+def sweep_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of a sweep's folder during a block; the folder is created if missing.
 
     Raises:
-        OutputError: another process runs it, or it cannot be written.
+        OutputError: another process runs the sweep, or the folder cannot be written to.
     """
-    from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / _LOCK)
+    def make_error(error: OSError) -> OutputError:
+        return OutputError(f"Cannot write to {folder}: {error.strerror or error}. Make room or make it writable.")
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=1, poll_interval=0.05)
-    except Timeout:
-        raise OutputError(f"{folder} is in use: another process runs this sweep. Wait for it, or stop it.") from None
     except OSError as error:
-        raise OutputError(f"Cannot write to {folder}: {error.strerror or error}.") from error
-    try:
+        raise make_error(error) from error
+    busy = f"{folder} is in use: another process runs this sweep. Wait for it, or stop it."
+    with hold_lock(folder / _LOCK, busy=busy, unwritable=make_error):
         yield
-    finally:
-        lock.release()
 
 
 def is_running(folder: Path) -> bool:

@@ -16,7 +16,7 @@ from chainrule.core.plugins import load_plugin
 from chainrule.data import Dataset, Samples, load_dataset, read_samples
 from chainrule.runs.config import TrainConfig
 from chainrule.runs.experiment import run_experiment
-from chainrule.runs.folder import RunFolder, is_held
+from chainrule.runs.folder import RunFolder, is_running
 from chainrule.terminal.console import Console
 from chainrule.training.history import History
 
@@ -115,7 +115,7 @@ def run_trial(task: Task, stops: Callable[[list[float]], bool]) -> Ended:
 def _left_alone(folder: Path) -> bool:
     """Wait while a worker that was given up is still in the middle of the trial; it ends at the end of its epoch."""
     patience = time.monotonic() + _PATIENCE
-    while held := is_held(folder):
+    while held := is_running(folder):
         if time.monotonic() > patience:
             break
         time.sleep(0.1)
