@@ -47,13 +47,13 @@ def main() -> None:
     best = {name: max(product([name], RATES), key=lambda key: sum(scores.get(key, [0.0]))) for name in OPTIMIZERS}
     first = {name: [record.history[0].val_score or 0.0 for record in groups[key]] for name, key in best.items()}
     means = {name: {"val_accuracy": scores[key], "first_epoch": first[name]} for name, key in best.items()}
-    rules = {
+    optimizers = {
         name: {"learning_rate": best[name][1]} | {metric: estimate_mean(values) for metric, values in found.items()}
         for name, found in means.items()
     }
     curves = {f"{name}, {key[1]:g}": [record.history for record in groups[key]] for name, key in best.items()}
     charts = {"accuracy": build_learning_curves(curves), "loss": build_learning_curves(curves, "train_loss")}
-    study.store({"gradient_errors": checks, "rules": rules, "settings": fixed, "rates": RATES}, charts)
+    study.store({"gradient_errors": checks, "optimizers": optimizers, "settings": fixed, "rates": RATES}, charts)
 
 
 if __name__ == "__main__":
