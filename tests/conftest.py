@@ -62,7 +62,7 @@ def _no_outside_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Settings of the person who runs the tests must not change their outcome."""
     for name in list(os.environ):
-        if name.startswith(("WANDB", "CHAINRULE")) and name != "CHAINRULE_DATA_DIR":
+        if name.startswith(("WANDB", "CHAINRULE")) and name not in ("CHAINRULE_DATA_DIR", "CHAINRULE_CACHE_DIR"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib")))
 

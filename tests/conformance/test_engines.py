@@ -18,7 +18,7 @@ from chainrule import ACTIVATIONS, ENGINES, LOSSES, OPTIMIZERS, NeuralNetwork
 from chainrule.engine import make_engine
 from chainrule.engine.compiled.engine import CompiledEngine
 from chainrule.engine.compiled.scalar_source import portable_source
-from chainrule.engine.reference import NumpyEngine
+from chainrule.engine.reference import ReferenceEngine
 from chainrule.optim.optimizer import Optimizer
 
 STEPS, BATCH = 7, 12
@@ -73,7 +73,7 @@ def assert_same(one, other, *, rtol: float) -> None:
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-12), ("float32", 2e-5)])
 def test_every_rule(digits, optimizer, activation, loss, dtype, rtol) -> None:
     parts = {"optimizer": optimizer, "activation": activation, "loss": loss, "dtype": dtype}
-    assert_same(trained(CompiledEngine, digits, **parts), trained(NumpyEngine, digits, **parts), rtol=rtol)
+    assert_same(trained(CompiledEngine, digits, **parts), trained(ReferenceEngine, digits, **parts), rtol=rtol)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -89,12 +89,12 @@ def test_every_shape_and_number_of_threads(digits, hidden, batch, threads, wide)
     """Among them narrow and wide ones, which share the work in different ways, and widths that fill no vector."""
     shape = {"hidden": hidden, "batch": batch, "n": 3 * batch + batch // 2, "wide": wide}
     compiled = trained(CompiledEngine, digits, threads=threads, **shape)
-    assert_same(compiled, trained(NumpyEngine, digits, **shape), rtol=1e-11)
+    assert_same(compiled, trained(ReferenceEngine, digits, **shape), rtol=1e-11)
 
 
 def test_the_comparison_above_can_fail(digits) -> None:
     """A rule that differs in the sixth digit is noticed."""
-    one, other = trained(CompiledEngine, digits), trained(NumpyEngine, digits)
+    one, other = trained(CompiledEngine, digits), trained(ReferenceEngine, digits)
     other[0].parameters.flat[5] *= 1 + 1e-6
     with pytest.raises(AssertionError):
         assert_same(one, other, rtol=1e-12)
@@ -118,13 +118,13 @@ def test_engines_can_take_turns(digits) -> None:
         return network.parameters.flat
 
     np.testing.assert_allclose(
-        run(CompiledEngine, NumpyEngine), run(NumpyEngine, CompiledEngine), rtol=1e-10, atol=1e-13
+        run(CompiledEngine, ReferenceEngine), run(ReferenceEngine, CompiledEngine), rtol=1e-10, atol=1e-13
     )
 
 
 def test_a_changed_learning_rate_counts_from_the_next_stretch(digits) -> None:
     ends = []
-    for engine in (CompiledEngine, NumpyEngine):
+    for engine in (CompiledEngine, ReferenceEngine):
         network, rule = NeuralNetwork([64, 8, 10], seed=1, dtype="float64"), OPTIMIZERS["sgd"](learning_rate=0.1)
         made = engine(network, rule, 16, 1)
         made.train(digits.x_train.astype("float64"), digits.y_train, np.arange(160))
@@ -199,7 +199,7 @@ def test_samples_without_anything_but_zeros() -> None:
     network, twin = (NeuralNetwork([200, 30, 4], seed=3) for _ in range(2))
     x, y = np.zeros((40, 200), np.float32), np.arange(40) % 4
     x[7] = 1
-    for engine, net in ((CompiledEngine, network), (NumpyEngine, twin)):
+    for engine, net in ((CompiledEngine, network), (ReferenceEngine, twin)):
         engine(net, OPTIMIZERS["sgd"](learning_rate=0.1), 8, 1).train(x, y, np.arange(40))
     np.testing.assert_allclose(network.parameters.flat, twin.parameters.flat, atol=1e-6)
 
@@ -251,7 +251,7 @@ class NotElementwise(Optimizer):
 
 def test_a_rule_of_ones_own_is_compiled(digits) -> None:
     ends = []
-    for engine in (CompiledEngine, NumpyEngine):
+    for engine in (CompiledEngine, ReferenceEngine):
         network, rule = NeuralNetwork([64, 8, 10], seed=1, dtype="float64"), Shrink(learning_rate=0.01)
         engine(network, rule, 16, 1).train(digits.x_train.astype("float64"), digits.y_train, np.arange(320))
         ends.append((network.parameters.flat, rule.memory["factor"]))
@@ -280,7 +280,7 @@ def test_compiled_rules_ask_for_no_memory(function) -> None:
 def test_one_that_cannot_be_compiled_runs_on_numpy_and_says_why(digits, caplog) -> None:
     with caplog.at_level(logging.WARNING, "chainrule"):
         made = make_engine("compiled", NeuralNetwork([64, 8, 10]), NotElementwise(), 16)
-    assert isinstance(made, NumpyEngine)
+    assert isinstance(made, ReferenceEngine)
     assert "Using the numpy engine" in caplog.text
     assert "update" in caplog.text
     made.train(digits.x_train, digits.y_train, np.arange(32))
@@ -291,7 +291,7 @@ def test_one_without_source_runs_on_numpy_and_says_why(caplog) -> None:
     exec("def update(weight, gradient, learning_rate):\n    return weight - learning_rate * gradient", scope)
     rule = type("Typed", (Optimizer,), {"update": staticmethod(scope["update"])})()
     with caplog.at_level(logging.WARNING, "chainrule"):
-        assert isinstance(make_engine("compiled", NeuralNetwork([64, 8, 10]), rule, 16), NumpyEngine)
+        assert isinstance(make_engine("compiled", NeuralNetwork([64, 8, 10]), rule, 16), ReferenceEngine)
     assert "source" in caplog.text
 
 

@@ -12,12 +12,12 @@ import pytest
 from chainrule import OPTIMIZERS, NeuralNetwork
 from chainrule.core.fields import Choice
 from chainrule.engine.compiled.engine import CompiledEngine
-from chainrule.engine.reference import NumpyEngine
+from chainrule.engine.reference import ReferenceEngine
 
 
 def engines(sizes, *, batch=16, threads=1, optimizer="adam", dtype="float64"):
     made = []
-    for engine in (CompiledEngine, NumpyEngine):
+    for engine in (CompiledEngine, ReferenceEngine):
         network, rule = NeuralNetwork(sizes, seed=1, dtype=dtype), OPTIMIZERS[optimizer](learning_rate=0.01)
         made.append((network, engine(network, rule, batch, threads)))
     return made
@@ -147,6 +147,6 @@ def test_a_rule_with_a_setting_that_is_no_number_is_left_to_the_numpy_engine(dig
             return weight - learning_rate * gradient
 
     engine = make_engine("compiled", NeuralNetwork([64, 10]), Wordy(), 16)
-    assert isinstance(engine, NumpyEngine)
+    assert isinstance(engine, ReferenceEngine)
     assert "the setting kind of Wordy is no number" in caplog.text
     engine.train(digits.x_train, digits.y_train, np.arange(64))

@@ -128,7 +128,7 @@ def test_a_plugin_that_ends_the_program_later(train: Train, tmp_path: Path) -> N
 LOADER = """
 import numpy as np
 from chainrule import DATASETS
-from chainrule.data import Samples
+from chainrule.data import RawDataset
 @DATASETS.register("mine")
 def load(folder):
     x, y = np.zeros((20, 4)), np.arange(20) % 2
@@ -141,8 +141,11 @@ def load(folder):
     [
         ("raise ValueError('no such column')", "The loader of dataset 'mine' failed: ValueError: no such column"),
         ("import sys; sys.exit(0)", "The loader of dataset 'mine' failed: SystemExit: 0"),
-        ("return None", "The loader of dataset 'mine' must return Samples, got NoneType"),
-        ("return Samples(x, y, x, y, ('a', 'a'))", "Dataset 'mine': each of its classes must have a name of its own"),
+        ("return None", "The loader of dataset 'mine' must return a RawDataset, got NoneType"),
+        (
+            "return RawDataset(x, y, x, y, ('a', 'a'))",
+            "Dataset 'mine': classes must hold each name once",
+        ),
     ],
 )
 def test_datasets_of_plugins_that_fail(train: Train, tmp_path: Path, line, message) -> None:

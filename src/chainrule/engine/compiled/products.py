@@ -31,10 +31,10 @@ from numba.extending import intrinsic
 
 from chainrule.engine.compiled import vectors
 from chainrule.engine.compiled.compilation import compile_text
-from chainrule.engine.compiled.kernels import ADDRESS, pointer
+from chainrule.engine.compiled.intrinsics import ADDRESS, pointer
 from chainrule.engine.compiled.vectors import INTEGER, SHORT, Vectors, shape
 
-__all__ = ["PRODUCT", "TRANSPOSE", "blocks", "compile_product", "compile_transpose", "picks"]
+__all__ = ["PRODUCT", "TRANSPOSE", "compile_product", "compile_transpose", "index_buffer_size", "split_blocks"]
 
 # a, step from row to row, step from column to column (bytes); b, step from row to row (bytes); initial values, step
 # from row to row (bytes); result, step from row to row (bytes); rows, inner length, columns; memory for the places
@@ -48,7 +48,7 @@ TRANSPOSE = types.void(*[ADDRESS] * 4, *[types.int64] * 2)
 _DEPTH = 100
 
 
-def blocks(inner: int) -> list[slice]:
+def split_blocks(inner: int) -> list[slice]:
     """The blocks into which a product cuts an inner dimension of this length."""
     count = 1
     while count * _DEPTH < inner:
@@ -56,7 +56,7 @@ def blocks(inner: int) -> list[slice]:
     return [slice(inner * block // count, inner * (block + 1) // count) for block in range(count)]
 
 
-def picks(rows: int, dtype: str) -> int:
+def index_buffer_size(rows: int, dtype: str) -> int:
     """How many 32-bit numbers the memory for the places holds that a product of so many rows picks."""
     return -(-rows // shape(dtype).height) * (_DEPTH + 1)
 

@@ -13,7 +13,7 @@ from typing import Any
 from chainrule.core.errors import ChainruleError, DataError, OutputError
 from chainrule.core.files import read_json
 from chainrule.core.plugins import load_plugin
-from chainrule.data import Dataset, Samples, load_dataset, read_samples
+from chainrule.data import Dataset, RawDataset, load_dataset, load_raw_dataset
 from chainrule.runs.config import TrainConfig
 from chainrule.runs.experiment import run_experiment
 from chainrule.runs.folder import RunFolder, is_running
@@ -144,11 +144,11 @@ def _done(folder: Path, metric: str) -> Ended | None:
 @lru_cache(maxsize=1)
 def _dataset(name: str, seed: int, val_fraction: float, dtype: str, data_dir: str | None) -> Dataset:
     """A dataset, split and scaled once by each worker while trials ask for the same."""
-    samples = _samples(name, data_dir)
-    return load_dataset(name, seed=seed, val_fraction=val_fraction, dtype=dtype, samples=samples)
+    raw = _load_raw(name, data_dir)
+    return load_dataset(name, seed=seed, val_fraction=val_fraction, dtype=dtype, raw=raw)
 
 
 @lru_cache(maxsize=2)
-def _samples(name: str, data_dir: str | None) -> Samples:
+def _load_raw(name: str, data_dir: str | None) -> RawDataset:
     """What a dataset's files hold, read once by each worker: reading takes longer than an epoch of a small network."""
-    return read_samples(name, data_dir)
+    return load_raw_dataset(name, data_dir)
