@@ -58,8 +58,8 @@ def show(name):
 # %% [markdown]
 # ## Data
 #
-# `x` holds images as rows of 784 gray values from 0 to 1, `y` their classes from 0 to 9. 10 % of the training images are
-# held out for validation; the test images are only used at the end.
+# `x` holds images as rows of 784 gray values from 0 to 1, `y` their classes from 0 to 9. 10 % of the training images
+# are held out for validation; the test images are only used at the end.
 
 # %%
 data = load_dataset("fashion_mnist", seed=0)
@@ -183,8 +183,8 @@ show("question7")
 # %% [markdown]
 # ## Two losses
 #
-# Cross-entropy is $-\log p_y$; squared error on the probabilities is $\frac{1}{2} \sum_k (p_k - y_k)^2$. The gradient of
-# the last layer depends on the derivative with respect to $z$. For cross-entropy it is $p - y$. For squared
+# Cross-entropy is $-\log p_y$; squared error on the probabilities is $\frac{1}{2} \sum_k (p_k - y_k)^2$. The gradient
+# of the last layer depends on the derivative with respect to $z$. For cross-entropy it is $p - y$. For squared
 # error it is multiplied by the Jacobian of the softmax, $\mathrm{diag}(p) - p p^T$:
 #
 # $$\delta = p \odot \left((p - y) - \sum_j p_j (p_j - y_j)\right)$$

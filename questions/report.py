@@ -6,8 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from sections import QUESTIONS, build_section
-from study import ROOT
+from sections import QUESTIONS, ROOT, build_section
 
 from chainrule.charts.mpl_charts import save_chart
 from chainrule.report.html.page import write_page

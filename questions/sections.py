@@ -19,10 +19,11 @@ from chainrule.report.overview import format_markdown_table
 from chainrule.report.section import Section
 from chainrule.report.statistics import estimate_mean
 
-__all__ = ["QUESTIONS", "build_section"]
+__all__ = ["QUESTIONS", "ROOT", "build_section"]
 
 QUESTIONS = tuple(range(1, 11))
-_TEXTS = Path(__file__).resolve().parents[1] / "report" / "text"
+ROOT = Path(__file__).resolve().parents[1]
+_TEXTS = ROOT / "report" / "text"
 
 
 class _Unknown(jinja2.ChainableUndefined):
@@ -86,7 +87,7 @@ def build_section(name: str, answers: Path, *, quick: bool = False) -> Section:
 
 def _read_benchmark(name: str) -> dict[str, Any]:
     """Mean test accuracies from the stored results of a benchmark."""
-    stored = json.loads((_TEXTS.parents[1] / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    stored = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
     runs = {key: [run["test_accuracy"] for run in entry["runs"]] for key, entry in stored["results"].items()}
     return {key: asdict(estimate_mean(values)) for key, values in runs.items()}
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from sections import ROOT
 
 from chainrule import Dataset, load_dataset
 from chainrule.charts.chart import Chart, chart_to_dict
@@ -27,9 +28,7 @@ from chainrule.runs.tracking.wandb import make_wandb_tracker
 from chainrule.sweeps import run_sweep
 from chainrule.terminal.console import Console
 
-__all__ = ["ROOT", "Study"]
-
-ROOT = Path(__file__).resolve().parents[1]
+__all__ = ["Study"]
 
 # The configuration of the course, for keys that a sweep does not set. An optimizer uses the hyperparameters it has.
 COURSE = {
@@ -41,12 +40,15 @@ COURSE = {
     "optimizer": "rmsprop",
     "learning_rate": 0.0001,
     "weight_decay": 0.0005,
+    "decay_type": "l2",
+    "schedule": "constant",
+    "clip_value": 0.0,
     "momentum": 0.9,
     "beta": 0.9,
     "beta1": 0.9,
     "beta2": 0.999,
     "beta3": 0.999,
-    "clip": 10.0,
+    "change_limit": 10.0,
     "loss_floor": 0.0,
     "epsilon": 0.000001,
     "weight_init": "Xavier",
@@ -138,7 +140,7 @@ class Study:
         content = {**numbers, "charts": {name: chart_to_dict(chart) for name, chart in charts.items()}}
         file = self.answers / f"{self.name}.json"
         write_json(file, json.loads(json.dumps(content, default=asdict)))
-        images = self.folder / "charts"
+        images = self.folder / "images"
         images.mkdir(parents=True, exist_ok=True)
         paths = {name: images / f"{self.name}_{name}.png" for name in charts}
         for name, chart in charts.items():
