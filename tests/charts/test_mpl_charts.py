@@ -94,13 +94,13 @@ CHARTS: dict[str, Chart] = {
 
 
 def texts(figure: Figure) -> list[Text]:
-    """All texts that are seen, once everything has its place."""
+    """All visible texts, after layout."""
     figure.draw_without_rendering()
     return [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
 
 
 def shown(figure: Figure) -> str:
-    """What the texts say to a reader."""
+    """The visible texts, without escapes."""
     found = [text.get_text() for text in texts(figure)]
     assert not any(map(is_math_text, found))
     return "\n".join(text.replace(r"\$", "$") for text in found)
@@ -116,13 +116,13 @@ def test_everything_is_drawn_within_the_figure(name: str) -> None:
     assert found
     for text in found:
         box = text.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
-        # Texts of an axis may end where ticks would go on.
+        # Ticks beyond the limits of an axis are not drawn.
         inside = box.x0 > -0.05 and box.x1 < width + 0.05 and box.y0 > -0.05 and box.y1 < height + 0.05
         assert inside or not figure.axes or text.get_text() in unseen_ticks(figure), (text.get_text(), box)
 
 
 def unseen_ticks(figure: Figure) -> set[str]:
-    """Labels of ticks beyond the ends of their axis, which matplotlib makes and does not draw."""
+    """Labels of ticks beyond the limits of their axis, which matplotlib creates and does not draw."""
     found = set()
     for axes in figure.findobj(matplotlib.axes.Axes):
         for axis in (axes.xaxis, axes.yaxis):
@@ -231,11 +231,11 @@ def test_counts_are_written_where_there_is_room() -> None:
 
 def test_the_largest_confusions_have_examples() -> None:
     words = " ".join(shown(draw_chart(CHARTS["confusion"])).split())
-    places = [
+    positions = [
         words.index(part)
         for part in ("b predicted as c: 9 times", "c predicted as $a_$: 8 times", "$a_$ predicted as b: 7 times")
     ]
-    assert places == sorted(places)
+    assert positions == sorted(positions)
     figure = draw_chart(CHARTS["confusion"])
     assert sum(len(axes.images) for axes in figure.findobj(matplotlib.axes.Axes)) == 3 + 1 + 1
 

@@ -1,4 +1,4 @@
-"""The report on paper: Markdown becomes LaTeX, no text of a user commands TeX, and the PDF is the same every time."""
+"""The PDF report: Markdown becomes LaTeX, untrusted text cannot run TeX commands, and the PDF is deterministic."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chainrule.report.pdf.markdown_to_latex import convert_markdown
 from chainrule.report.pdf.unicode_to_latex import encode_character
 from chainrule.report.section import Report, Section
 
-# Asked for here, because tests run without the settings of the person who starts them.
+# Read here, because tests run without the environment variables of the user.
 NOTHING_SKIPPED = bool(os.environ.get("CHAINRULE_TEST_ALL"))
 
 HOSTILE = (
@@ -42,13 +42,13 @@ def report(text: str, charts: dict[str, Chart] | None = None, **more: object) ->
 
 
 def pdf_text(pdf: Path, *options: str) -> str:
-    """What a reader sees, with single spaces."""
+    """The visible text, with single spaces."""
     done = subprocess.run(["pdftotext", *options, str(pdf), "-"], check=True, capture_output=True, text=True)
     return " ".join(done.stdout.split())
 
 
 def plain(text: str) -> str:
-    """Without what TeX sets in another way than it was typed."""
+    """Text without characters that TeX sets differently from how they were typed."""
     signs = {"\u2019": "'", "\u02c6": "^", "\u02dc": "~", "\u223c": "~", "\u00ad": "-", "\u2010": "-"}
     for set_as, typed in signs.items():
         text = text.replace(set_as, typed)
@@ -119,7 +119,7 @@ def test_formulas_pass(text: str) -> None:
         *("a\n\nb", "\\", r"\csname x\endcsname", r"\catcode", r"\loop", r"\\", r"\text{\input x}", r"\end{document}"),
     ],
 )  # fmt: skip
-def test_what_is_no_harmless_formula_is_text(text: str) -> None:
+def test_what_is_not_a_harmless_formula_is_text(text: str) -> None:
     assert sanitize_formula(text) is None
 
 
@@ -148,7 +148,7 @@ def test_long_words_can_be_broken_and_short_ones_cannot() -> None:
     assert format_code("\tx") == "~~~~x\\par\n"
 
 
-def test_charts_stand_where_the_text_asks_for_them(tmp_path: Path) -> None:
+def test_charts_are_inserted_where_the_text_refers_to_them(tmp_path: Path) -> None:
     text = "Before.\n\n![The *loss* of 100 %](chart:loss)\n\nAfter."
     tex = write_document(report(text, {"loss": LINES, "not shown": BARS}), tmp_path / "new" / "folder")
     content = tex.read_text()
@@ -263,10 +263,10 @@ def test_nothing_leaves_the_page(tmp_path: Path) -> None:
     text += "| i | words |\n|--|--|\n" + f"| 1 | {words} |\n" * 60
     pdf = compile_pdf(write_document(report(text, runs=rows(30)), tmp_path))
     boxes = subprocess.run(["pdftotext", "-bbox", str(pdf), "-"], check=True, capture_output=True, text=True).stdout
-    places = re.findall(r'xMin="([\d.-]+)" yMin="([\d.-]+)" xMax="([\d.]+)" yMax="([\d.]+)"', boxes)
-    assert len(places) > 100
+    positions = re.findall(r'xMin="([\d.-]+)" yMin="([\d.-]+)" xMax="([\d.]+)" yMax="([\d.]+)"', boxes)
+    assert len(positions) > 100
     margin = (8.27 - 6.5) / 2 * 72 - 4  # points; a letter may hang out a little
-    for left, top, right, bottom in (map(float, place) for place in places):
+    for left, top, right, bottom in (map(float, position) for position in positions):
         assert left > margin
         assert right < 595.3 - margin
         assert top > 20
@@ -274,7 +274,7 @@ def test_nothing_leaves_the_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_latex")
-def test_a_failure_says_what_and_keeps_the_log_until_it_is_mended(tmp_path: Path) -> None:
+def test_a_failure_is_reported_and_its_log_kept_until_it_is_fixed(tmp_path: Path) -> None:
     tex = write_document(report("a"), tmp_path)
     good = tex.read_text()
     tex.write_text(good.replace(r"\end{document}", "\\undefinedthing\n\\end{document}"))
@@ -299,7 +299,7 @@ def test_not_even_a_changed_document_reads_files_from_elsewhere(tmp_path: Path) 
         compile_pdf(tex)
 
 
-def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_programs_and_packages_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tex = write_document(report("a"), tmp_path)
     with monkeypatch.context() as patch:
         patch.setenv("PATH", str(tmp_path))

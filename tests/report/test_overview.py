@@ -14,6 +14,9 @@ import pytest
 
 from chainrule.charts.chart import ConfusionMatrix, LineChart, ParallelCoordinates, chart_from_dict, chart_to_dict
 from chainrule.cli import main
+from chainrule.cli import report as report_command
+from chainrule.core.errors import ConfigError
+from chainrule.report import write_report
 from chainrule.report.overview import build_overview, escape_markdown, format_markdown_table
 from chainrule.report.run_charts import build_confusion_matrix
 from chainrule.report.run_records import find_run_records
@@ -44,7 +47,7 @@ def test_every_chart_that_a_text_names_is_there_and_none_is_left_over(output_dir
         assert set(named) == set(section.charts) or (not named and section.title == "Results")
 
 
-def test_the_confusion_matrix_has_pictures_of_its_cells(output_dir: Path) -> None:
+def test_the_confusion_matrix_has_examples_of_its_cells(output_dir: Path) -> None:
     report = build_overview(find_run_records([output_dir]), "All")
     chart = next(section.charts["confusion"] for section in report.sections if "confusion" in section.charts)
     assert isinstance(chart, ConfusionMatrix)
@@ -91,7 +94,7 @@ def test_damaged_results_make_a_report_too(change: dict, output_dir: Path, tmp_p
 
 
 @pytest.mark.parametrize("counts", [[1, 2], [[1, -2], [3, 4]], [[10**30]], [[True]], [[1, 2]], [], "none"])
-def test_counts_that_are_none_are_not_drawn(counts: object, output_dir: Path) -> None:
+def test_invalid_counts_are_not_drawn(counts: object, output_dir: Path) -> None:
     (record,) = find_run_records([output_dir / "alone"])
     assert build_confusion_matrix(record) is not None
     assert build_confusion_matrix(replace(record, metrics={**record.metrics, "confusion_matrix": counts})) is None
@@ -142,7 +145,7 @@ def test_runs_without_validation_have_no_best_one(tmp_path: Path) -> None:
     assert "The best run by test accuracy" in by_test.sections[0].text
 
 
-def test_a_loss_is_better_where_it_is_less(output_dir: Path) -> None:
+def test_losses_are_minimized(output_dir: Path) -> None:
     records = find_run_records([output_dir / "small"])
     least = min(records, key=lambda record: record.get_metric("val_loss") or 0)
     text = build_overview(records, "Loss", "val_loss").sections[0].text
@@ -170,7 +173,7 @@ def test_a_table_is_markdown_and_keeps_what_it_is_given() -> None:
     ]
 
 
-def test_the_command_writes_a_page_and_says_where(output_dir: Path, tmp_path: Path, capsys) -> None:
+def test_the_command_writes_a_page_and_prints_its_path(output_dir: Path, tmp_path: Path, capsys) -> None:
     assert (
         main(["report", "small", "--output_dir", str(output_dir), "--to", str(tmp_path / "r"), "--title", "T<1>"]) == 0
     )
@@ -191,7 +194,7 @@ def test_the_command_writes_a_page_and_says_where(output_dir: Path, tmp_path: Pa
         (["--metric", "accuracy"], "metric must be one of val_accuracy"),
     ],
 )
-def test_what_is_wrong_is_said(words: list[str], message: str, output_dir: Path, capsys) -> None:
+def test_wrong_arguments_are_reported(words: list[str], message: str, output_dir: Path, capsys) -> None:
     assert main(["report", *words, "--output_dir", str(output_dir)]) == 2
     assert message in capsys.readouterr().err
 
@@ -200,3 +203,22 @@ def test_a_folder_that_cannot_be_written_is_an_error(output_dir: Path, tmp_path:
     (tmp_path / "file").write_text("")
     assert main(["report", "alone", "--output_dir", str(output_dir), "--to", str(tmp_path / "file" / "r")]) == 1
     assert "Cannot write the report to" in capsys.readouterr().err
+
+
+def test_write_report_takes_folders_and_returns_the_page(output_dir: Path, tmp_path: Path) -> None:
+    page = write_report([output_dir / "small", str(output_dir / "alone")], tmp_path / "new" / "r", metric="val_loss")
+    assert page == tmp_path / "new" / "r" / "report.html"
+    text = page.read_text()
+    assert "<title>Report</title>" in text
+    assert "13 runs" in text
+    assert "best run by validation loss" in text
+    with pytest.raises(ConfigError, match=r"metric.*val_accuracy.*'speed'"):
+        write_report([output_dir], tmp_path, metric="speed")
+    with pytest.raises(ConfigError, match="nowhere"):
+        write_report([tmp_path / "nowhere"], tmp_path)
+
+
+def test_a_pdf_flag_may_precede_names(output_dir: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(report_command, "write_report", lambda sources, to, **given: print(sources, given["pdf"]) or to)
+    main(["report", "--pdf", "alone", "--output_dir", str(output_dir), "--to", str(tmp_path)])
+    assert f"[{output_dir / 'alone'!r}] True" in capsys.readouterr().out

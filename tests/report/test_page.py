@@ -1,4 +1,4 @@
-"""A report's page in a real browser: what moves, what a narrow or dark screen sees, what hostile names can do."""
+"""The HTML page in a real browser: interaction, narrow and dark screens, hostile names."""
 
 from __future__ import annotations
 
@@ -99,21 +99,21 @@ def browser() -> Iterator[Any]:
 
 
 class Visit:
-    """A page in the browser, and all that it said and asked for."""
+    """A page in the browser, with its errors and requests."""
 
     def __init__(self, browser: Any, file: Path, **settings: Any) -> None:
         self.page = browser.new_page(**settings)
         self.page.set_default_timeout(15_000)
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         self.requests: list[str] = []
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.complaints.append(dialog.message), dialog.dismiss()))
-        self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.errors.append(dialog.message), dialog.dismiss()))
+        self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(file.as_uri())
 
     def draw_all(self) -> None:
-        """Draw the charts that lie below the window too."""
+        """Draw also the charts below the viewport."""
         self.page.evaluate("dispatchEvent(new Event('beforeprint'))")
         self.page.wait_for_function(
             "[...document.querySelectorAll('.plot')].every((plot) => plot.querySelector('.main-svg'))"
@@ -132,11 +132,11 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def visit(browser: Any, file: Path) -> Iterator[Visit]:
-    """The sample report; at the end of each test that uses it, nothing may have been complained about or fetched."""
+    """The sample report; after each test there must be no errors and no requests."""
     visit = Visit(browser, file)
     yield visit
     visit.page.close()
-    assert visit.complaints == []
+    assert visit.errors == []
     assert [url for url in visit.requests if not url.startswith(("data:", "blob:"))] == [file.as_uri()]
 
 
@@ -154,14 +154,14 @@ def test_every_chart_is_drawn(visit: Visit) -> None:
     assert visit.page.evaluate(loaded)
 
 
-def test_the_policy_stops_what_would_reach_out(browser: Any, file: Path) -> None:
+def test_the_security_policy_blocks_requests_and_scripts(browser: Any, file: Path) -> None:
     visit = Visit(browser, file)
     visit.page.evaluate("new Image().src = 'http://127.0.0.1:9/x.png'")
     visit.page.evaluate("document.body.append(Object.assign(document.createElement('script'), {text: 'alert(1)'}))")
     visit.page.wait_for_timeout(100)
     visit.page.close()
-    assert len(visit.complaints) == 2
-    assert all("Content Security Policy" in complaint for complaint in visit.complaints)
+    assert len(visit.errors) == 2
+    assert all("Content Security Policy" in complaint for complaint in visit.errors)
 
 
 FILTERS = {
@@ -211,7 +211,7 @@ def test_a_click_on_a_heading_sorts(visit: Visit) -> None:
     assert visit.page.locator("#table tbody td:nth-child(4)").all_text_contents() == ["0.90", "0.88", "0.80", MISSING]
 
 
-def test_a_long_table_shows_its_beginning_and_finds_the_rest(browser: Any, tmp_path: Path) -> None:
+def test_a_long_table_shows_its_first_rows_and_finds_the_others(browser: Any, tmp_path: Path) -> None:
     write_page(sample(runs=[{"run": f"run-{i}", "value": i / 7} for i in range(3000)]), tmp_path / "long.html")
     visit = Visit(browser, tmp_path / "long.html")
     assert len(visit.first_column()) == 200
@@ -239,21 +239,21 @@ def test_brushing_an_axis_limits_the_table(visit: Visit) -> None:
     assert visit.page.is_hidden("#clear-brush")
 
 
-def test_a_cell_of_the_confusion_matrix_shows_its_pictures(visit: Visit) -> None:
+def test_a_cell_of_the_confusion_matrix_shows_its_examples(visit: Visit) -> None:
     visit.draw_all()
-    sentence, pictures = visit.page.locator(".panel p").first, visit.page.locator(".panel img")
-    assert sentence.inner_text() == "true Coat, predicted as name: 12 (12.0 %)"  # the largest confusion
-    assert pictures.count() == 3
+    description, images = visit.page.locator(".panel p").first, visit.page.locator(".panel img")
+    assert description.inner_text() == "true Coat, predicted as name: 12 (12.0 %)"  # the largest confusion
+    assert images.count() == 3
     plot = visit.page.locator(".ConfusionMatrix .plot")
     plot.scroll_into_view_if_needed()
     box = plot.locator(".heatmaplayer").bounding_box()
     visit.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 6)
-    assert sentence.inner_text() == "true name, predicted as Coat: 8 (8.0 %)"
-    assert pictures.count() == 1
+    assert description.inner_text() == "true name, predicted as Coat: 8 (8.0 %)"
+    assert images.count() == 1
     plot.focus()
     for key in ("ArrowDown", "ArrowRight", "ArrowRight"):
         visit.page.keyboard.press(key)
-    assert sentence.inner_text() == "true Coat, predicted as Bag: 0 (0.0 %)"
+    assert description.inner_text() == "true Coat, predicted as Bag: 0 (0.0 %)"
     assert "No examples" in visit.page.inner_text(".panel")
 
 
@@ -264,7 +264,7 @@ def colors(page: Any) -> list[int]:
         for text in page.evaluate(
             """() => {
                 const [body, label] = [document.body, document.querySelector(".plot .xtick text")].map(
-                    (place) => getComputedStyle(place));
+                    (element) => getComputedStyle(element));
                 return [body.backgroundColor, body.color, label.fill];
             }"""
         )
@@ -311,7 +311,7 @@ HOSTILE = [
 ]
 
 
-def test_hostile_names_are_texts(browser: Any, tmp_path: Path) -> None:
+def test_hostile_names_are_shown_as_text(browser: Any, tmp_path: Path) -> None:
     reports = [sample(name) for name in HOSTILE]
     runs = [dict.fromkeys(HOSTILE, name) for name in HOSTILE]
     sections = [section for report in reports for section in report.sections]
@@ -335,7 +335,7 @@ def test_hostile_names_are_texts(browser: Any, tmp_path: Path) -> None:
             assert "".join(name.split())[:28] in shown
     assert page.locator("main b, main img[src=x], main script, main a[href^=javascript]").count() == 0
     page.close()
-    assert visit.complaints == []
+    assert visit.errors == []
     assert [url for url in visit.requests if not url.startswith("data:")] == [(tmp_path / "hostile.html").as_uri()]
 
 
@@ -368,10 +368,10 @@ def test_little_or_nothing_to_show(browser: Any, tmp_path: Path) -> None:
     visit.page.goto((tmp_path / "nothing.html").as_uri())
     assert visit.page.locator("#table").count() == 0
     visit.page.close()
-    assert visit.complaints == []
+    assert visit.errors == []
 
 
-def test_a_text_that_asks_for_a_chart_that_is_not_there(tmp_path: Path) -> None:
+def test_a_reference_to_a_missing_chart_is_an_error(tmp_path: Path) -> None:
     report = Report("r", "", [Section("Results", "![c](chart:curve)", {"curves": LineChart("x", "y", [])})])
     with pytest.raises(ValueError, match=r"Section 'Results'.*'curve'.*: curves"):
         write_page(report, tmp_path / "page.html")
@@ -381,7 +381,7 @@ def test_a_text_that_asks_for_a_chart_that_is_not_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pictures_from_elsewhere_are_words(tmp_path: Path) -> None:
+def test_external_images_are_replaced_by_their_description(tmp_path: Path) -> None:
     text = "# Head\n\n![their *words* <b>](https://example.org/x.png) <img src='y.png'> [a](javascript:b)"
     write_page(Report("r", "", [Section("s", text)]), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
@@ -391,7 +391,7 @@ def test_pictures_from_elsewhere_are_words(tmp_path: Path) -> None:
     assert 'href="javascript' not in page
 
 
-def test_what_to_install_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("plotly.offline", "jinja2", "markdown_it"):
         with monkeypatch.context() as context:
             context.setitem(sys.modules, name, None)
@@ -405,7 +405,7 @@ def test_figures_are_json() -> None:
             json.dumps(build_figure(chart), allow_nan=False)
 
 
-def test_a_failed_run_does_not_press_the_others_together() -> None:
+def test_a_failed_run_does_not_squeeze_the_others() -> None:
     accuracy = [0.1, *np.linspace(0.8, 0.9, 21)]
     metric = build_figure(ParallelCoordinates([Axis("accuracy", accuracy)]))["data"][0]["dimensions"][-1]
     assert 0.6 < metric["range"][0] < 0.8

@@ -1,4 +1,4 @@
-"""Which runs a report is about, and what is known of each."""
+"""Which runs a report covers, and what is read from each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_by_name_of_a_run_a_sweep_and_a_trial(output_dir: Path) -> None:
     assert len(find_run_records([output_dir / "small"])) == 12
     (trial,) = find_run_records([next((output_dir / "small").glob("0003_*"))])
     assert trial.name.startswith("0003_")
-    # Asked for twice, it is there once.
+    # Sources may overlap.
     assert len(find_run_records([output_dir / "alone", output_dir / "alone", output_dir])) == 13
 
 
@@ -40,7 +40,7 @@ def test_a_record_holds_what_its_folder_holds(output_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [["nothing"], ["alone", "nothing"]])
-def test_a_name_of_nothing_is_refused(names: list[str], output_dir: Path) -> None:
+def test_a_missing_source_is_refused(names: list[str], output_dir: Path) -> None:
     with pytest.raises(ConfigError, match=r"no run, sweep or folder.*nothing"):
         find_run_records([output_dir / name for name in names])
 
@@ -50,7 +50,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
         find_run_records([tmp_path])
 
 
-def test_what_varies_is_what_may_change_results(output_dir: Path) -> None:
+def test_varied_hyperparameters_are_those_that_may_change_results(output_dir: Path) -> None:
     space = find_varied_hyperparameters(find_run_records([output_dir / "small"]))
     assert list(space) == ["hidden_size", "epochs", "optimizer", "learning_rate"] or set(space) >= {
         "hidden_size",

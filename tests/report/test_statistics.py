@@ -1,4 +1,4 @@
-"""What settings do to results, on made-up runs whose answer is known."""
+"""Effects of hyperparameters, on synthetic runs with a known result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chainrule.report.run_records import RunRecord
 from chainrule.report.statistics import compute_correlations, compute_importances, estimate_mean, group_by_value
 from chainrule.training.history import EpochRecord, History
 
-WIDTHS, RULES, RATES = (32, 64, 128), ("adam", "sgd"), (0.1, 0.01)
+WIDTHS, OPTIMIZERS, RATES = (32, 64, 128), ("adam", "sgd"), (0.1, 0.01)
 
 
 def record(score: float | None, number: int = 0, **settings: object) -> RunRecord:
@@ -24,7 +24,7 @@ def record(score: float | None, number: int = 0, **settings: object) -> RunRecor
 
 
 def grid(score) -> list[RunRecord]:
-    every = enumerate(itertools.product(WIDTHS, RULES, RATES))
+    every = enumerate(itertools.product(WIDTHS, OPTIMIZERS, RATES))
     return [record(score(w, o, r), i, hidden_size=w, optimizer=o, learning_rate=r) for i, (w, o, r) in every]
 
 
@@ -38,8 +38,8 @@ def test_an_estimate_by_students_table() -> None:
     assert (alone.mean, alone.std, alone.low, alone.high) == (0.5, 0.0, 0.5, 0.5)
 
 
-def test_a_setting_that_decides_all_correlates_fully_and_takes_all_the_variance() -> None:
-    records = grid(lambda width, rule, rate: width / 1000)
+def test_the_only_relevant_hyperparameter_correlates_fully_and_explains_all_the_variance() -> None:
+    records = grid(lambda width, optimizer, rate: width / 1000)
     found = compute_correlations(records, "val_accuracy")
     assert next(iter(found)) == "hidden_size"
     assert found["hidden_size"] == pytest.approx(1)
@@ -47,14 +47,14 @@ def test_a_setting_that_decides_all_correlates_fully_and_takes_all_the_variance(
     weights = compute_importances(records, "val_accuracy")
     assert next(iter(weights)) == "hidden_size"
     assert weights["hidden_size"] > 0.9
-    # Where two settings decide together, neither does by itself.
+    # Of two hyperparameters that matter only together, neither explains variance alone.
     together = compute_importances(
-        grid(lambda width, rule, rate: float((rule == "adam") == (rate == 0.1))), "val_accuracy"
+        grid(lambda width, optimizer, rate: float((optimizer == "adam") == (rate == 0.1))), "val_accuracy"
     )
     assert sum(together.values()) < 0.6
 
 
-def test_importances_of_settings_with_many_values_take_no_minutes() -> None:
+def test_importances_of_many_runs_with_many_values_are_fast() -> None:
     rng = np.random.default_rng(0)
     rates = rng.uniform(0, 1, 1200)
     records = [record(rate + rng.normal(0, 0.01), i % 50, rate=rate, width=i % 7) for i, rate in enumerate(rates)]
@@ -64,14 +64,16 @@ def test_importances_of_settings_with_many_values_take_no_minutes() -> None:
 
 
 def test_the_sign_of_a_correlation_and_names_as_columns() -> None:
-    found = compute_correlations(grid(lambda width, rule, rate: 0.9 if rule == "adam" else 0.2 - rate), "val_accuracy")
+    found = compute_correlations(
+        grid(lambda width, optimizer, rate: 0.9 if optimizer == "adam" else 0.2 - rate), "val_accuracy"
+    )
     assert found["optimizer = adam"] == pytest.approx(-found["optimizer = sgd"])
     assert found["optimizer = adam"] > 0.8
     assert found["learning_rate"] < 0
 
 
-def test_groups_of_a_setting() -> None:
-    found = group_by_value(grid(lambda width, rule, rate: width / 1000 + rate), "val_accuracy", "hidden_size")
+def test_groups_of_a_hyperparameter() -> None:
+    found = group_by_value(grid(lambda width, optimizer, rate: width / 1000 + rate), "val_accuracy", "hidden_size")
     assert list(found) == ["32", "64", "128"]
     assert found["64"]["runs"] == 4
     assert found["64"]["best"] == pytest.approx(0.164)
@@ -79,7 +81,7 @@ def test_groups_of_a_setting() -> None:
 
 
 def test_runs_without_the_metric_are_left_out() -> None:
-    records = [*grid(lambda width, rule, rate: width / 1000), record(None, 50), record(float("nan"), 51)]
+    records = [*grid(lambda width, optimizer, rate: width / 1000), record(None, 50), record(float("nan"), 51)]
     assert group_by_value(records[:12], "val_accuracy", "hidden_size")["32"]["runs"] == 4
     assert compute_correlations(records, "val_accuracy")["hidden_size"] == pytest.approx(1)
     assert compute_importances(records[:5], "val_accuracy") == {}
@@ -124,7 +126,7 @@ def test_learning_curves_are_means_with_their_range() -> None:
 
 
 def test_parallel_coordinates_hold_what_the_runs_hold() -> None:
-    chart = build_parallel_coordinates(grid(lambda width, rule, rate: width / 1000))
+    chart = build_parallel_coordinates(grid(lambda width, optimizer, rate: width / 1000))
     assert [axis.name for axis in chart.axes] == [
         "hidden_size",
         "optimizer",
