@@ -218,7 +218,13 @@ def test_write_report_takes_folders_and_returns_the_page(output_dir: Path, tmp_p
         write_report([tmp_path / "nowhere"], tmp_path)
 
 
-def test_a_pdf_flag_may_precede_names(output_dir: Path, tmp_path: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(report_command, "write_report", lambda sources, to, **given: print(sources, given["pdf"]) or to)
-    main(["report", "--pdf", "alone", "--output_dir", str(output_dir), "--to", str(tmp_path)])
-    assert f"[{output_dir / 'alone'!r}] True" in capsys.readouterr().out
+def test_a_pdf_flag_may_precede_names(output_dir: Path, tmp_path: Path, monkeypatch) -> None:
+    calls = []
+
+    def record(sources: list[Path], to: str, **given: object) -> Path:
+        calls.append((sources, given["pdf"]))
+        return Path(to) / "report.html"
+
+    monkeypatch.setattr(report_command, "write_report", record)
+    assert main(["report", "--pdf", "alone", "--output_dir", str(output_dir), "--to", str(tmp_path)]) == 0
+    assert calls == [([output_dir / "alone"], True)]

@@ -64,9 +64,8 @@ def test_importances_of_many_runs_with_many_values_are_fast() -> None:
 
 
 def test_the_sign_of_a_correlation_and_names_as_columns() -> None:
-    found = compute_correlations(
-        grid(lambda width, optimizer, rate: 0.9 if optimizer == "adam" else 0.2 - rate), "val_accuracy"
-    )
+    records = grid(lambda width, optimizer, rate: 0.9 if optimizer == "adam" else 0.2 - rate)
+    found = compute_correlations(records, "val_accuracy")
     assert found["optimizer = adam"] == pytest.approx(-found["optimizer = sgd"])
     assert found["optimizer = adam"] > 0.8
     assert found["learning_rate"] < 0
