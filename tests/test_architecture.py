@@ -32,6 +32,7 @@ FOLDERS = [
     "training",
     "neural_network",
     "terminal",
+    "charts",
     "runs",
     "sweeps",
     "report",
