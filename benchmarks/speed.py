@@ -169,7 +169,7 @@ def _parse_arguments() -> argparse.Namespace:
         arguments.rounds = 2 if arguments.quick else 5
     if arguments.quick:
         arguments.seconds = 0.3
-    unknown = set(arguments.systems.split(",")) - set(SYSTEMS) | set(arguments.rules.split(",")) - set(RULES)
+    unknown = {*arguments.systems.split(","), *arguments.rules.split(",")} - {*SYSTEMS, *RULES}
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     problems = [Problem(network, batch) for network in NETWORKS for batch in BATCHES]
