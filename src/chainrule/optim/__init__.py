@@ -1,1 +1,4 @@
-"""Optimizers: what one is (`optimizer`), and the rules themselves (`optimizers`). They know arrays and no networks."""
+"""Optimizers: what one is (`optimizer`), the rules themselves (`optimizers`), and learning rate schedules (`schedules`).
+
+They know arrays, and no networks or engines.
+"""
