@@ -232,5 +232,5 @@ def _store(file: Path, machine: dict[str, Any], settings: BenchSettings, results
         write_json(file, content)
     except OSError as error:
         raise OutputError(
-            f"Cannot write to {file}: {error.strerror or error}. Free disk space, make it writable, or choose another file."
+            f"Cannot write to {file}: {error.strerror or error}. Free disk space or make it writable."
         ) from error
