@@ -144,8 +144,8 @@ def _configs(content: str) -> list[dict[str, Any]]:
         file = Path(folder) / "s.yaml"
         file.write_text(content, encoding="utf-8")
         sweep = read_sweep(file)
-    stored = [propose(sweep, 5, number, []) for number in range(sweep.size or 0)]
-    return [{name: sweep.space[name].value(value) for name, value in trial.items()} for trial in stored]
+    proposed = [propose(sweep, 5, number, []) for number in range(sweep.size or 0)]
+    return [sweep.decode(params) for params in proposed]
 
 
 def _sweep(folder: str, content: str, *words: str) -> float:

@@ -132,7 +132,7 @@ def test_two_workers_and_nothing_to_do_twice(undisturbed: Sweeps) -> None:
         file: file.stat().st_mtime_ns for file in (undisturbed.folder / "runs" / "two").rglob("*/*") if file.is_file()
     }
     assert undisturbed.run("s.yaml", "--name", "two") == 0
-    assert "Going on: 12 trials have ended, 0 were interrupted." in undisturbed.out
+    assert "12 trials are done, 0 were interrupted" in undisturbed.out
     assert all(file.stat().st_mtime_ns == time_ for file, time_ in files.items())
 
 
@@ -203,15 +203,42 @@ def test_ctrl_c_and_the_same_command_again(tmp_path: Path, undisturbed: Sweeps) 
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "")
-    assert "The same command goes on with it" in out
+    assert "Stopped" in out
     states = {json.loads(file.read_text())["status"] for file in (tmp_path / "runs" / "s").glob("*/run.json")}
     assert "aborted" in states
     assert "running" not in states
     assert sweeps.run("s.yaml", "--seed", "3") == 2
-    assert "was begun with seed 0, and was asked for 3" in sweeps.err
+    assert "started with seed 0, got 3" in sweeps.err
     (tmp_path / "s.yaml").write_text(GRID)
     assert sweeps.run("s.yaml") == 2
-    assert "was begun with another sweep file" in sweeps.err
+    assert "another sweep file" in sweeps.err
+
+
+@pytest.mark.parametrize(
+    ("slow_at", "status"),
+    [('"status": "running"', "aborted"), ("metrics.json", "finished"), ('"status": "finished"', "finished")],
+    ids=["before training", "while testing", "while the end is recorded"],
+)
+def test_ctrl_c_outside_of_training_leaves_no_run_that_says_running(
+    tmp_path: Path, undisturbed: Sweeps, slow_at: str, status: str
+) -> None:
+    plugin = Path(__file__).with_name("slow_disk.py")
+    sweeps = Sweeps(
+        tmp_path, GRID.replace("method: grid", "method: grid\nrun_cap: 1") + f"  plugin: {{value: {plugin}}}\n"
+    )
+    sweeps.environment["SLOW_AT"] = slow_at
+    process = sweeps.start("s.yaml", "--workers", "1")
+    while not list((tmp_path / "runs").glob("s/0000_*/slow")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, ""), out
+    (run,) = (tmp_path / "runs" / "s").glob("0000_*")
+    assert json.loads((run / "run.json").read_text())["status"] == status
+    assert (tmp_path / "runs" / "s" / "workers.log").read_text() == ""
+    assert sweeps.run("s.yaml") == 0, sweeps.err
+    assert (run / "model.safetensors").read_bytes() == undisturbed.results("whole")[run.name]["model"]
 
 
 def test_trials_that_fail_are_written_down(tmp_path: Path) -> None:
@@ -245,7 +272,7 @@ def test_what_must_be_mended_outside_of_the_trials_ends_the_sweep_and_costs_none
     sweeps = Sweeps(tmp_path, GRID.replace("dataset: {value: digits}", "dataset: {value: mnist}"))
     assert sweeps.run("s.yaml", "--data_dir", str(tmp_path), "--workers", "1") == 1
     assert "The sweep was stopped: data_dir" in sweeps.err
-    assert "Then run the same command again." in sweeps.err
+    assert "run the sweep again" in sweeps.err
     assert [row["status"] for row in sweeps.table("s")] == ["running"]
     assert sweeps.run("list") == 0
     assert "s  grid  stopped  0/12 trials" in sweeps.out
@@ -254,7 +281,7 @@ def test_what_must_be_mended_outside_of_the_trials_ends_the_sweep_and_costs_none
 def test_a_sweep_in_which_everything_fails_stops(tmp_path: Path) -> None:
     sweeps = Sweeps(tmp_path, GRID.replace("program", "project: p\nprogram") + "  learning_rate: {value: 1.0e+30}\n")
     assert sweeps.run("s.yaml", "--workers", "1") == 1
-    assert "No more trials: the first 5 trials all failed in the same way: Training diverged" in sweeps.out
+    assert "No more trials: the first 5 trials all failed for the same reason: Training diverged" in sweeps.out
     assert len(sweeps.table("s")) == 5
 
 
@@ -301,7 +328,7 @@ def test_bayes_with_early_termination_and_one_worker_is_repeatable(tmp_path: Pat
         (["s.yaml", "--worker", "3"], "Unknown flag '--worker'. Did you mean '--workers'?"),
         (["x" * 300], "There is no sweep file"),
         (["status", "x" * 300], "There is no sweep"),
-        (["status", "x", "--seed", "1"], "--seed goes with a sweep file, not with status"),
+        (["status", "x", "--seed", "1"], "--seed needs a sweep file, got status"),
     ],
 )
 def test_wrong_words(tmp_path: Path, words: list[str], message: str) -> None:

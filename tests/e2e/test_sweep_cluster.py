@@ -75,7 +75,7 @@ def test_workers_and_the_coordinator_are_killed(tmp_path: Path, cluster: Cluster
         time.sleep(0.02)
     process.kill()
     out, _ = process.communicate()
-    assert "was lost; it goes on from its last checkpoint" in out
+    assert "was lost; it resumes from its last checkpoint" in out
     assert sweeps.run(*command) == 0, sweeps.err
     assert sweeps.results("far") == sweeps.results("local")
     assert sweeps.table("far") == sweeps.table("local")

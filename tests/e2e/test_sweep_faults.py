@@ -15,7 +15,7 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
     with small_disk(runs, "300k"):
         assert sweeps.run("s.yaml", "--workers", "1") == 1, sweeps.out
         assert "disk is full" in sweeps.err or "disk I/O error" in sweeps.err
-        assert "run the same command again" in sweeps.err.replace("\n", " ")
+        assert "run the sweep again" in sweeps.err.replace("\n", " ")
         subprocess.run(["mount", "-o", "remount,size=20m", str(runs)], check=True)
         assert sweeps.run("s.yaml", "--workers", "1") == 0, sweeps.err
         assert [row["status"] for row in sweeps.table("s")] == ["finished"] * 8

@@ -13,7 +13,7 @@ from fuzz.samples import Sample
 from sweeps.sweep_files import CASES, parameters
 
 from chainrule.cli.sweep import run as sweep_command
-from chainrule.sweeps.folder import prepare
+from chainrule.sweeps.folder import create_or_check_folder
 from chainrule.sweeps.search import propose
 from chainrule.sweeps.space.sweep_file import Sweep, read_sweep
 from chainrule.sweeps.trials import Trials
@@ -52,7 +52,7 @@ def _read_sweep_file(folder: Path) -> None:
     assert sweep.name.isprintable()
     for number in {0, min((sweep.size or 9) - 1, 10**6)}:
         stored = propose(sweep, 0, number, [])
-        assert set(stored) == set(sweep.space)
+        assert set(stored) == set(sweep.parameters)
         assert all(value is None or isinstance(value, str | int | float) for value in stored.values())
 
 
@@ -61,13 +61,13 @@ def _folder_seeds() -> list[Sample]:
         folder = Path(path)
         (folder / "s.yaml").write_text(parameters("{epochs: {values: [1, 2]}, learning_rate: {min: 0.1, max: 0.2}}"))
         sweep: Sweep = read_sweep(folder / "s.yaml", "a")
-        prepare(folder, sweep, 0)
+        create_or_check_folder(folder, sweep, 0)
         trials = Trials(folder, sweep)
         for number in range(3):
-            trial = trials.begin(propose(sweep, 0, number, trials), {}, f"run{number}")
+            trial = trials.create(propose(sweep, 0, number, trials), f"run{number}")
             trials.report(trial, [0.5, 0.25])
             if number:
-                trials.end(trial, "finished", 0.25, "", 1.5)
+                trials.finish(trial, "finished", 0.25, "", 1.5)
         trials.close()
         files = ("sweep.yaml", "sweep.json", "trials.db")
         return [{f"a/{name}": (folder / name).read_bytes() for name in files}]

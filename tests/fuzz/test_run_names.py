@@ -10,10 +10,10 @@ import pytest
 from fuzz.readers import READERS
 from fuzz.samples import write
 
-from chainrule.cli.config_file import read_config
 from chainrule.cli.runs import run as print_runs
 from chainrule.core.errors import ChainruleError, ConfigError
 from chainrule.core.files import read_json
+from chainrule.core.yaml_with_lines import read_mapping
 from chainrule.runs.config import TrainConfig
 from chainrule.runs.folder import RunFolder, find_run, list_runs
 
@@ -41,7 +41,7 @@ def test_a_name_that_leads_elsewhere_or_commands_the_terminal_is_refused(tmp_pat
     assert str(caught.value).isprintable()
     (tmp_path / "c.yaml").write_text(f"run_name: {json.dumps(name)}")
     with pytest.raises(ConfigError):
-        TrainConfig.from_mapping(read_config(tmp_path / "c.yaml"))
+        TrainConfig.from_mapping(read_mapping(tmp_path / "c.yaml"))
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, "a" * 5000, "", "<b>"], ids=lambda name: ascii(name)[:20])

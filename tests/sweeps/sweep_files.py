@@ -112,7 +112,7 @@ CASES: dict[str, tuple[str, str, bool]] = {
     "misspelt values": (with_rate("{valeus: [1]}"), "learning_rate has an unknown key 'valeus'. Did you mean", False),
     "min above max": (with_rate("{min: 0.5, max: 0.1}"), "min 0.5 must be below max 0.1", False),
     "whole min above max": (parameters("{num_layers: {min: 5, max: 1}}"), "min 5 must be below max 1", False),
-    "min without max": (with_rate("{min: 0.1}"), "say what it can be: value, values, min and max", False),
+    "min without max": (with_rate("{min: 0.1}"), "it needs a value, values, min and max", False),
     "uniform without max": (with_rate("{distribution: uniform, min: 0.1}"), "uniform needs max", False),
     "min as text": (with_rate("{min: 1e-4, max: 0.1}"), "YAML reads 1e-4 as text: write 1.0e-4", False),
     "empty values": (with_rate("{values: []}"), "values must not be empty", False),
@@ -136,7 +136,7 @@ CASES: dict[str, tuple[str, str, bool]] = {
     "unknown distribution": (with_rate("{distribution: unifrom, min: 1, max: 2}"), "Did you mean 'uniform'?", False),
     "log_uniform": (
         with_rate("{distribution: log_uniform, min: -9, max: -1}"),
-        "W&B has given up the distribution log_uniform, whose limits are logarithms. Use log_uniform_values",
+        "W&B has deprecated the distribution log_uniform, whose limits are logarithms. Use log_uniform_values",
         False,
     ),
     "log of zero": (
@@ -155,7 +155,7 @@ CASES: dict[str, tuple[str, str, bool]] = {
     "metric a text": (with_metric("val_loss"), "metric must be a mapping with a name and a goal", False),
     "run_cap 0": (with_top("run_cap: 0"), "run_cap must be a whole number of 1 or more, got 0", False),
     "run_cap as text": (with_top("run_cap: many"), "run_cap must be a whole number of 1 or more, got 'many'", False),
-    "unknown rule": (with_top("early_terminate: {type: median}"), "`type: hyperband`, the one type there is", False),
+    "unknown rule": (with_top("early_terminate: {type: median}"), "`type: hyperband`", False),
     "rule without limits": (
         with_top("early_terminate: {type: hyperband}"),
         "early_terminate needs either min_iter, or max_iter and s",
@@ -188,7 +188,7 @@ CASES: dict[str, tuple[str, str, bool]] = {
     ),
     "value as text": (with_rate("{values: [1e-4, 0.1]}"), "YAML reads 1e-4 as text: write 1.0e-4", True),
     "twice the same": (with_rate("{values: [0.1, 0.1]}"), "values holds the same value twice", True),
-    "test accuracy": (with_metric("{name: test_accuracy, goal: maximize}"), "chosen by its test accuracy", True),
+    "test accuracy": (with_metric("{name: test_accuracy, goal: maximize}"), "by its test accuracy", True),
     "accuracy without a goal": (with_metric("{name: val_accuracy}"), "W&B would minimize val_accuracy", True),
     "impute": (
         with_metric("{name: val_loss, goal: minimize, impute: best}"),
@@ -215,7 +215,7 @@ CASES: dict[str, tuple[str, str, bool]] = {
     "run_name": (parameters("{run_name: {value: x}}"), "run_name cannot be a parameter: the sweep chooses it", True),
     "endless grid": (
         with_rate("{min: 0.001, max: 0.1}", "grid"),
-        "a grid cannot run through learning_rate",
+        "a grid cannot enumerate learning_rate",
         True,
     ),
     "bayes without a metric": (without_metric("bayes"), "bayes and early_terminate need a metric", True),

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chainrule.cli.config_file import read_config
 from chainrule.cli.flags import add_configuration_flags, build_parser, new_parser, parse_words
 from chainrule.core.errors import ConfigError, missing_extra
 from chainrule.core.files import read_json
+from chainrule.core.yaml_with_lines import read_mapping
 from chainrule.runs.config import NON_IDENTITY_KEYS, TrainConfig
 from chainrule.runs.experiment import check_figures, load_plugins, resume_run, run_experiment
 from chainrule.runs.folder import CONFIG, RunFolder, find_run, list_runs
@@ -35,7 +35,7 @@ def run(words: Sequence[str], program: str, defaults: Mapping[str, object] | Non
         ChainruleError: an error that the user can fix; the message says how.
     """
     early = _parse_early(words)
-    file = read_config(Path(early["config"])) if "config" in early else {}
+    file = read_mapping(Path(early["config"])) if "config" in early else {}
     output_dir = Path(TrainConfig.fields()["output_dir"].parse(early.get("output_dir", file.get("output_dir", "runs"))))
     resume, resumed = early.get("resume"), None
     if resume == "":
@@ -102,7 +102,7 @@ def _read_trial(name: str, trial: str, output_dir: Path) -> dict[str, Any]:
             raise ConfigError(f"The sweep {name} has no finished trial yet.")
         complete = read_json(folder / chosen.folder / CONFIG)
         recorded = {key: complete[key] for key in complete if key not in NON_IDENTITY_KEYS or key == "epochs"}
-        return {**recorded, **sweep.fixed, **trials.values(chosen.stored)}
+        return {**recorded, **sweep.fixed, **chosen.settings}
     finally:
         trials.close()
 

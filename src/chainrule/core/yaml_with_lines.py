@@ -1,4 +1,4 @@
-"""Reading YAML with the line of each part, so that an error can say where to look."""
+"""Reading YAML files defensively, with line numbers: they may be huge, nested without end, or not be files at all."""
 
 from __future__ import annotations
 
@@ -12,112 +12,134 @@ from chainrule.core.files import read_text
 if TYPE_CHECKING:
     import yaml
 
-__all__ = ["Part", "Problems", "read_lined_yaml"]
+__all__ = ["ErrorCollector", "KeyPath", "parse_yaml_with_lines", "read_mapping", "read_yaml_with_lines"]
 
-Part = tuple[str | int, ...]
-"""Where something is in a file: the keys and positions that lead to it."""
+KeyPath = tuple[str | int, ...]
+"""The keys and list indices that lead to a value."""
 
-_LARGEST = 100_000  # bytes
-_MOST = 20_000  # values; ten lines of aliases to aliases can stand for a billion
-_DEEPEST = 20
+_MAX_BYTES = 100_000  # PyYAML takes a second for them, and a configuration has less than a thousand
+_MAX_VALUES = 20_000  # ten lines of aliases to aliases can stand for a billion
+_MAX_DEPTH = 20
+_MAX_ERRORS = 20
+_COLLECTION_TAGS = ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map")
 
 
-_MOST_TOLD = 20
-
-
-class Problems:
-    """What is wrong with a file, gathered so that all of it can be told at once.
+class ErrorCollector:
+    """Collects the errors in a file, so that one message reports all of them.
 
     Args:
-        path: the file.
-        lines: of its parts, from 1.
+        source: the file, for the message.
+        lines: the line of each value, from 1; empty if lines mean nothing to the user.
     """
 
-    def __init__(self, path: Path, lines: Mapping[Part, int]) -> None:
-        self._path, self._lines = path, lines
-        self._found: list[tuple[int, str]] = []
+    def __init__(self, source: object, lines: Mapping[KeyPath, int]) -> None:
+        self._source, self._lines = source, lines
+        self._errors: list[tuple[int, str]] = []
 
-    def __bool__(self) -> bool:
-        return bool(self._found)
+    def add(self, path: KeyPath, text: str) -> None:
+        """Add an error about the value at `path`."""
+        while path and path not in self._lines:
+            path = path[:-1]
+        self._errors.append((self._lines.get(path, 1), f"{text:.500}"))
 
-    def add(self, part: Part, text: str) -> None:
-        """Note what is wrong with a part."""
-        while part and part not in self._lines:
-            part = part[:-1]
-        self._found.append((self._lines.get(part, 1), f"{text:.500}"))
-
-    def settle(self) -> None:
-        """Raise ConfigError with all problems, if there are any."""
-        if self._found:
-            count = f"{len(self._found)} problems" if len(self._found) > 1 else "a problem"
-            lines = [
-                f"  line {line}: {text}" for line, text in sorted(self._found, key=lambda found: found[0])[:_MOST_TOLD]
-            ]
-            raise ConfigError("\n".join([f"{self._path} has {count}:", *lines]))
+    def raise_if_any(self) -> None:
+        """Raise one ConfigError with all errors, if there are any."""
+        if self._errors:
+            count = f"{len(self._errors)} problems" if len(self._errors) > 1 else "a problem"
+            found = sorted(self._errors, key=lambda error: error[0])[:_MAX_ERRORS]
+            lines = [f"  line {line}: {text}" if self._lines else f"  {text}" for line, text in found]
+            raise ConfigError("\n".join([f"{self._source} has {count}:", *lines]))
 
 
-def read_lined_yaml(path: Path) -> tuple[Any, dict[Part, int]]:
-    """The content of a YAML file (JSON is YAML too), and the line of each part.
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a configuration: names with values that are scalars or lists of scalars. An empty file is an empty mapping.
 
     Raises:
-        ConfigError: the file cannot be read, is no YAML, is too large, or gives a key twice.
+        ConfigError: the file cannot be read, or holds anything else.
     """
-    import yaml
-
-    text = _text(path)
-    lines: dict[Part, int] = {}
-    try:
-        loader = yaml.SafeLoader(text)
-    except yaml.YAMLError as error:  # a character that no YAML may hold
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    try:
-        root = loader.get_single_node()
-        return (None if root is None else _value(loader, root, (), lines)), lines
-    except ConfigError as error:
-        raise ConfigError(f"{path}, {error}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{path} is nested too deeply.") from error
-    # Not only YAMLError: PyYAML lets through what its conversions raise, a ValueError for the date 2024-13-45.
-    except Exception as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    finally:
-        loader.dispose()
+    content, lines = read_yaml_with_lines(path)
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold settings as `name: value`, got {type(content).__name__}.")
+    for name, value in content.items():
+        if any(isinstance(item, list | dict) for item in (value if isinstance(value, list) else [value])):
+            raise ConfigError(
+                f"{path}, line {lines[name,]}: {name:.100} is nested too deeply. Each setting is `name: value`, where "
+                "the value is a number, a text or a list of those."
+            )
+    return content
 
 
-def _text(path: Path) -> str:
+def read_yaml_with_lines(path: Path) -> tuple[Any, dict[KeyPath, int]]:
+    """Read a YAML (or JSON) file.
+
+    Returns:
+        Its content, and the line of each value.
+
+    Raises:
+        ConfigError: the file cannot be read, is no valid YAML or too large, or has the same key twice.
+    """
     try:
-        return read_text(path, _LARGEST)
+        text = read_text(path, _MAX_BYTES)
     except OSError as error:
         raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    return parse_yaml_with_lines(text, path)
 
 
-def _value(loader: yaml.SafeLoader, node: yaml.Node, part: Part, lines: dict[Part, int]) -> Any:
-    """A node's value; it and what is in it is noted in `lines`."""
+def parse_yaml_with_lines(text: str, source: object) -> tuple[Any, dict[KeyPath, int]]:
+    """Parse YAML, as `read_yaml_with_lines` does; `source` names it in errors."""
+    import yaml
+
+    lines: dict[KeyPath, int] = {}
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.YAMLError as error:  # a character that YAML does not allow
+        raise ConfigError(f"{source} is not valid YAML: {error}") from error
+    try:
+        root = loader.get_single_node()
+        return (None if root is None else _construct(loader, root, (), lines)), lines
+    except ConfigError as error:
+        raise ConfigError(f"{source}, {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{source} is nested too deeply.") from error
+    # Not only YAMLError: PyYAML lets through what its conversions raise, such as a ValueError for the date 2024-13-45.
+    except Exception as error:
+        raise ConfigError(f"{source} is not valid YAML: {error!s:.1000}") from error
+    finally:
+        loader.dispose()
+
+
+def _construct(loader: yaml.SafeLoader, node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int]) -> Any:
+    """Construct a node's value, and record its line and those of all values within."""
     import yaml
 
     line = node.start_mark.line + 1
-    lines.setdefault(part, line)
-    if len(lines) > _MOST or len(part) > _DEEPEST:
+    lines.setdefault(path, line)
+    if len(lines) > _MAX_VALUES or len(path) > _MAX_DEPTH:
         raise ConfigError(f"line {line}: there are too many values, or they are nested too deeply.")
+    name = f"{path[-1]!s:.100}" if path else "the file"
+    if isinstance(node, yaml.CollectionNode) and node.tag not in _COLLECTION_TAGS:
+        raise ConfigError(f"line {line}: {name} has the tag {node.tag:.100}, which is not supported.")
     if isinstance(node, yaml.SequenceNode):
-        return [_value(loader, item, (*part, position), lines) for position, item in enumerate(node.value)]
+        return [_construct(loader, item, (*path, index), lines) for index, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
         found: dict[str, Any] = {}
         for key, item in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
                 raise ConfigError(f"line {line}: a key must be a text.")
-            name = str(key.value)
-            if name in found:
-                raise ConfigError(f"line {line}: {name!r} is given a second time. Remove one of the two.")
-            lines[(*part, name)] = line
-            found[name] = _value(loader, item, (*part, name), lines)
+            inner = (*path, str(key.value))
+            if inner[-1] in found:
+                raise ConfigError(f"line {line}: {inner[-1]!r:.100} is given a second time. Remove one of the two.")
+            lines[inner] = line
+            found[str(key.value)] = _construct(loader, item, inner, lines)
         return found
     try:
         value = loader.construct_object(node)
-        str(value)  # a number of thousands of digits cannot be printed, which the error for it would do
+        str(value)  # an error message could not print an integer of thousands of digits
     except Exception as error:
-        raise ConfigError(f"line {line}: YAML cannot read this value: {error}") from error
+        raise ConfigError(f"line {line}: {name} has a value that YAML cannot read: {error!s:.1000}") from error
     return value

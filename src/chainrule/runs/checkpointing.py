@@ -75,7 +75,7 @@ class RunCheckpoints:
 
     def remove_older(self) -> None:
         """Remove all but the newest checkpoint of a finished run, which can be trained further from it."""
-        self._checkpoints.tidy()
+        self._checkpoints.remove_older()
 
     def restore(self, notify: Callable[[str], object]) -> None:
         """Restore the trainer from the newest checkpoint; without one, training starts from the beginning.
@@ -99,7 +99,7 @@ class RunCheckpoints:
             notify("No checkpoint was saved yet: training from the start.")
             return
         for name, value in self._fingerprint().items():
-            if checkpoint.meant_for.get(name) != value:
+            if checkpoint.fingerprint.get(name) != value:
                 raise CheckpointError(
                     f"The checkpoints in {self._folder} were made with other {name}: resuming would mix two runs. Use "
                     f"the {name} that the run was started with, or start a new run."

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from chainrule.core.extras import is_installed
@@ -73,6 +74,12 @@ class TrainingRun:
 
     def execute(self) -> RunResult:
         """Train and test. In any case, the run folder and the trackers that were started record how the run ended."""
+        # From before the run is marked as running until its end is recorded: a signal that killed the process in
+        # between, while testing for example, would leave a run that says "running".
+        with stopping_on_interrupt(self.console.note) as stop:
+            return self._execute(stop)
+
+    def _execute(self, stop: Event) -> RunResult:
         status: Status = "failed"
         reason = "an unexpected error"
         started: list[Tracker] = []
@@ -81,7 +88,7 @@ class TrainingRun:
             for tracker in self.trackers:
                 started.append(tracker)
                 tracker.start(self.run)
-            status, reason = self._train()
+            status, reason = self._train(stop)
             metrics = self._test(status)
             if status == "finished":
                 self.checkpoints.remove_older()
@@ -103,7 +110,7 @@ class TrainingRun:
                 for tracker in started:
                     tracker.finish(status, reason)
 
-    def _train(self) -> tuple[Status, str]:
+    def _train(self, stop: Event) -> tuple[Status, str]:
         """Run the epochs; returns the status, and the reason if it ended early."""
         trainer, history, epochs = self.trainer, self.trainer.history, self.config.epochs
 
@@ -111,7 +118,7 @@ class TrainingRun:
             self.console.report_progress(samples)
             self.checkpoints.save_if_due()
 
-        with stopping_on_interrupt(self.console.note) as stop, self.console.show_progress(epochs, len(trainer.x)):
+        with self.console.show_progress(epochs, len(trainer.x)):
             start = time.perf_counter()
             # A run that was interrupted right after an epoch has not been judged by it yet.
             pruned = len(history) > 0 and self.watch(history)

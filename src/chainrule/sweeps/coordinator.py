@@ -1,17 +1,16 @@
-"""Running a sweep: who asks for the next trial, gives it to a worker, and writes down what comes back.
+"""The coordinator of a sweep: proposes trials, submits them to workers and stores their results.
 
-One thread of one process decides and writes everything. So there is nothing to lock, and killing it at any moment
-leaves a file from which the next one goes on: trials that had ended are kept, those that had not go on from their last
-checkpoint with the same settings.
+One thread of one process decides and writes everything, so nothing needs a lock, and it may be killed at any moment:
+trials that are over are kept, the others resume from their last checkpoints with the same settings.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from chainrule.core.errors import ConfigError
 from chainrule.runs.config import TrainConfig
@@ -19,53 +18,32 @@ from chainrule.runs.folder import make_run_name
 from chainrule.sweeps.search import propose
 from chainrule.sweeps.space.sweep_file import Sweep
 from chainrule.sweeps.trials import Trial, Trials
-from chainrule.sweeps.workers.local import Event
-from chainrule.sweeps.workers.trial_run import Ended, Task
+from chainrule.sweeps.workers.protocol import Event, Task, TrialResult, Workers
 
-__all__ = ["Coordinator", "Workers"]
+__all__ = ["Coordinator"]
 
-# The first so many trials failing in the same way is no accident.
-_FAILURES = 5
-# A worker that dies in a trial so often without finishing another epoch dies of the trial.
-_DEATHS = 4
-
-
-class Workers(Protocol):
-    """What runs trials: processes on this machine, or a cluster."""
-
-    @property
-    def free(self) -> int:
-        """How many trials can be begun."""
-
-    def begin(self, task: Task) -> None:
-        """Let a worker run a trial; one must be free."""
-
-    def answer(self, number: int, *, stop: bool) -> None:
-        """Tell the trial's worker whether the trial ends here."""
-
-    def event(self, seconds: float) -> Event | None:
-        """The next thing that a worker tells; None if it tells nothing for so long."""
-
-    def stop(self) -> None:
-        """Ask all workers to save and end."""
+# The sweep ends if its first trials, this many, all fail for the same reason.
+_MAX_FAILURES = 5
+# A trial fails if its workers die this often without finishing another epoch.
+_MAX_DEATHS = 4
 
 
 class Coordinator:
     """Runs a sweep until it is done.
 
     Args:
-        sweep: the file.
+        sweep: the sweep file.
         seed: of the search.
         folder: of the sweep.
         trials: the trials so far.
-        workers: what runs them.
-        overrides: settings that the user gave for all trials, such as `wandb_mode`.
-        notify: told, in words for the user, what happened.
+        workers: run the trials.
+        overrides: settings for all trials that take precedence over the sweep file, such as `wandb_mode`.
+        notify: called with a line of text for the user.
 
     Attributes:
-        running: the trials that workers run now.
-        verdict: why no more trials are begun, once that is so; "" before.
-        halted: what somebody has to mend before the sweep can go on; "" where there is nothing.
+        running: the trials that workers run now, by number.
+        stop_reason: why no more trials are started, or "".
+        needs_attention: the problem to fix before the sweep can be resumed, or "".
     """
 
     def __init__(
@@ -75,46 +53,46 @@ class Coordinator:
         folder: Path,
         trials: Trials,
         workers: Workers,
-        overrides: dict[str, Any],
+        overrides: Mapping[str, Any],
         notify: Callable[[str], object],
     ) -> None:
         self._sweep, self._seed, self._folder = sweep, seed, folder
         self._trials, self._workers, self._notify = trials, workers, notify
         self._overrides = overrides
-        self._rungs = sweep.early.rungs if sweep.early else ()
+        self._rungs = sweep.early_stopping.rungs if sweep.early_stopping else ()
         self.running: dict[int, Trial] = {}
-        self.verdict = self.halted = ""
-        self._waiting = False
-        self._failed: list[Trial] | None = []  # while none has done anything else
-        self._began: dict[int, float] = {}
+        self.stop_reason = self.needs_attention = ""
+        self._is_waiting = False
+        self._failed: list[Trial] | None = []  # None once a trial has not failed
+        self._started: dict[int, float] = {}
         self._deaths: dict[int, int] = {}
-        self._open = [trial for trial in trials if trial.status == "running"]
+        self._interrupted = [trial for trial in trials if trial.status == "running"]
         for trial in trials:
-            self._judge(trial)
+            self._check_target(trial)
 
     def run(self, should_stop: Callable[[], bool], changed: Callable[[], object]) -> bool:
-        """Begin trials and write down results until the sweep is done.
+        """Start trials and store results until the sweep is done.
 
         Args:
-            should_stop: asked a few times a second.
-            changed: called when there may be something new to show.
+            should_stop: called a few times a second.
+            changed: called when there may be something new to display.
 
         Returns:
-            Whether it is done; False if it was stopped.
+            Whether the sweep is done; False if it was stopped.
         """
         try:
             while True:
-                while not should_stop() and self._workers.free and (trial := self._next()):
-                    self._begin(trial)
+                while not should_stop() and self._workers.free_slots and (trial := self._get_next_trial()):
+                    self._start(trial)
                     changed()
                 if should_stop():
                     return False
-                if not self.running and not self._more:
-                    return not self._open
-                if not self.running and not self._waiting:
-                    self._waiting = True
+                if not self.running and not self._has_more:
+                    return not self._interrupted
+                if not self.running and not self._is_waiting:
+                    self._is_waiting = True
                     self._notify("Waiting for workers.")
-                event = self._workers.event(0.2)
+                event = self._workers.next_event(timeout=0.2)
                 if event is not None:
                     self._handle(event)
                 changed()
@@ -122,53 +100,53 @@ class Coordinator:
             self._workers.stop()
 
     @property
-    def _more(self) -> bool:
-        """Whether there are trials to begin, or to go on with."""
-        if self.halted:
+    def _has_more(self) -> bool:
+        """Whether there are trials to start or to resume."""
+        if self.needs_attention:
             return False
-        # Open ones even after the verdict: they have been promised, and others' results do not depend on it.
-        full = self._sweep.size is not None and len(self._trials) >= self._sweep.size
-        return bool(self._open) or not (self.verdict or full)
+        # Interrupted trials are resumed even if a target is reached: the result must not depend on interruptions.
+        is_full = self._sweep.size is not None and len(self._trials) >= self._sweep.size
+        return bool(self._interrupted) or not (self.stop_reason or is_full)
 
-    def _next(self) -> Trial | None:
-        """An open trial, or else a new one; None where there is nothing to begin."""
-        if not self._more:
+    def _get_next_trial(self) -> Trial | None:
+        """An interrupted trial, or else a new one; None if there are no more."""
+        if not self._has_more:
             return None
-        if self._open:
-            return self._open.pop(0)
+        if self._interrupted:
+            return self._interrupted.pop(0)
         number = len(self._trials)
-        stored = propose(self._sweep, self._seed, number, self._trials)
-        values = self._trials.values(stored)
-        return self._trials.begin(stored, values, self._name(number, values))
+        params = propose(self._sweep, self._seed, number, self._trials)
+        return self._trials.create(params, self._make_name(number, self._sweep.decode(params)))
 
-    def _settings(self, values: dict[str, Any]) -> dict[str, Any]:
-        # Figures take as long as some epochs, and hundreds of them are looked at by nobody; nor are hundreds of W&B
-        # runs for those who did not ask for them.
-        unless_asked = {"threads": 1, "figures": False, "wandb_mode": "disabled"}
-        settings = {**unless_asked, **self._sweep.fixed, **values, **self._overrides}
-        # Workers elsewhere have another current folder.
+    def _get_settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The complete settings of the trial with these parameter values."""
+        # By default no figures, which take as long as some epochs, and no W&B runs.
+        defaults = {"threads": 1, "figures": False, "wandb_mode": "disabled"}
+        settings = {**defaults, **self._sweep.fixed, **values, **self._overrides}
+        # Workers may have another current folder.
         plugins = TrainConfig.fields()["plugin"].parse(settings.get("plugin"))
         settings["plugin"] = [str(Path(plugin).resolve()) for plugin in plugins]
         if settings.get("data_dir") is not None:
             settings["data_dir"] = str(Path(settings["data_dir"]).resolve())
         return settings
 
-    def _name(self, number: int, values: dict[str, Any]) -> str:
-        """A folder's name that tells the settings, and is the same whenever the trial is begun."""
+    def _make_name(self, number: int, values: Mapping[str, Any]) -> str:
+        """The name of a trial's run folder: its number and its settings."""
         try:
-            name = make_run_name(TrainConfig.from_mapping(self._settings(values)))
-        except ConfigError:  # told by the run
+            name = make_run_name(TrainConfig.from_mapping(self._get_settings(values)))
+        except ConfigError:  # the trial will fail with it
             name = "trial"
         return f"{number:04d}_{name}"
 
-    def _begin(self, trial: Trial) -> None:
-        settings = self._settings(self._trials.values(trial.stored))
-        places = {"run_name": trial.folder, "output_dir": str(self._folder)}
-        self._began.setdefault(trial.number, time.monotonic())
+    def _start(self, trial: Trial) -> None:
+        folder = {"run_name": trial.folder, "output_dir": str(self._folder)}
+        settings = {**self._get_settings(trial.settings), **folder}
+        self._started.setdefault(trial.number, time.monotonic())
         self.running[trial.number] = trial
-        self._workers.begin(Task(trial.number, {**settings, **places}, self._sweep.metric.name, self._rungs))
+        self._workers.submit(Task(trial.number, settings, self._sweep.metric.name, self._rungs))
 
     def _handle(self, event: Event) -> None:
+        """Store what a worker reports."""
         trial = self.running.get(event.number)
         if trial is None:
             return
@@ -177,62 +155,63 @@ class Coordinator:
                 self._deaths[trial.number] = 0
             self._trials.report(trial, event.curve)
             if len(event.curve) in self._rungs:
-                self._workers.answer(trial.number, stop=self._stops(trial, event.curve))
-        elif event.ended is None:
-            self._lost(trial, event.lost)
-        elif event.ended.status in ("aborted", "halted"):
-            del self.running[trial.number]
-            self._open.append(trial)
-            if event.ended.status == "halted":
-                self.halted = event.ended.reason
+                self._workers.send_decision(trial.number, prune=self._should_prune(trial, event.curve))
+        elif event.result is None:
+            self._handle_loss(trial, event.lost)
+        elif event.result.is_final:
+            self._finish(trial, event.result)
         else:
-            self._end(trial, event.ended)
+            del self.running[trial.number]
+            self._interrupted.append(trial)
+            if event.result.status == "needs_attention":
+                self.needs_attention = event.result.reason
 
-    def _stops(self, trial: Trial, curve: Sequence[float]) -> bool:
-        """Whether the rule for early termination ends the trial."""
-        if self._sweep.early is None:
+    def _should_prune(self, trial: Trial, curve: Sequence[float]) -> bool:
+        """Whether early stopping prunes the trial."""
+        if self._sweep.early_stopping is None:
             return False
         cost = self._sweep.metric.cost
         others = [[cost(value) for value in other.curve] for other in self._trials if other is not trial]
-        return self._sweep.early.stops([cost(value) for value in curve], others)
+        return self._sweep.early_stopping.should_prune([cost(value) for value in curve], others)
 
-    def _end(self, trial: Trial, ended: Ended) -> None:
+    def _finish(self, trial: Trial, result: TrialResult) -> None:
+        """Store the final result of a trial."""
         del self.running[trial.number]
-        self._trials.report(trial, ended.curve)
-        seconds = time.monotonic() - self._began[trial.number]
-        self._trials.end(trial, ended.status, ended.value, ended.reason, seconds)
-        self._notify(self._news(trial))
-        self._judge(trial)
+        self._trials.report(trial, result.curve)
+        seconds = time.monotonic() - self._started[trial.number]
+        self._trials.finish(trial, result.status, result.value, result.reason, seconds)
+        self._notify(self._describe_result(trial))
+        self._check_target(trial)
         if trial.status != "failed":
             self._failed = None
         elif self._failed is not None:
             self._failed.append(trial)
-            kinds = {re.sub(r"[\d.e+-]+", "#", one.reason.replace(one.folder, "")) for one in self._failed}
-            if len(self._failed) == _FAILURES and len(kinds) == 1:
-                self.verdict = f"the first {_FAILURES} trials all failed in the same way: {trial.reason}"
+            reasons = {re.sub(r"[\d.e+-]+", "#", one.reason.replace(one.folder, "")) for one in self._failed}
+            if len(self._failed) == _MAX_FAILURES and len(reasons) == 1:
+                self.stop_reason = f"the first {_MAX_FAILURES} trials all failed for the same reason: {trial.reason}"
 
-    def _news(self, trial: Trial) -> str:
-        """A line about a trial that has ended."""
+    def _describe_result(self, trial: Trial) -> str:
+        """One line about a trial that is over."""
         if trial.status == "failed":
             return f"Trial {trial.number} failed: {trial.reason}"
         best = self._trials.best
         name, value = self._sweep.metric.name, trial.value or 0.0
-        said = f"Trial {trial.number} {trial.status} after epoch {len(trial.curve)}: {name} {value:.4f}"
-        return said + (f" (best {best.value:.4f}, trial {best.number})" if best and best.value is not None else "")
+        text = f"Trial {trial.number} {trial.status} after epoch {len(trial.curve)}: {name} {value:.4f}"
+        return text + (f" (best {best.value:.4f}, trial {best.number})" if best and best.value is not None else "")
 
-    def _lost(self, trial: Trial, why: str) -> None:
-        """A worker died: the trial goes on elsewhere, unless it seems to be the reason."""
-        del self.running[trial.number]
+    def _handle_loss(self, trial: Trial, reason: str) -> None:
+        """Resume the trial of a worker that died, unless the trial seems to be the cause."""
         self._deaths[trial.number] = self._deaths.get(trial.number, 0) + 1
-        if self._deaths[trial.number] >= _DEATHS:
-            self.running[trial.number] = trial
-            self._end(trial, Ended("failed", list(trial.curve), reason=f"{why}, {_DEATHS} times in the same epoch."))
+        if self._deaths[trial.number] >= _MAX_DEATHS:
+            reason = f"{reason}, {_MAX_DEATHS} times in the same epoch."
+            self._finish(trial, TrialResult("failed", list(trial.curve), reason=reason))
             return
-        self._notify(f"Trial {trial.number}: {why}; it goes on from its last checkpoint.")
-        self._open.append(trial)
+        del self.running[trial.number]
+        self._notify(f"Trial {trial.number}: {reason}; it resumes from its last checkpoint.")
+        self._interrupted.append(trial)
 
-    def _judge(self, trial: Trial) -> None:
-        """Whether the trial's result ends the sweep."""
+    def _check_target(self, trial: Trial) -> None:
+        """End the sweep if the trial has reached the metric's target."""
         metric = self._sweep.metric
-        if trial.value is not None and metric.reached(trial.value):
-            self.verdict = f"trial {trial.number} has reached the target: {metric.name} {trial.value:g}"
+        if trial.value is not None and metric.is_reached(trial.value):
+            self.stop_reason = f"trial {trial.number} has reached the target: {metric.name} {trial.value:g}"

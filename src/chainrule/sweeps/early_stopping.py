@@ -1,6 +1,6 @@
-"""Stopping trials early: the rule that W&B calls hyperband (arXiv 1603.06560), as its server applies it.
+"""Early stopping of trials: the variant of Hyperband (arXiv 1603.06560) that W&B's server applies.
 
-At some epochs, the rungs, a trial goes on only if it is among the best 1/eta of all that have come so far.
+At certain epochs, the rungs, a trial continues only if it is among the best 1/eta of those that have got there.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from dataclasses import dataclass
 __all__ = ["Hyperband"]
 
 
-_MOST_RUNGS = 100
+_MAX_RUNGS = 100
 
 
 @dataclass(frozen=True)
 class Hyperband:
-    """The rule.
+    """When a trial is pruned.
 
     Attributes:
-        rungs: epochs after which it is applied, in order.
-        eta: one in so many goes on.
-        strict: compare a trial by its value at the rung; else by its best so far.
+        rungs: the epochs after which trials are compared, in order.
+        eta: one of every `eta` trials continues.
+        strict: compare a trial by its value at the rung; otherwise by its best value so far.
     """
 
     rungs: tuple[int, ...]
@@ -30,7 +30,7 @@ class Hyperband:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, float]) -> Hyperband:
-        """From the numbers of a sweep file's `early_terminate`, which are checked already.
+        """Create it from the validated `early_terminate` of a sweep file.
 
         Args:
             settings: `min_iter`, or `max_iter` and `s`; `eta` (3) and `strict` (True).
@@ -39,28 +39,28 @@ class Hyperband:
         rungs = []
         if "min_iter" in settings:
             rung = float(settings["min_iter"])
-            for _ in range(_MOST_RUNGS):
+            for _ in range(_MAX_RUNGS):
                 rungs.append(int(rung))
                 rung *= eta
         else:
             rung = float(settings["max_iter"])
-            for _ in range(min(int(settings["s"]), _MOST_RUNGS)):
+            for _ in range(min(int(settings["s"]), _MAX_RUNGS)):
                 rung /= eta
                 if rung < 1:
                     break
                 rungs.append(int(rung))
         return cls(tuple(sorted(set(rungs))), eta, bool(settings.get("strict", True)))
 
-    def stops(self, own: Sequence[float], others: Sequence[Sequence[float]]) -> bool:
+    def should_prune(self, costs: Sequence[float], others: Sequence[Sequence[float]]) -> bool:
         """Whether a trial ends here.
 
         Args:
-            own: its values, an epoch each, to be minimised. The rule is applied if the last one is at a rung.
-            others: those of the sweep's other trials, running and ended ones.
+            costs: the trial's metric after each epoch, to be minimized. Only at a rung can it be pruned.
+            others: those of the sweep's other trials, running or over.
         """
-        rung = len(own)
+        rung = len(costs)
         if rung not in self.rungs:
             return False
-        there = sorted(values[rung - 1] for values in [own, *others] if len(values) >= rung)
-        threshold = there[int(len(there) / self.eta)]
-        return (own[-1] if self.strict else min(own)) > threshold
+        at_rung = sorted(values[rung - 1] for values in [costs, *others] if len(values) >= rung)
+        threshold = at_rung[int(len(at_rung) / self.eta)]
+        return (costs[-1] if self.strict else min(costs)) > threshold

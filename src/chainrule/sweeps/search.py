@@ -1,8 +1,8 @@
-"""Which configuration a sweep tries next.
+"""The search: which parameters the next trial gets.
 
-A proposal is a pure function of the sweep, its seed, the trial's number and, for Bayesian search, the trials before it
-with the results so far. So grid and random search do not depend on how many workers there are, and of a search only
-trials and results need be saved.
+A proposal is a pure function of the sweep, its seed, the trial's number and, for Bayesian search, the earlier trials
+with their results so far. So grid and random search do not depend on the number of workers, and the state of a search
+is nothing but its trials.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chainrule.sweeps.space.distributions import Stored
+from chainrule.sweeps.space.distributions import StorageValue
 from chainrule.sweeps.space.sweep_file import Sweep
 from chainrule.sweeps.trials import Trial
 
@@ -22,52 +22,54 @@ if TYPE_CHECKING:
 
 __all__ = ["propose"]
 
-# How often Bayesian search draws again where it has drawn what was tried before. A small space may be used up.
-_DRAWS = 30
-# Bayesian search begins with random trials; fewer than this tell it nothing.
-_RANDOM_FIRST = 20
+# How often Bayesian search samples again if its proposal has been tried before; a small space may be exhausted.
+_MAX_RESAMPLES = 30
+# Bayesian search starts with random trials; fewer than this are not informative.
+_N_STARTUP_TRIALS = 20
 
 
-def propose(sweep: Sweep, seed: int, number: int, trials: Sequence[Trial]) -> dict[str, Stored]:
-    """What trial `number` is to be, as a study stores it, by setting.
+def propose(sweep: Sweep, seed: int, number: int, trials: Sequence[Trial]) -> dict[str, StorageValue]:
+    """The parameters of trial `number`, as they are stored.
 
     Args:
-        sweep: the file.
+        sweep: the sweep file.
         seed: of the sweep.
         number: of the trial, from 0.
-        trials: the trials so far; only Bayesian search looks at them.
+        trials: the trials so far, which only Bayesian search uses.
     """
     if sweep.method == "grid":
-        return _grid(sweep, number)
+        return _propose_grid(sweep, number)
     ended = [trial for trial in trials if trial.status in ("finished", "pruned")]
-    if sweep.method == "bayes" and len(ended) >= _RANDOM_FIRST:
-        return _bayes(sweep, seed, number, ended, [trial.stored for trial in trials if trial.number < number])
+    if sweep.method == "bayes" and len(ended) >= _N_STARTUP_TRIALS:
+        return _propose_tpe(sweep, seed, number, ended, [trial.params for trial in trials if trial.number < number])
     generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
-    return {name: distribution.stored(float(generator.random())) for name, distribution in sweep.space.items()}
+    return {
+        name: distribution.storage_value(float(generator.random())) for name, distribution in sweep.parameters.items()
+    }
 
 
-def _grid(sweep: Sweep, number: int) -> dict[str, Stored]:
-    """The last setting changes fastest, as in `itertools.product`."""
-    found: dict[str, Stored] = {}
-    for name, grid in reversed(list(zip(sweep.space, sweep.grids, strict=True))):
-        number, position = divmod(number, len(grid.values))
-        found[name] = grid.labels[position]
-    return {name: found[name] for name in sweep.space}
+def _propose_grid(sweep: Sweep, number: int) -> dict[str, StorageValue]:
+    """The grid point `number`. The last parameter changes fastest, as in `itertools.product`."""
+    found: dict[str, StorageValue] = {}
+    for name, grid in reversed(list(zip(sweep.parameters, sweep.grids, strict=True))):
+        number, index = divmod(number, len(grid.values))
+        found[name] = grid.labels[index]
+    return {name: found[name] for name in sweep.parameters}
 
 
-def _bayes(
-    sweep: Sweep, seed: int, number: int, ended: Sequence[Trial], tried: Sequence[Mapping[str, Stored]]
-) -> dict[str, Stored]:
-    """Optuna's tree-structured Parzen estimator (arXiv 2304.11127), asked in a study of its own.
+def _propose_tpe(
+    sweep: Sweep, seed: int, number: int, ended: Sequence[Trial], tried: Sequence[Mapping[str, StorageValue]]
+) -> dict[str, StorageValue]:
+    """A proposal of Optuna's tree-structured Parzen estimator (arXiv 2304.11127).
 
-    It is drawn to the best settings so strongly that it proposes them again and again. Equal settings give equal
-    results, so it is asked for others.
+    The estimator tends to propose the best parameters again and again. Equal parameters give equal results, so it
+    samples until they are new.
     """
     import optuna
 
-    distributions = {name: distribution.optuna() for name, distribution in sweep.space.items()}
+    distributions = {name: distribution.to_optuna() for name, distribution in sweep.parameters.items()}
     with warnings.catch_warnings():
-        # It calls `multivariate` experimental.
+        # Optuna calls `multivariate` experimental.
         warnings.simplefilter("ignore")
         sampler = optuna.samplers.TPESampler(
             seed=int(np.random.SeedSequence(seed, spawn_key=(number, 0)).generate_state(1)[0]),
@@ -76,25 +78,25 @@ def _bayes(
         )
         study = optuna.create_study(direction="minimize", sampler=sampler)
         study.add_trials(
-            [_told(sweep, trial, distributions) for trial in sorted(ended, key=lambda trial: trial.number)]
+            [_to_frozen_trial(sweep, trial, distributions) for trial in sorted(ended, key=lambda trial: trial.number)]
         )
-        params: Mapping[str, Stored] = {}
-        for _ in range(_DRAWS):
+        params: Mapping[str, StorageValue] = {}
+        for _ in range(_MAX_RESAMPLES):
             params = study.ask(distributions).params
             if params not in tried:
                 break
-    return {name: params[name] for name in sweep.space}
+    return {name: params[name] for name in sweep.parameters}
 
 
-def _told(sweep: Sweep, trial: Trial, distributions: Mapping[str, object]) -> FrozenTrial:
-    """An ended trial for Optuna. One that was stopped early tells less than one that was not."""
+def _to_frozen_trial(sweep: Sweep, trial: Trial, distributions: Mapping[str, object]) -> FrozenTrial:
+    """Convert a trial that is over for Optuna. A pruned one has no final value."""
     from optuna.trial import TrialState, create_trial
 
-    pruned = trial.status == "pruned"
+    is_pruned = trial.status == "pruned"
     return create_trial(
-        state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
-        value=None if pruned else sweep.metric.cost(trial.value if trial.value is not None else float("nan")),
-        params=dict(trial.stored),
+        state=TrialState.PRUNED if is_pruned else TrialState.COMPLETE,
+        value=None if is_pruned else sweep.metric.cost(trial.value if trial.value is not None else float("nan")),
+        params=dict(trial.params),
         distributions=dict(distributions),  # type: ignore[arg-type]
         intermediate_values={epoch: sweep.metric.cost(value) for epoch, value in enumerate(trial.curve, 1)},
     )

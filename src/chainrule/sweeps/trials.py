@@ -1,6 +1,6 @@
-"""A sweep's trials, kept in an SQLite file in Optuna's format, which Optuna's tools can read.
+"""A sweep's trials, stored in an SQLite file in Optuna's format, which Optuna's tools can read.
 
-One process owns the file. It knows all that is in it, so it reads the file once.
+One process owns the file and keeps all of it in memory, so it reads the file only once.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from chainrule.core.errors import ChainruleError, OutputError
-from chainrule.sweeps.space.distributions import Stored
+from chainrule.core.errors import ChainruleError, OutputError, missing_extra
+from chainrule.sweeps.space.distributions import StorageValue
 from chainrule.sweeps.space.sweep_file import Sweep
 
 if TYPE_CHECKING:
     import optuna
     from optuna.storages import RDBStorage
 
-__all__ = ["STATUSES", "Trial", "Trials", "storage_address"]
+__all__ = ["STATUSES", "Trial", "Trials", "get_storage_url", "require_optuna"]
 
 STATUSES = ("running", "finished", "pruned", "failed")
 _FILE = "trials.db"
@@ -34,19 +34,21 @@ class Trial:
 
     Attributes:
         number: from 0.
-        stored: its parameters as the study stores them.
-        status: "running" until it has ended, whether or not somebody works on it; then "finished", "pruned" (stopped
-            early by the sweep's rule) or "failed".
+        params: its parameters as they are stored.
+        settings: its parameters as training uses them.
+        status: "running" until it is over, whether or not a worker runs it now; then "finished", "pruned" (by early
+            stopping) or "failed".
         folder: the name of its run folder.
         curve: the metric after each epoch.
-        value: the metric of the epoch whose parameters were kept, once it has ended and has not failed.
+        value: the metric of the epoch whose parameters were kept; None before the end and for failed trials.
         reason: why it failed.
-        started: when.
-        seconds: how long it took, once it has ended; of one that was interrupted, since the sweep was taken up again.
+        started: when it was created.
+        seconds: its duration once it is over; for a resumed trial, since the sweep was last started.
     """
 
     number: int
-    stored: Mapping[str, Stored]
+    params: Mapping[str, StorageValue]
+    settings: Mapping[str, Any]
     status: str
     folder: str
     curve: list[float] = field(default_factory=list)
@@ -61,94 +63,88 @@ class Trials(Sequence[Trial]):
 
     Args:
         folder: of the sweep, which exists.
-        sweep: the file; its space and metric must be those that the folder's trials were made with.
-        begin: make the file of trials where it is missing. Whoever only looks must not.
+        sweep: the sweep file, with the parameters and metric that the stored trials were made with.
+        create: create the storage file if it is missing. Otherwise there are then no trials.
 
     Raises:
-        OutputError: the file of trials cannot be read or written.
+        ConfigError: Optuna is not installed.
+        OutputError: the storage file cannot be read or written.
     """
 
-    def __init__(self, folder: Path, sweep: Sweep, *, begin: bool = True) -> None:
-        self._sweep = sweep
+    def __init__(self, folder: Path, sweep: Sweep, *, create: bool = True) -> None:
+        self._sweep, self._folder = sweep, folder
         self._ids: list[int] = []
         self._trials: list[Trial] = []
         self._close = []
-        if not begin and not (folder / _FILE).exists():
+        if not create and not (folder / _FILE).exists():
             return
-        with _using(folder):
-            self._storage, self._study = _open(folder, sweep)
+        require_optuna()
+        with _wrap_errors(folder):
+            self._storage, self._study = _open_storage(folder, sweep)
             self._close = [self._storage.remove_session, self._storage.engine.dispose]
-            self._distributions = {name: distribution.optuna() for name, distribution in sweep.drawn.items()}
-            frozen = self._storage.get_all_trials(self._study, deepcopy=False)
-            self._trials = [_trial(one) for one in frozen]
-            self._ids = [
-                self._storage.get_trial_id_from_study_id_trial_number(self._study, one.number) for one in frozen
-            ]
-            for trial in self._trials:
-                if set(trial.stored) != set(sweep.space):
-                    raise OutputError(f"Trial {trial.number} in {folder / _FILE} is none of this sweep's file.")
-                self.values(trial.stored)
-        self._folder = folder
+            self._distributions = {name: distribution.to_optuna() for name, distribution in sweep.search_space.items()}
+            for frozen in self._storage.get_all_trials(self._study, deepcopy=False):
+                if set(frozen.params) != set(sweep.parameters):
+                    raise OutputError(
+                        f"Trial {frozen.number} in {folder / _FILE} does not have the parameters of this sweep's file."
+                    )
+                self._trials.append(self._from_frozen_trial(frozen))
+                self._ids.append(self._storage.get_trial_id_from_study_id_trial_number(self._study, frozen.number))
 
-    def begin(self, stored: Mapping[str, Stored], settings: Mapping[str, Any], folder: str) -> Trial:
-        """Add a trial, on disk at once and whole.
+    def create(self, params: Mapping[str, StorageValue], folder: str) -> Trial:
+        """Store a new trial, in one transaction.
 
         Args:
-            stored: its parameters.
-            settings: the same as they are used, to be read by people.
+            params: its parameters.
             folder: the name of its run folder.
         """
         from optuna.trial import TrialState, create_trial
 
         frozen = create_trial(
             state=TrialState.RUNNING,
-            params=dict(stored),
+            params=dict(params),
             distributions=self._distributions,
-            user_attrs={"folder": folder, "settings": dict(settings)},
+            user_attrs={"folder": folder, "settings": self._sweep.decode(params)},
         )
-        with _using(self._folder):
+        with _wrap_errors(self._folder):
             self._ids.append(self._storage.create_new_trial(self._study, frozen))
         frozen.number = len(self._trials)
-        self._trials.append(_trial(frozen))
+        self._trials.append(self._from_frozen_trial(frozen))
         return self._trials[-1]
 
     def report(self, trial: Trial, curve: Sequence[float]) -> None:
-        """Note a trial's metric after each epoch so far. Epochs that are known stay as they are."""
-        with _using(self._folder):
+        """Store a trial's metric after each epoch so far. Epochs that are stored already do not change."""
+        with _wrap_errors(self._folder):
             for epoch in range(len(trial.curve), len(curve)):
                 self._storage.set_trial_intermediate_value(self._ids[trial.number], epoch + 1, curve[epoch])
                 trial.curve.append(curve[epoch])
 
-    def end(self, trial: Trial, status: str, value: float | None, reason: str, seconds: float) -> None:
-        """Note how a trial ended."""
+    def finish(self, trial: Trial, status: str, value: float | None, reason: str, seconds: float) -> None:
+        """Store how a trial ended."""
         from optuna.trial import TrialState
 
         states = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
         if status != "failed" and (value is None or not math.isfinite(value)):
             status, value, reason = "failed", None, f"its {self._sweep.metric.name} is {value}"
-        trial.status, trial.value, trial.reason, trial.seconds = status, value, reason, seconds
-        with _using(self._folder):
-            number = self._ids[trial.number]
-            # Before the state: an ended trial takes no more.
-            notes: dict[str, Any] = {"seconds": round(seconds, 3), **({"reason": reason} if reason else {})}
+        trial.status, trial.value, trial.reason, trial.seconds = status, value, reason, round(seconds, 3)
+        with _wrap_errors(self._folder):
+            trial_id = self._ids[trial.number]
+            # Attributes before the state: a trial that is over cannot change.
+            attributes: dict[str, Any] = {"seconds": trial.seconds, **({"reason": reason} if reason else {})}
             if value is not None:
-                notes["value"] = value
-            for name, note in notes.items():
-                self._storage.set_trial_user_attr(number, name, note)
-            self._storage.set_trial_state_values(number, states[status], None if value is None else [value])
+                attributes["value"] = value
+            for name, attribute in attributes.items():
+                self._storage.set_trial_user_attr(trial_id, name, attribute)
+            self._storage.set_trial_state_values(trial_id, states[status], None if value is None else [value])
 
     @property
     def best(self) -> Trial | None:
-        """The best finished trial, the first of equals."""
-        done = [trial for trial in self._trials if trial.status == "finished" and trial.value is not None]
-        return min(done, key=lambda trial: self._sweep.metric.cost(trial.value or 0.0), default=None)
-
-    def values(self, stored: Mapping[str, Stored]) -> dict[str, Any]:
-        """Parameters as they are used, from what is stored."""
-        return {name: self._sweep.drawn[name].value(value) for name, value in stored.items()}
+        """The best finished trial, the first among equals."""
+        finished = [trial for trial in self._trials if trial.status == "finished" and trial.value is not None]
+        return min(finished, key=lambda trial: self._sweep.metric.cost(trial.value or 0.0), default=None)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the storage file."""
         for release in self._close:
             release()
 
@@ -161,32 +157,54 @@ class Trials(Sequence[Trial]):
     def __iter__(self) -> Iterator[Trial]:
         return iter(self._trials)
 
+    def _from_frozen_trial(self, frozen: optuna.trial.FrozenTrial) -> Trial:
+        """Convert a stored trial."""
+        attributes = frozen.user_attrs
+        status = {"RUNNING": "running", "COMPLETE": "finished", "PRUNED": "pruned"}.get(frozen.state.name, "failed")
+        return Trial(
+            number=frozen.number,
+            params=dict(frozen.params),
+            settings=self._sweep.decode(frozen.params),
+            status=status,
+            folder=str(attributes.get("folder", "")),
+            curve=[frozen.intermediate_values[epoch] for epoch in sorted(frozen.intermediate_values)],
+            value=_parse_finite(attributes.get("value")),
+            reason=str(attributes.get("reason", "")),
+            started=frozen.datetime_start,
+            seconds=_parse_finite(attributes.get("seconds")),
+        )
 
-def storage_address(folder: Path) -> str:
-    """How Optuna's tools call a sweep's file of trials."""
-    # As a URI, in which a ? of the path does not begin the options. SQLAlchemy and SQLite each undo a quoting.
+
+def require_optuna() -> None:
+    """Raise ConfigError if Optuna is not installed."""
+    try:
+        import optuna  # noqa: F401
+    except ImportError as error:
+        raise missing_extra("Sweeps", "sweeps", error) from error
+
+
+def get_storage_url(folder: Path) -> str:
+    """The URL of a sweep's storage for Optuna's tools."""
+    # As a URI, because a ? in a path would start the URL's options. SQLAlchemy and SQLite each unquote once.
     return f"sqlite:///file:{quote(quote(str((folder / _FILE).resolve())))}?uri=true"
 
 
-def _open(folder: Path, sweep: Sweep) -> tuple[RDBStorage, int]:
-    """The storage, and the number of the sweep's study in it."""
+def _open_storage(folder: Path, sweep: Sweep) -> tuple[RDBStorage, int]:
+    """Open the storage, and find or create its one study, whose id is returned too."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     direction = optuna.study.StudyDirection.MAXIMIZE if sweep.metric.maximize else optuna.study.StudyDirection.MINIMIZE
-    storage = optuna.storages.RDBStorage(storage_address(folder))
-    # There is one, whatever the sweep's folder was called when it was made.
+    storage = optuna.storages.RDBStorage(get_storage_url(folder))
+    # The folder may have had another name when the study was created.
     for study in storage.get_all_studies():
         return storage, storage.get_study_id_from_name(study.study_name)
     return storage, storage.create_new_study([direction], sweep.name)
 
 
 @contextmanager
-def _using(folder: Path) -> Iterator[None]:
-    """A block that uses the file of trials; what goes wrong in it becomes an error that says what to do.
-
-    A damaged file makes Optuna and SQLite raise errors of any kind.
-    """
+def _wrap_errors(folder: Path) -> Iterator[None]:
+    """Turn any error into an OutputError: with a damaged file, Optuna and SQLite raise errors of many types."""
     try:
         yield
     except ChainruleError:
@@ -197,29 +215,11 @@ def _using(folder: Path) -> Iterator[None]:
             root = root.__cause__
         what = (str(root).splitlines() or [type(root).__name__])[0]
         raise OutputError(
-            f"Cannot use {folder / _FILE}: {what:.300}. If the disk is full or read-only, make room and run the same "
-            "command again: trials that have ended are kept. If the file is damaged, begin again under another --name."
+            f"Cannot use {folder / _FILE}: {what:.300}. If the disk is full or read-only, make room and run the sweep "
+            "again: trials that are over are kept. If the file is damaged, start the sweep again under another name."
         ) from error
 
 
-def _trial(frozen: optuna.trial.FrozenTrial) -> Trial:
-    """A trial as the file has it."""
-    notes = frozen.user_attrs
-    value, seconds = (_finite(notes.get(name)) for name in ("value", "seconds"))
-    status = {"RUNNING": "running", "COMPLETE": "finished", "PRUNED": "pruned"}.get(frozen.state.name, "failed")
-    return Trial(
-        number=frozen.number,
-        stored=dict(frozen.params),
-        status=status,
-        folder=str(notes.get("folder", "")),
-        curve=[frozen.intermediate_values[epoch] for epoch in sorted(frozen.intermediate_values)],
-        value=value,
-        reason=str(notes.get("reason", "")),
-        started=frozen.datetime_start,
-        seconds=seconds,
-    )
-
-
-def _finite(note: object) -> float | None:
-    """A note that is a finite number, or None."""
-    return float(note) if isinstance(note, int | float) and math.isfinite(note) else None
+def _parse_finite(value: object) -> float | None:
+    """The value if it is a finite number, or None."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

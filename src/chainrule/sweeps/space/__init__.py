@@ -1,1 +1,1 @@
-"""The search space: sweep files, parameters and their distributions. It knows no trials and no workers."""
+"""The search space: sweep files, parameters and their distributions. Trials and workers do not belong here."""

@@ -1,109 +1,101 @@
 """The distributions of W&B's sweep files.
 
-Each is given by its quantile function: u, uniform on [0, 1), becomes a value. So random search is one line, and search
-by Optuna can draw u where it has no such distribution of its own.
+Each is defined by its quantile function (ppf), which maps u, uniform on [0, 1), to a value. So random search samples u,
+and so does Optuna for distributions that it does not have itself.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from chainrule.core.errors import ConfigError
-from chainrule.core.fields import Configurable, Field, Float, Int
+from chainrule.core.fields import Configurable, Float, Int
 from chainrule.core.registry import Registry
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-__all__ = ["DISTRIBUTIONS", "Categorical", "Constant", "Distribution", "Stored"]
+__all__ = ["DISTRIBUTIONS", "Categorical", "Constant", "Distribution", "StorageValue"]
 
-Stored = str | int | float | None
-"""What a study stores for a value."""
+StorageValue = str | int | float | None
+"""A value as a study stores it."""
+
+_MAX_STEPS = 10_000
+_TINY = 1e-12
 
 
-def _number(stored: Stored) -> float:
-    """What was stored for a number."""
+def _require_number(stored: StorageValue) -> float:
     if not isinstance(stored, int | float):
-        raise ConfigError(f"The sweep's storage holds {stored!r} where a number should be.")
+        raise ConfigError(f"The sweep's storage must hold a number, got {stored!r}.")
     return stored
 
 
 class Distribution(Configurable, ABC):
-    """Where a parameter's values come from.
+    """The distribution of a parameter.
 
-    What a study stores is not always the value: a list is stored as text, and a normally distributed number as its
-    quantile. `stored` and `value` go from u to what is stored, and from that to the value.
+    A study does not always store the value itself: a list is stored as text, and by default the quantile u is stored.
+    `storage_value` maps u to what is stored, and `decode` maps that to the value.
     """
 
     def check(self) -> None:
-        """Raise ConfigError where settings do not fit each other."""
+        """Raise ConfigError if the arguments contradict each other."""
         return
 
     @abstractmethod
-    def at(self, u: float) -> Any:
+    def ppf(self, u: float) -> Any:
         """The value at the quantile u, 0 <= u < 1."""
 
-    def stored(self, u: float) -> Stored:
-        """What a study stores for the value at the quantile u: here, u itself."""
+    def storage_value(self, u: float) -> StorageValue:
+        """What a study stores for the value at the quantile u."""
         return u
 
-    def value(self, stored: Stored) -> Any:
-        """The value that was stored."""
-        return self.at(_number(stored))
+    def decode(self, stored: StorageValue) -> Any:
+        """The value for what a study has stored."""
+        return self.ppf(_require_number(stored))
 
-    def optuna(self) -> BaseDistribution:
+    def to_optuna(self) -> BaseDistribution:
         """Optuna's distribution of what is stored."""
         from optuna.distributions import FloatDistribution
 
         return FloatDistribution(0.0, 1.0)
 
     def grid(self) -> Categorical | None:
-        """All values, where there is an end of them."""
+        """All values, if their number is finite."""
         return None
 
     def examples(self) -> list[Any]:
-        """Values that show whether all of them can be used: the smallest, the largest and some between, or each."""
-        return [self.at(step / 20) for step in range(20)] + [self.at(math.nextafter(1.0, 0.0))]
+        """Values for validation: the smallest, the largest and some between, or all."""
+        return [self.ppf(step / 20) for step in range(20)] + [self.ppf(math.nextafter(1.0, 0.0))]
 
 
 DISTRIBUTIONS: Registry[type[Distribution]] = Registry("distribution")
 
 
-class _Range(Distribution):
-    """From `min` to `max`."""
-
-    min = Float(0.0, "smallest value")
-    max = Float(1.0, "largest value")
-
-    def check(self) -> None:
-        if self.min >= self.max:
-            raise ConfigError(f"min {self.min:g} must be below max {self.max:g}.")
-
-
 class _Quantized(Distribution):
-    """Rounded to the multiples of `q`."""
+    """Another distribution, the next base class, rounded to the multiples of `q`."""
 
     q = Float(1.0, "step", gt=0)
 
-    def rounded(self, value: float) -> Any:
-        """The nearest multiple; an int where all multiples are whole."""
-        multiple = round(value / self.q) * self.q
-        # 3 * 0.1 is 0.30000000000000004, which nobody has asked for.
+    def ppf(self, u: float) -> Any:
+        multiple = round(super().ppf(u) / self.q) * self.q  # type: ignore[safe-super]
+        # 3 * 0.1 is 0.30000000000000004. If q is an integer, so is the value.
         return int(multiple) if self.q.is_integer() else float(f"{multiple:.12g}")
 
 
 @DISTRIBUTIONS.register("categorical")
 class Categorical(Distribution):
-    """One of the `values`, with equal `probabilities` unless those are given."""
+    """One of the `values`, with equal `probabilities` by default."""
 
     def __init__(self, values: Sequence[object], probabilities: Sequence[float] | None = None) -> None:
         super().__init__()
         self.values, self.probabilities = list(values), probabilities
-        # Optuna stores plain values only.
+        # Optuna stores scalars only.
         try:
             self.labels = [
                 value if isinstance(value, str | int | float | None) else json.dumps(value, sort_keys=True)
@@ -115,7 +107,7 @@ class Categorical(Distribution):
     def check(self) -> None:
         if not self.values:
             raise ConfigError("values must not be empty.")
-        # True is equal to 1, but not the same to whoever reads it.
+        # True equals 1 but has another type.
         kinds = {(type(label), label) for label in self.labels}
         if len(kinds) < len(self.labels) or len(set(self.labels)) < len(self.labels):
             raise ConfigError("values holds the same value twice; to prefer one, give probabilities.")
@@ -127,29 +119,40 @@ class Categorical(Distribution):
             if min(self.probabilities) < 0 or not math.isclose(math.fsum(self.probabilities), 1.0, rel_tol=1e-5):
                 raise ConfigError(f"probabilities must be 0 or more and add up to 1, got {list(self.probabilities)}.")
 
-    def at(self, u: float) -> Any:
-        return self.values[self._position(u)]
+    def map_values(self, function: Callable[[object], object]) -> Categorical:
+        """The same distribution with each value replaced.
 
-    def _position(self, u: float) -> int:
+        Raises:
+            ConfigError: two values become the same.
+        """
+        mapped = copy.copy(self)
+        Categorical.__init__(mapped, [function(value) for value in self.values], self.probabilities)
+        mapped.check()
+        return mapped
+
+    def ppf(self, u: float) -> Any:
+        return self.values[self._find_index(u)]
+
+    def _find_index(self, u: float) -> int:
         if self.probabilities is None:
             return int(u * len(self.values))
         total = 0.0
-        for position, probability in enumerate(self.probabilities):
+        for index, probability in enumerate(self.probabilities):
             total += probability
             if u < total:
-                return position
-        return max(position for position, probability in enumerate(self.probabilities) if probability)
+                return index
+        return max(index for index, probability in enumerate(self.probabilities) if probability)
 
-    def stored(self, u: float) -> Stored:
-        return u if self.probabilities else self.labels[self._position(u)]
+    def storage_value(self, u: float) -> StorageValue:
+        return u if self.probabilities else self.labels[self._find_index(u)]
 
-    def value(self, stored: Stored) -> Any:
-        return self.at(_number(stored)) if self.probabilities else self.values[self.labels.index(stored)]
+    def decode(self, stored: StorageValue) -> Any:
+        return self.ppf(_require_number(stored)) if self.probabilities else self.values[self.labels.index(stored)]
 
-    def optuna(self) -> BaseDistribution:
+    def to_optuna(self) -> BaseDistribution:
         from optuna.distributions import CategoricalDistribution
 
-        return super().optuna() if self.probabilities else CategoricalDistribution(self.labels)
+        return super().to_optuna() if self.probabilities else CategoricalDistribution(self.labels)
 
     def grid(self) -> Categorical | None:
         return None if self.probabilities else self
@@ -168,7 +171,7 @@ class Constant(Categorical):
 
 @DISTRIBUTIONS.register("int_uniform")
 class IntUniform(Distribution):
-    """Whole numbers from `min` to `max`, both included, each as likely."""
+    """Integers from `min` to `max`, both included, with equal probabilities."""
 
     min = Int(0, "smallest value", ge=-(10**9))
     max = Int(1, "largest value", ge=-(10**9))
@@ -177,108 +180,105 @@ class IntUniform(Distribution):
         if self.min >= self.max:
             raise ConfigError(f"min {self.min} must be below max {self.max}.")
 
-    def at(self, u: float) -> int:
+    def ppf(self, u: float) -> int:
         return self.min + int(u * (self.max - self.min + 1))
 
-    def stored(self, u: float) -> Stored:
-        return self.at(u)
+    def storage_value(self, u: float) -> StorageValue:
+        return self.ppf(u)
 
-    def value(self, stored: Stored) -> int:
-        return int(_number(stored))
+    def decode(self, stored: StorageValue) -> int:
+        return int(_require_number(stored))
 
-    def optuna(self) -> BaseDistribution:
+    def to_optuna(self) -> BaseDistribution:
         from optuna.distributions import IntDistribution
 
         return IntDistribution(self.min, self.max)
 
     def grid(self) -> Categorical:
-        return Categorical(range(self.min, self.min + _steps(self.max - self.min + 1)))
+        return Categorical(range(self.min, self.min + _check_steps(self.max - self.min + 1)))
 
 
-@DISTRIBUTIONS.register("uniform")
-class Uniform(_Range):
-    """Numbers from `min` to `max`."""
+class _Range(Distribution):
+    """Values between two limits, computed from `min` and `max`."""
 
-    def at(self, u: float) -> Any:
+    min = Float(0.0, "smallest value")
+    max = Float(1.0, "largest value")
+
+    def check(self) -> None:
+        if self.min >= self.max:
+            raise ConfigError(f"min {self.min:g} must be below max {self.max:g}.")
+
+
+class _LinearRange(_Range):
+    def ppf(self, u: float) -> Any:
         return self.min + u * (self.max - self.min)
 
-    def stored(self, u: float) -> Stored:
-        return float(self.at(u))
 
-    def value(self, stored: Stored) -> Any:
-        return _number(stored)
-
-    def optuna(self) -> BaseDistribution:
-        from optuna.distributions import FloatDistribution
-
-        return FloatDistribution(self.min, self.max)
-
-
-@DISTRIBUTIONS.register("q_uniform")
-class QUniform(_Range, _Quantized):
-    """`uniform`, rounded to multiples of `q`."""
-
-    def at(self, u: float) -> Any:
-        return self.rounded(self.min + u * (self.max - self.min))
-
-    def grid(self) -> Categorical:
-        steps = _steps(math.ceil((self.max - self.min) / self.q))
-        # As W&B's grid: counted from min, where the random values are multiples of q.
-        values = [float(f"{self.min + step * self.q:.12g}") for step in range(steps)]
-        whole = self.min.is_integer() and self.q.is_integer()
-        return Categorical([int(value) for value in values] if whole else values)
-
-
-def _steps(steps: int) -> int:
-    """So many values, unless they are too many."""
-    if steps > _MOST_STEPS:
-        raise ConfigError(f"a grid takes at most {_MOST_STEPS:,} values of one parameter, got {steps:,}.")
-    return steps
-
-
-_MOST_STEPS = 10_000
-
-
-class _Positive(_Range):
-    """From `min` to `max`, above 0."""
-
+class _LogRange(_Range):
     min = Float(1.0, "smallest value", gt=0)
     max = Float(2.0, "largest value", gt=0)
 
-
-@DISTRIBUTIONS.register("log_uniform_values")
-class LogUniformValues(_Positive):
-    """Numbers from `min` to `max` whose logarithm is uniform."""
-
-    def at(self, u: float) -> Any:
+    def ppf(self, u: float) -> Any:
         value = math.exp(math.log(self.min) + u * (math.log(self.max) - math.log(self.min)))
         return min(max(value, self.min), self.max)
 
-    def stored(self, u: float) -> Stored:
-        return float(self.at(u))
 
-    def value(self, stored: Stored) -> Any:
-        return _number(stored)
+class _StoredRange(_Range):
+    """A range that Optuna has itself, so that the value is stored and not its quantile."""
 
-    def optuna(self) -> BaseDistribution:
+    log = False
+
+    def storage_value(self, u: float) -> StorageValue:
+        return float(self.ppf(u))
+
+    def decode(self, stored: StorageValue) -> Any:
+        return _require_number(stored)
+
+    def to_optuna(self) -> BaseDistribution:
         from optuna.distributions import FloatDistribution
 
-        return FloatDistribution(self.min, self.max, log=True)
+        return FloatDistribution(self.min, self.max, log=self.log)
+
+
+@DISTRIBUTIONS.register("uniform")
+class Uniform(_StoredRange, _LinearRange):
+    """Numbers from `min` to `max`."""
+
+
+@DISTRIBUTIONS.register("q_uniform")
+class QUniform(_Quantized, _LinearRange):
+    """`uniform`, rounded to multiples of `q`."""
+
+    def grid(self) -> Categorical:
+        steps = _check_steps(math.ceil((self.max - self.min) / self.q))
+        # As W&B's grid: counted from min, although random values are multiples of q.
+        values = [float(f"{self.min + step * self.q:.12g}") for step in range(steps)]
+        is_whole = self.min.is_integer() and self.q.is_integer()
+        return Categorical([int(value) for value in values] if is_whole else values)
+
+
+def _check_steps(steps: int) -> int:
+    """The number of steps, unless there are too many for a grid."""
+    if steps > _MAX_STEPS:
+        raise ConfigError(f"a grid takes at most {_MAX_STEPS:,} values of one parameter, got {steps:,}.")
+    return steps
+
+
+@DISTRIBUTIONS.register("log_uniform_values")
+class LogUniformValues(_StoredRange, _LogRange):
+    """Numbers from `min` to `max` whose logarithm is uniform."""
+
+    log = True
 
 
 @DISTRIBUTIONS.register("q_log_uniform_values")
-class QLogUniformValues(LogUniformValues, _Quantized):
+class QLogUniformValues(_Quantized, _LogRange):
     """`log_uniform_values`, rounded to multiples of `q`."""
-
-    def at(self, u: float) -> Any:
-        return self.rounded(super().at(u))
-
-    stored, value, optuna = Distribution.stored, Distribution.value, Distribution.optuna
 
 
 @DISTRIBUTIONS.register("inv_log_uniform_values")
 class InvLogUniformValues(LogUniformValues):
-    """Numbers from `min` to `max` such that the logarithm of 1 / x is uniform; so, then, is that of x."""
+    """Numbers from `min` to `max` such that the logarithm of 1 / x is uniform; so is that of x."""
 
 
 class _Exponents(_Range):
@@ -290,25 +290,22 @@ class _Exponents(_Range):
 
 @DISTRIBUTIONS.register("log_uniform")
 class LogUniform(_Exponents):
-    """exp(x), x uniform from `min` to `max`. W&B has given it up for `log_uniform_values`."""
+    """exp(x), x uniform from `min` to `max`. W&B has deprecated it for `log_uniform_values`."""
 
-    def at(self, u: float) -> Any:
+    def ppf(self, u: float) -> Any:
         return math.exp(self.min + u * (self.max - self.min))
 
 
 @DISTRIBUTIONS.register("q_log_uniform")
-class QLogUniform(LogUniform, _Quantized):
-    """`log_uniform`, rounded to multiples of `q`. W&B has given it up for `q_log_uniform_values`."""
-
-    def at(self, u: float) -> Any:
-        return self.rounded(super().at(u))
+class QLogUniform(_Quantized, LogUniform):
+    """`log_uniform`, rounded to multiples of `q`. W&B has deprecated it for `q_log_uniform_values`."""
 
 
 @DISTRIBUTIONS.register("inv_log_uniform")
 class InvLogUniform(_Exponents):
-    """exp(-x), x uniform from `min` to `max`. W&B has given it up for `inv_log_uniform_values`."""
+    """exp(-x), x uniform from `min` to `max`. W&B has deprecated it for `inv_log_uniform_values`."""
 
-    def at(self, u: float) -> Any:
+    def ppf(self, u: float) -> Any:
         return math.exp(-(self.min + (1 - u) * (self.max - self.min)))
 
 
@@ -319,38 +316,27 @@ class Normal(Distribution):
     mu = Float(0.0, "mean")
     sigma = Float(1.0, "standard deviation", gt=0)
 
-    def at(self, u: float) -> Any:
-        from statistics import NormalDist
-
+    def ppf(self, u: float) -> Any:
         # The quantile of 0 would be infinite.
         return NormalDist(self.mu, self.sigma).inv_cdf(min(max(u, _TINY), 1 - _TINY))
 
 
-_TINY = 1e-12
-
-
 @DISTRIBUTIONS.register("q_normal")
-class QNormal(Normal, _Quantized):
+class QNormal(_Quantized, Normal):
     """`normal`, rounded to multiples of `q`."""
-
-    def at(self, u: float) -> Any:
-        return self.rounded(super().at(u))
 
 
 @DISTRIBUTIONS.register("log_normal")
 class LogNormal(Normal):
     """exp(x), x normal with mean `mu` and standard deviation `sigma`."""
 
-    def at(self, u: float) -> Any:
-        return math.exp(min(super().at(u), 700.0))
+    def ppf(self, u: float) -> Any:
+        return math.exp(min(super().ppf(u), 700.0))
 
 
 @DISTRIBUTIONS.register("q_log_normal")
-class QLogNormal(LogNormal, _Quantized):
+class QLogNormal(_Quantized, LogNormal):
     """`log_normal`, rounded to multiples of `q`."""
-
-    def at(self, u: float) -> Any:
-        return self.rounded(super().at(u))
 
 
 @DISTRIBUTIONS.register("beta")
@@ -360,17 +346,12 @@ class Beta(Distribution):
     a = Float(1.0, "first shape", gt=0)
     b = Float(1.0, "second shape", gt=0)
 
-    def at(self, u: float) -> Any:
+    def ppf(self, u: float) -> Any:
         from scipy.special import betaincinv
 
         return float(betaincinv(self.a, self.b, u))
 
 
 @DISTRIBUTIONS.register("q_beta")
-class QBeta(Beta, _Quantized):
+class QBeta(_Quantized, Beta):
     """`beta`, rounded to multiples of `q`."""
-
-    q: Field[float] = Float(1.0, "step", gt=0)
-
-    def at(self, u: float) -> Any:
-        return self.rounded(super().at(u))

@@ -1,1 +1,1 @@
-"""Where trials run: processes of this machine, or a cluster. Workers know one trial and no sweep."""
+"""Workers, which run trials: processes of this machine, or a cluster. They know one trial at a time and no sweep."""

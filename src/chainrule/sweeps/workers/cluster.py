@@ -1,11 +1,12 @@
 """Workers of a Dask cluster: `dask scheduler` and `dask worker` processes, on one machine or many.
 
-All of them see the sweep's folder under the same path. A worker runs one trial at a time. What a worker tells goes
-through Dask's events, what it is told is called on it, so neither side waits for the other in between.
+All of them see the sweep's folder under the same path. A worker runs one trial at a time. It reports through Dask's
+event log, and decisions are function calls on it, so neither side blocks on the other.
 """
 
 from __future__ import annotations
 
+import os
 import queue
 import re
 import secrets
@@ -16,46 +17,46 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from chainrule.core.errors import ConfigError, OutputError
+from chainrule.core.errors import ConfigError, OutputError, missing_extra
 from chainrule.core.files import read_json
-from chainrule.sweeps.workers.local import Event
-from chainrule.sweeps.workers.trial_run import Ended, Task, run_trial
+from chainrule.sweeps.workers.protocol import Event, Task, TrialResult
+from chainrule.sweeps.workers.trial_run import run_trial
 
 __all__ = ["ClusterWorkers", "connect"]
 
-_PATIENCE = 10.0  # seconds until a scheduler that does not answer is given up
-_FORSAKEN = 120.0  # seconds until a worker that is not answered gives its trial up
+_SCHEDULER_TIMEOUT = 10.0  # seconds to wait for the scheduler
+_ORPHANED_TIMEOUT = 120.0  # seconds without a decision until a worker gives its trial up
 
 
 def connect(scheduler: str) -> Any:
     """Connect to a scheduler: a `distributed.Client`.
 
     Args:
-        scheduler: its address, such as tcp://host:8786, or the file that it was given with --scheduler-file.
+        scheduler: its address, such as tcp://host:8786, or its scheduler file.
 
     Raises:
-        ConfigError: Dask is not installed, or there is no such scheduler.
+        ConfigError: Dask is not installed, or no scheduler answers.
     """
     try:
         import distributed
     except ModuleNotFoundError as error:
-        raise ConfigError("--scheduler needs Dask. Run: pip install 'chainrule[cluster]'") from error
-    # Not left to Dask, which takes any file for one of a scheduler's.
+        raise missing_extra("Sweeps on a cluster", "cluster", error) from error
+    # Not left to Dask, which takes any file for a scheduler file.
     address = read_json(Path(scheduler)).get("address", "") if Path(scheduler).is_file() else scheduler
     try:
         if not re.fullmatch(r"(\w+://)?[\w.:\[\]-]+", str(address)):
             raise ValueError(address)
         client: Any = distributed.Client
-        return client(address, timeout=_PATIENCE, set_as_default=False)
+        return client(address, timeout=_SCHEDULER_TIMEOUT, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"No scheduler answers at {scheduler} ({type(error).__name__}). Start one with `dask scheduler`, and give "
-            "the address that it prints, or the file of its --scheduler-file."
+            "the address that it prints, or its scheduler file."
         ) from error
 
 
 class ClusterWorkers:
-    """The workers of a cluster (see `chainrule.sweeps.coordinator.Workers`).
+    """The workers of a cluster (see `chainrule.sweeps.workers.protocol.Workers`).
 
     Args:
         client: a connection to the scheduler.
@@ -64,160 +65,158 @@ class ClusterWorkers:
     """
 
     def __init__(self, client: Any, folder: Path, environment: Mapping[str, str]) -> None:
-        self._folder = str(folder)
         self._client, self._environment = client, dict(environment)
-        # Trials of a coordinator that was killed are recognised by it, and ended.
-        self._session = secrets.token_hex(8)
-        self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self._places: dict[int, tuple[str, Any]] = {}
-        self._counted = time.monotonic()
-        self._topic = f"chainrule-{self._session}"
-        client.run(_begin_session, (self._folder, self._session), on_error="ignore")
-        client.subscribe_topic(self._topic, lambda event: self._events.put(("curve", event[1])))
+        # Identifies this coordinator, so that workers drop the trials of one that was killed.
+        self._token: _Token = str(folder), secrets.token_hex(8)
+        self._messages: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._assigned: dict[int, tuple[str, Any]] = {}  # worker address and future of each running trial
+        self._checked = time.monotonic()
+        self._topic = f"chainrule-{self._token[1]}"
+        client.run(_adopt_coordinator, self._token, on_error="ignore")
+        client.subscribe_topic(self._topic, lambda event: self._messages.put(("curve", event[1])))
 
     @property
-    def free(self) -> int:
-        """How many trials can be begun."""
-        return len(self._idle())
+    def free_slots(self) -> int:
+        """How many more trials can be submitted now."""
+        return len(self._find_idle())
 
-    def _workers(self) -> list[str]:
+    def _list_workers(self) -> list[str]:
         try:
             return list(self._client.scheduler_info(n_workers=-1)["workers"])
         except OSError as error:
             raise OutputError(
-                "The cluster's scheduler is gone. Start one, and run the same command again; trials go on from their "
-                "last checkpoints."
+                "The connection to the cluster's scheduler is lost. Start one, and run the sweep again; trials resume "
+                "from their last checkpoints."
             ) from error
 
-    def _idle(self) -> list[str]:
-        busy = {address for address, _ in self._places.values()}
-        return [address for address in self._workers() if address not in busy]
+    def _find_idle(self) -> list[str]:
+        busy = {address for address, _ in self._assigned.values()}
+        return [address for address in self._list_workers() if address not in busy]
 
-    def begin(self, task: Task) -> None:
-        """Let a worker run a trial; one must be free."""
-        address = next(iter(self._idle()), None)
-        if address is None:  # it has left since `free` was asked
-            self._places[task.number] = "", None
-            self._events.put(("done", (task.number, None)))
+    def submit(self, task: Task) -> None:
+        """Run a trial on an idle worker."""
+        address = next(iter(self._find_idle()), None)
+        if address is None:  # it has left the cluster since `free_slots` was read
+            self._assigned[task.number] = "", None
+            self._messages.put(("done", (task.number, None)))
             return
         future = self._client.submit(
-            _work,
+            _run_task,
             task.to_dict(),
-            (self._folder, self._session),
+            self._token,
             self._topic,
             self._environment,
             workers=[address],
             pure=False,
             key=f"trial-{task.number}-{secrets.token_hex(4)}",
         )
-        self._places[task.number] = address, future
-        future.add_done_callback(lambda done: self._events.put(("done", (task.number, done))))
+        self._assigned[task.number] = address, future
+        future.add_done_callback(lambda done: self._messages.put(("done", (task.number, done))))
 
-    def answer(self, number: int, *, stop: bool) -> None:
-        """Tell the trial's worker whether the trial ends here."""
-        place = self._places.get(number)
-        if place is not None:
-            with suppress(OSError, ValueError, KeyError):  # the worker is gone, which is told when it is missed
-                session = self._folder, self._session
-                self._client.run(_hear, session, number, stop, workers=[place[0]], on_error="ignore")
+    def send_decision(self, number: int, *, prune: bool) -> None:
+        """Tell the worker that waits at a rung whether its trial is pruned."""
+        if number in self._assigned:
+            address, _ = self._assigned[number]
+            # A worker that is gone is noticed by `_find_lost`.
+            with suppress(OSError, ValueError, KeyError):
+                self._client.run(_receive_decision, self._token, number, prune, workers=[address], on_error="ignore")
 
-    def event(self, seconds: float) -> Event | None:
-        """The next thing that a worker tells; None if it tells nothing for so long."""
-        if time.monotonic() - self._counted > 1.0:
-            self._counted = time.monotonic()
-            if missing := self._missing():
-                return missing
+    def next_event(self, timeout: float) -> Event | None:
+        """Wait for the next event; None after `timeout` seconds without one."""
+        if time.monotonic() - self._checked > 1.0:
+            self._checked = time.monotonic()
+            if lost := self._find_lost():
+                return lost
         try:
-            kind, content = self._events.get(timeout=seconds)
+            kind, content = self._messages.get(timeout=timeout)
         except queue.Empty:
             return None
         if kind == "curve":
-            return Event(content["number"], curve=content["curve"]) if content["number"] in self._places else None
+            return Event(content["number"], curve=content["curve"]) if content["number"] in self._assigned else None
         number, future = content
-        place = self._places.get(number)
-        if place is None or place[1] is not future:
+        address, expected = self._assigned.get(number, ("", None))
+        if number not in self._assigned or expected is not future:
             return None
-        del self._places[number]
+        del self._assigned[number]
         if future is not None and future.status == "finished":
-            return Event(number, ended=Ended(**future.result()))
+            return Event(number, result=TrialResult(**future.result()))
         error = future.exception() if future is not None and future.status == "error" else None
-        return Event(number, lost=f"its worker at {place[0]} was lost" + (f" ({error!r:.300})" if error else ""))
+        return Event(number, lost=f"its worker at {address} was lost" + (f" ({error!r:.300})" if error else ""))
 
-    def _missing(self) -> Event | None:
-        """A trial whose worker has left the cluster: Dask would wait for it to come back."""
-        there = self._workers()
-        for number, (address, future) in list(self._places.items()):
-            if address not in there:
-                del self._places[number]
+    def _find_lost(self) -> Event | None:
+        """A trial whose worker has left the cluster: Dask would wait for the worker to come back."""
+        known = self._list_workers()
+        for number, (address, future) in list(self._assigned.items()):
+            if address not in known:
+                del self._assigned[number]
                 future.cancel()
                 return Event(number, lost=f"its worker at {address} was lost")
         return None
 
     def stop(self) -> None:
-        """Ask all workers to save and end their trials."""
-        with suppress(Exception):  # whatever is wrong with a cluster, it must not hide why the sweep ended
-            self._client.run(_end_session, (self._folder, self._session), on_error="ignore")
-            self._client.close(_PATIENCE)
+        """Let all workers save and end their trials."""
+        with suppress(Exception):  # whatever is wrong with the cluster must not hide why the sweep ended
+            self._client.run(_drop_coordinator, self._token, on_error="ignore")
+            self._client.close(_SCHEDULER_TIMEOUT)
 
 
-# --- on the worker
+# --- functions that run on the workers
 
-_Session = tuple[str, str]  # the sweep's folder, and which of its coordinators it is
-_heard: dict[tuple[_Session, int], bool] = {}
+_Token = tuple[str, str]  # the sweep's folder, and a random identifier of its coordinator
+_decisions: dict[tuple[_Token, int], bool] = {}
 _changed = threading.Condition()
-_current: dict[str, str] = {}
+_coordinators: dict[str, str] = {}
 
 
-def _begin_session(session: _Session) -> None:
-    """The trials of the sweep's earlier coordinators end when they next ask."""
+def _adopt_coordinator(token: _Token) -> None:
+    """Make this the sweep's coordinator; trials of earlier ones end at their next report."""
     with _changed:
-        _current[session[0]] = session[1]
+        _coordinators[token[0]] = token[1]
         _changed.notify_all()
 
 
-def _end_session(session: _Session) -> None:
-    """The session's trials end when they next ask."""
+def _drop_coordinator(token: _Token) -> None:
+    """End the coordinator's trials at their next report."""
     with _changed:
-        if _current.get(session[0]) == session[1]:
-            del _current[session[0]]
+        if _coordinators.get(token[0]) == token[1]:
+            del _coordinators[token[0]]
         _changed.notify_all()
 
 
-def _hear(session: _Session, number: int, stop: bool) -> None:
-    """An answer for a trial."""
+def _receive_decision(token: _Token, number: int, prune: bool) -> None:
+    """Store the decision for a trial at a rung."""
     with _changed:
-        _heard[session, number] = stop
+        _decisions[token, number] = prune
         _changed.notify_all()
 
 
-def _work(task: dict[str, Any], session: _Session, topic: str, environment: dict[str, str]) -> dict[str, Any]:
-    """Run a trial as a task of Dask's."""
-    import os
-
+def _run_task(task: dict[str, Any], token: _Token, topic: str, environment: dict[str, str]) -> dict[str, Any]:
+    """Run a trial as a Dask task."""
     from distributed import get_worker
 
     worker = get_worker()
     os.environ.update(environment)
-    _begin_session(session)
-    _heard.pop((session, task["number"]), None)
+    _adopt_coordinator(token)
+    _decisions.pop((token, task["number"]), None)
 
-    def stops(curve: list[float]) -> bool:
+    def report(curve: list[float]) -> bool:
         worker.log_event(topic, {"number": task["number"], "curve": curve})
-        asked = len(curve) in task["rungs"]
+        at_rung = len(curve) in task["rungs"]
         with _changed:
 
-            def over() -> bool:
-                return _current.get(session[0]) != session[1]
+            def is_orphaned() -> bool:
+                return _coordinators.get(token[0]) != token[1]
 
-            answered = _changed.wait_for(
-                lambda: not asked or (session, task["number"]) in _heard or over(), timeout=_FORSAKEN
+            decided = _changed.wait_for(
+                lambda: not at_rung or (token, task["number"]) in _decisions or is_orphaned(),
+                timeout=_ORPHANED_TIMEOUT,
             )
-            if not answered or over():
-                # As if somebody had pressed Ctrl-C: what was trained is saved, and the trial goes on another time.
+            if not decided or is_orphaned():
+                # As Ctrl-C does: the run is recorded as aborted, and resumed later.
                 raise KeyboardInterrupt
-            return asked and _heard.pop((session, task["number"]))
+            return at_rung and _decisions.pop((token, task["number"]))
 
     try:
-        return run_trial(Task(**task), stops).to_dict()
+        return run_trial(Task(**task), report).to_dict()
     except KeyboardInterrupt:
-        return Ended("aborted", []).to_dict()
+        return TrialResult("aborted", []).to_dict()

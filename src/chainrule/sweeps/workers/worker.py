@@ -1,8 +1,9 @@
-"""A worker process: `python -m chainrule.sweeps.workers.worker`. It runs one trial after another.
+"""A worker process, `python -m chainrule.sweeps.workers.worker`: runs trials one after another.
 
-It speaks with the process that started it in lines of JSON. It is told tasks; it tells the metric after each epoch, is
-told whether to go on, and tells how the trial ended. When the other side goes away, it ends at once: what was trained
-is in the trial's checkpoints.
+Protocol: one JSON object a line. On stdin: `{"task": {...}}`, `{"prune": bool}` (the decision at a rung) and
+`{"shutdown": true}`. On stdout: `{"number": n, "curve": [...]}` after each epoch, `{"number": n, "result": {...}}`.
+SIGTERM stops the current trial with a checkpoint. When stdin is closed without a shutdown, the coordinator is dead and
+the process exits at once: the trial's last checkpoint is on disk.
 """
 
 from __future__ import annotations
@@ -14,48 +15,54 @@ import sys
 import threading
 from typing import Any
 
-from chainrule.sweeps.workers.trial_run import Task, run_trial
+from chainrule.sweeps.workers.protocol import Task
+from chainrule.sweeps.workers.trial_run import run_trial
 
 __all__ = ["main"]
 
-_FORSAKEN = 3
+_ORPHANED_STATUS = 3  # the exit status after the coordinator has died
 
 
 def main() -> int:
-    """Work until standard input ends."""
-    # What a library prints must not get between the lines.
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    """Run trials until the coordinator shuts this worker down."""
+    # Whatever a library prints must not end up between the messages.
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    said: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(said,), daemon=True).start()
+    inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    shutdown = threading.Event()
+    threading.Thread(target=_read_messages, args=(inbox, shutdown), daemon=True).start()
 
-    def tell(message: dict[str, Any]) -> None:
+    def send(message: dict[str, Any]) -> None:
         try:
-            answers.write(json.dumps(message) + "\n")
-            answers.flush()
+            output.write(json.dumps(message) + "\n")
+            output.flush()
         except OSError:
-            os._exit(_FORSAKEN)
+            os._exit(_ORPHANED_STATUS)
 
-    tell({"ready": True})
-    while True:
-        task = Task(**said.get())
+    while not shutdown.is_set() and "task" in (message := inbox.get()):
+        task = Task(**message["task"])
 
-        def stops(curve: list[float], task: Task = task) -> bool:
-            tell({"number": task.number, "curve": curve})
-            return len(curve) in task.rungs and bool(said.get()["stop"])
+        def report(curve: list[float], task: Task = task) -> bool:
+            send({"number": task.number, "curve": curve})
+            return len(curve) in task.rungs and bool(inbox.get().get("prune"))
 
-        ended = run_trial(task, stops)
-        tell({"number": task.number, "ended": ended.to_dict()})
-        # SIGTERM is meant for this process and not only for the trial, and what halts a trial halts the sweep.
-        if ended.status in ("aborted", "halted"):
-            return 0
+        result = run_trial(task, report)
+        send({"number": task.number, "result": result.to_dict()})
+        # SIGTERM means this process and not only the trial; a problem outside the trial would meet the next one too.
+        if not result.is_final:
+            break
+    return 0
 
 
-def _listen(said: queue.SimpleQueue[dict[str, Any]]) -> None:
-    """Pass on what is said. At the end of it this process has no purpose, whatever it is in the middle of."""
+def _read_messages(inbox: queue.SimpleQueue[dict[str, Any]], shutdown: threading.Event) -> None:
+    """Queue the coordinator's messages; exit the process when they end."""
     for line in sys.stdin:
-        said.put(json.loads(line))
-    os._exit(_FORSAKEN)
+        message = json.loads(line)
+        if "shutdown" in message:
+            shutdown.set()
+        # A trial that waits at a rung is woken by a shutdown too.
+        inbox.put(message)
+    os._exit(_ORPHANED_STATUS)
 
 
 if __name__ == "__main__":
