@@ -27,7 +27,7 @@ import yaml
 
 import chainrule
 from chainrule import OPTIMIZERS
-from chainrule.cli.flags import plain
+from chainrule.cli.flags import format_default
 from chainrule.core.fields import Bool, Choice, Field, StrList
 from chainrule.core.registry import Registry
 from chainrule.runs.config import TrainConfig, optimizer_fields
@@ -60,7 +60,9 @@ def format_flags() -> str:
 def _format_flag(setting: Field[Any], text: str) -> str:
     """Format a row of the table of flags."""
     names = " ".join(f"`{flag}`" for flag in (setting.flag, f"--{setting.name}") if flag)
-    default = "" if setting.default is None or isinstance(setting, StrList | Bool) else f"`{plain(setting.default)}`"
+    default = (
+        "" if setting.default is None or isinstance(setting, StrList | Bool) else f"`{format_default(setting.default)}`"
+    )
     if isinstance(setting, Choice):
         text += f": {', '.join(f'`{choice}`' for choice in setting.choices)}"
     return f"| {names} | {default} | {text} |"
@@ -95,7 +97,7 @@ def _format_registry(registry: Registry[Any]) -> str:
 def _format_hyperparameters(part: Any) -> str:
     """Format the names and defaults of a part's own fields."""
     fields: Mapping[str, Field[Any]] = part.fields() if hasattr(part, "fields") else {}
-    return ", ".join(f"`{name}={plain(field.default)}`" for name, field in fields.items())
+    return ", ".join(f"`{name}={format_default(field.default)}`" for name, field in fields.items())
 
 
 def _summarize(part: Any) -> str:
@@ -110,7 +112,7 @@ def format_course_defaults() -> str:
     )
     rows = ["| setting | `python train.py` | `chainrule train` |", "| --- | --- | --- |"]
     for name in dict.fromkeys([*course, *library]):
-        values = [f"`{plain(found[name])}`" if name in found else "not used" for found in (course, library)]
+        values = [f"`{format_default(found[name])}`" if name in found else "not used" for found in (course, library)]
         if values[0] != values[1]:
             rows.append(f"| `{name}` | {values[0]} | {values[1]} |")
     return "\n".join(rows)

@@ -40,7 +40,7 @@ class Program:
         self.out, self.err = self.capture.readouterr()
         return status
 
-    def begin(self, name: str, *words: str) -> int:
+    def train(self, name: str, *words: str) -> int:
         return self("train", *QUICK, *OFF, "--run_name", name, *words)
 
     def run(self, name: str) -> Path:
@@ -58,7 +58,7 @@ class Program:
         if command:
             return self(*command[1].split())
         assert "start the run again" in self.err or "choose another output_dir" in self.err
-        return self.begin(name)
+        return self.train(name)
 
     def results(self, name: str) -> dict[str, bytes]:
         run = self.run(name)
@@ -130,7 +130,7 @@ class Disk:
         """
         self.event, self.left, self.lasting, self.action, self.hit = event, number, lasting, action, ""
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """There is room again."""
         self.event = ""
 

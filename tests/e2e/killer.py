@@ -1,4 +1,4 @@
-"""A plugin for tests: it kills its own process, without a warning, at the place in saving files that KILL_AT names.
+"""A plugin for tests: it kills its own process, without a warning, at the event in writing files that KILL_AT names.
 
 KILL_AT is "<event> <n>": the n-th time that a temporary file is made (create), is half written (write), is flushed
 (flush) or is about to be moved into place (move), or that it has just been (moved). Without it nothing happens.

@@ -1,4 +1,4 @@
-"""A plugin for tests: it leaves the program little memory, or makes it wait less for W&B.
+"""A plugin for tests: it limits the memory, or how long the program waits for W&B.
 
 LITTLE_MEMORY is how many MiB may still be taken; W&B gets WANDB_SECONDS to answer. Without them nothing happens.
 """

@@ -121,7 +121,7 @@ def test_wrong_plugins(train: Train, tmp_path: Path, content, message) -> None:
     check(train("--plugin", "p.py"), 2, message)
 
 
-def test_data_that_cannot_be_had(train: Train, tmp_path: Path) -> None:
+def test_data_that_are_missing(train: Train, tmp_path: Path) -> None:
     result = train("--data_dir", "nowhere")
     assert result.status in (1, 2)
     assert result.err.startswith("error: ")

@@ -1,4 +1,4 @@
-"""Faults cost nothing: a write that fails is told in one message, and the run goes on to the same bits once it can.
+"""Failing writes: one message, and the run resumes bit-exactly once the fault is repaired.
 
 The program runs in the process of the test, where every write can be counted and made to fail.
 """
@@ -27,13 +27,13 @@ from chainrule.training.checkpoint import FILES
     ],
 )
 def test_a_full_disk_in_each_write(program: Program, disk: Disk, event: str, lasting: bool) -> None:
-    assert program.begin("whole") == 0
+    assert program.train("whole") == 0
     whole, seen = program.results("whole"), []
     while True:
         name = f"run{len(seen) + 1}"
         disk.fail(event, len(seen) + 1, lasting=lasting)
-        status = program.begin(name)
-        disk.mend()
+        status = program.train(name)
+        disk.repair()
         if not disk.hit:
             break
         seen.append(disk.hit)
@@ -56,15 +56,15 @@ def test_a_full_disk_in_each_write(program: Program, disk: Disk, event: str, las
 
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
 def test_a_full_disk_in_each_write_of_a_resumed_run(program: Program, disk: Disk, lasting: bool) -> None:
-    assert program.begin("whole") == 0
+    assert program.train("whole") == 0
     whole, writes = program.results("whole"), 0
     while True:
         name = f"run{writes + 1}"
         disk.fail("move", 7)  # of the second epoch's model
-        assert program.begin(name) == 1
+        assert program.train(name) == 1
         disk.fail("write", writes + 1, lasting=lasting)
         status = program("train", "--resume", name)
-        disk.mend()
+        disk.repair()
         if not disk.hit:
             break
         writes += 1
@@ -76,22 +76,22 @@ def test_a_full_disk_in_each_write_of_a_resumed_run(program: Program, disk: Disk
 
 
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
-def test_a_full_disk_while_a_finished_run_trains_on(program: Program, disk: Disk, lasting: bool) -> None:
-    assert program.begin("whole", "-e", "3") == 0
+def test_a_full_disk_while_a_finished_run_is_trained_further(program: Program, disk: Disk, lasting: bool) -> None:
+    assert program.train("whole", "-e", "3") == 0
     whole, writes = program.results("whole"), 0
-    assert program.begin("short") == 0
+    assert program.train("short") == 0
     while True:
         name = f"run{writes + 1}"
         shutil.copytree(program.run("short"), program.run(name))
         disk.fail("write", writes + 1, lasting=lasting)
         status = program("train", "--resume", name, "-e", "3")
-        disk.mend()
+        disk.repair()
         if not disk.hit:
             break
         writes += 1
         assert status == 1, (disk.hit, program.out)
         program.message()
-        # Still finished, with all that belongs to it, or to be resumed: nothing in between.
+        # Still finished with all its results, or resumable: nothing in between.
         if RunFolder.read(program.run(name)).status == "finished":
             assert program.results(name) == program.results("short")
             assert writes == 1
@@ -112,7 +112,7 @@ def test_a_full_disk_leaves_wandb_out_and_nothing_else(program: Program, disk: D
     assert fake.run.of("finish") == [0, 0]
     assert program.results("run").keys() == program.results("whole").keys()
     assert not (program.run("run") / "wandb.json").exists()
-    # Where the results cannot be said to be finished, they are not called so elsewhere either.
+    # A run that cannot be recorded as finished is not reported as finished to W&B.
     disk.fail("write", 18)
     assert program("train", *QUICK, *online, "--run_name", "last") == 1
     assert disk.hit == "run.json"
@@ -120,16 +120,14 @@ def test_a_full_disk_leaves_wandb_out_and_nothing_else(program: Program, disk: D
     assert RunFolder.read(program.run("last")).status == "interrupted"
 
 
-# --- a folder that goes away
+# --- a folder that is lost
 
 
 @pytest.mark.parametrize("event", ["create", "move", "moved"])
 @pytest.mark.parametrize("what", ["runs", "runs/NAME", "runs/NAME/checkpoints"])
 @pytest.mark.parametrize("how", ["removed", "moved", "made a file"])
-def test_a_folder_goes_away_while_the_run_goes_on(
-    program: Program, disk: Disk, what: str, how: str, event: str
-) -> None:
-    assert program.begin("whole") == 0
+def test_a_folder_is_lost_during_the_run(program: Program, disk: Disk, what: str, how: str, event: str) -> None:
+    assert program.train("whole") == 0
     whole, away, kept = program.results("whole"), program.folder / "away", program.folder / "kept"
     for number in (1, 4, 11, 16):
         name = f"run{number}"
@@ -143,14 +141,14 @@ def test_a_folder_goes_away_while_the_run_goes_on(
         if what == "runs":
             shutil.copytree(program.folder / "runs", kept)
         disk.fail(event, number, action=lose)
-        assert program.begin(name) == 1, (number, program.out)
-        disk.mend()
+        assert program.train(name) == 1, (number, program.out)
+        disk.repair()
         assert disk.hit
         assert "was removed, moved or replaced" in program.message()
         assert folder.exists() == (how == "made a file"), "nothing is written there"
         folder.unlink(missing_ok=True)
         if how == "removed" and what != "runs/NAME":
-            # Without its checkpoints a run cannot go on, and is not begun anew over the epochs that it has.
+            # Without checkpoints a run cannot be resumed, and training from the start must not overwrite its epochs.
             shutil.rmtree(away)
             if what == "runs":
                 kept.rename(folder)
@@ -160,22 +158,22 @@ def test_a_folder_goes_away_while_the_run_goes_on(
             continue
         if how == "removed":
             shutil.rmtree(away)
-            assert program.begin(name) == 0, program.err
+            assert program.train(name) == 0, program.err
         else:
             away.rename(folder)
             shutil.rmtree(kept, ignore_errors=True)
-            begun = (program.run(name) / "run.json").exists()
-            assert (program("train", "--resume", name) if begun else program.begin(name)) == 0, program.err
+            exists = (program.run(name) / "run.json").exists()
+            assert (program("train", "--resume", name) if exists else program.train(name)) == 0, program.err
         assert program.results(name) == whole, number
 
 
-def test_a_run_does_not_write_to_the_one_that_took_its_place(program: Program, disk: Disk) -> None:
-    assert program.begin("whole", "--seed", "1") == 0
+def test_a_run_does_not_write_into_a_new_run_of_the_same_name(program: Program, disk: Disk) -> None:
+    assert program.train("whole", "--seed", "1") == 0
     whole = program.results("whole")
     run = program.run("run")
     for number in range(2, 17):
-        disk.fail("moved", number, action=lambda: (shutil.rmtree(run), program.begin("run", "--seed", "1")))
-        assert program.begin("run") == 1, number
+        disk.fail("moved", number, action=lambda: (shutil.rmtree(run), program.train("run", "--seed", "1")))
+        assert program.train("run") == 1, number
         assert disk.hit
         assert "was removed, moved or replaced" in program.message()
         assert program.results("run") == whole, number
@@ -183,9 +181,9 @@ def test_a_run_does_not_write_to_the_one_that_took_its_place(program: Program, d
 
 
 def test_figures_that_are_removed_while_they_are_drawn(program: Program, disk: Disk) -> None:
-    assert program.begin("whole") == 0
+    assert program.train("whole") == 0
     disk.fail("create", 14, action=lambda: shutil.rmtree(program.run("run") / "figures"))
-    assert program.begin("run") == 1
+    assert program.train("run") == 1
     assert "Cannot write to runs/run/figures: No such file or directory" in program.message()
     assert program.follow("run") == 0
     assert program.results("run") == program.results("whole")

@@ -46,9 +46,9 @@ class Outside(Bench):
 
     def message(self) -> str:
         """The one message of the last command, which failed."""
-        assert self.complaints.startswith("error: "), self.complaints
-        assert self.complaints.count("\n") == 1, self.complaints
-        return self.complaints
+        assert self.err.startswith("error: "), self.err
+        assert self.err.count("\n") == 1, self.err
+        return self.err
 
 
 # --- signals
@@ -59,15 +59,15 @@ def test_signals_of_all_kinds_at_any_instant(tmp_path: Path, engine: str) -> Non
     # Some tenths of a second of training, and checkpoints within epochs.
     work = ("-b", "1", "-sz", "256", "-e", "16") if engine == "compiled" else ("-b", "1", "-sz", "8", "-e", "8")
     bench = Bench(tmp_path, "--engine", engine, "--checkpoint_every", "0.0001", *work)
-    assert bench.begin("whole") == 0, bench.complaints
+    assert bench.train("whole") == 0, bench.err
     seconds = sum(bench.journal("whole")["epoch_seconds"])
     dice, journal = random.Random(engine), tmp_path / "runs" / "hurt" / "run.json"
     kinds = [signal.SIGTERM, signal.SIGINT, signal.SIGKILL, signal.SIGINT, signal.SIGKILL]
     dice.shuffle(kinds)
     for kind in kinds:
-        begun = journal.exists()
-        before = journal.read_bytes() if begun else b""
-        words = ("--resume", "hurt") if begun else (*bench.words, "--run_name", "hurt")
+        exists = journal.exists()
+        before = journal.read_bytes() if exists else b""
+        words = ("--resume", "hurt") if exists else (*bench.words, "--run_name", "hurt")
         process = subprocess.Popen(
             bench.command(*words),
             cwd=tmp_path,
@@ -76,15 +76,15 @@ def test_signals_of_all_kinds_at_any_instant(tmp_path: Path, engine: str) -> Non
             stderr=subprocess.PIPE,
             text=True,
         )
-        # At some time after it has begun; together they come about as far as the figures.
+        # At some time after its start; together the runs get about as far as the figures.
         while process.poll() is None and (not journal.exists() or journal.read_bytes() == before):
             time.sleep(0.001)
         time.sleep(dice.uniform(0, 0.5 * seconds))
         process.send_signal(kind)
-        _, complaints = process.communicate(timeout=60)
-        assert process.returncode in {0, 130, -kind}, complaints
-        assert "Traceback" not in complaints
-    assert bench.resume("hurt") == 0, bench.complaints
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode in {0, 130, -kind}, errors
+        assert "Traceback" not in errors
+    assert bench.resume("hurt") == 0, bench.err
     assert bench.results("hurt") == bench.results("whole")
 
 
@@ -110,15 +110,15 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 @pytest.mark.parametrize("size", ["44k", "140k"])
 def test_a_disk_that_is_too_small(tmp_path: Path, size: str) -> None:
     bench = Outside(tmp_path)
-    assert bench.start(*bench.words, "--run_name", "hurt", "--output_dir", "roomy") == 0, bench.complaints
+    assert bench.start(*bench.words, "--run_name", "hurt", "--output_dir", "roomy") == 0, bench.err
     with small_disk(tmp_path / "runs", size):
-        assert bench.begin("hurt") == 1
+        assert bench.train("hurt") == 1
         assert "No space left on device" in bench.message()
         assert RunFolder.read(tmp_path / "runs" / "hurt").status in ("failed", "interrupted", "damaged")
         subprocess.run(["mount", "-o", "remount,size=10m", str(tmp_path / "runs")], check=True)
-        begun = (tmp_path / "runs" / "hurt" / "run.json").exists()
-        assert ("--resume hurt" in bench.complaints) == begun
-        assert (bench.resume("hurt") if begun else bench.begin("hurt")) == 0, bench.complaints
+        exists = (tmp_path / "runs" / "hurt" / "run.json").exists()
+        assert ("--resume hurt" in bench.err) == exists
+        assert (bench.resume("hurt") if exists else bench.train("hurt")) == 0, bench.err
         (newest,) = (tmp_path / "runs" / "hurt" / "checkpoints").glob("*.safetensors")
         (expected,) = (tmp_path / "roomy" / "hurt" / "checkpoints").glob("*.safetensors")
         assert newest.read_bytes() == expected.read_bytes()
@@ -132,13 +132,13 @@ def test_a_disk_that_is_too_small(tmp_path: Path, size: str) -> None:
 def test_too_little_memory_to_resume(tmp_path: Path) -> None:
     """For the data, the network, or the checkpoint."""
     bench = Outside(tmp_path, "-nhl", "2", "-sz", "1000", "-b", "512")
-    assert bench.begin("whole") == 0, bench.complaints
+    assert bench.train("whole") == 0, bench.err
     assert bench.start(*bench.words, "-e", "1", "--run_name", "short") == 0
     for megabytes in (1, 45):
         assert bench.around(LITTLE_MEMORY=str(megabytes)).resume("short", "-e", "2") == 1, megabytes
         assert "error: Not enough memory" in bench.message()
-        assert all(fact in bench.complaints for fact in ("--resume short", "last checkpoint"))
-    assert bench.around().resume("short", "-e", "2") == 0, bench.complaints
+        assert all(fact in bench.err for fact in ("--resume short", "last checkpoint"))
+    assert bench.around().resume("short", "-e", "2") == 0, bench.err
     assert bench.results("short") == bench.results("whole")
 
 
@@ -151,8 +151,8 @@ def mirrored(tmp_path_factory: pytest.TempPathFactory) -> Outside:
     bench = Outside(tmp_path_factory.mktemp("mirrored"))
     with LoopbackServer() as server:
         words = (*bench.words, "--run_name", "seen", "--wandb_mode", "online")
-        assert bench.around(WANDB_API_KEY=KEY, WANDB_BASE_URL=server.address).start(*words) == 0, bench.complaints
-    assert bench.around().start(*bench.words, "-e", "3", "--run_name", "whole") == 0, bench.complaints
+        assert bench.around(WANDB_API_KEY=KEY, WANDB_BASE_URL=server.address).start(*words) == 0, bench.err
+    assert bench.around().start(*bench.words, "-e", "3", "--run_name", "whole") == 0, bench.err
     return bench
 
 
@@ -174,7 +174,7 @@ def same(bench: Outside, name: str) -> None:
 
 
 def asked_for(server: LoopbackServer) -> set[str]:
-    """The ids of the runs that a server was told of."""
+    """The ids of the runs that a server has received."""
     questions = [json.loads(body) for _, path, _, body in server.requests if path.endswith("/graphql")]
     return {question["variables"]["name"] for question in questions if "mutation UpsertBucket" in question["query"]}
 
@@ -186,10 +186,10 @@ def test_a_resumed_run_whose_wandb_server_misbehaves(mirrored: Outside, behaviou
     with LoopbackServer("good" if behaviour == "gone" else behaviour) as server:
         if behaviour == "gone":
             server.stop()
-        assert resumed(mirrored, f"run-{behaviour}", server) == 0, mirrored.complaints
-    assert mirrored.complaints == ""
-    assert "online mode was requested" in mirrored.said
-    assert "wandb sync" in mirrored.said
+        assert resumed(mirrored, f"run-{behaviour}", server) == 0, mirrored.err
+    assert mirrored.err == ""
+    assert "online mode was requested" in mirrored.out
+    assert "wandb sync" in mirrored.out
     same(mirrored, f"run-{behaviour}")
     # What the first part could not send, if there is such, is in its folder.
     wandb = mirrored.folder / "runs" / f"run-{behaviour}" / "wandb"
@@ -197,12 +197,12 @@ def test_a_resumed_run_whose_wandb_server_misbehaves(mirrored: Outside, behaviou
     assert len(list(wandb.glob("offline-run-*"))) == 1
 
 
-def test_a_resumed_run_goes_on_as_the_same_run_of_wandb(mirrored: Outside) -> None:
+def test_a_resumed_run_continues_the_same_run_of_wandb(mirrored: Outside) -> None:
     known = json.loads((mirrored.folder / "runs" / "seen" / "wandb.json").read_text())["id"]
     with LoopbackServer() as server:
-        assert resumed(mirrored, "same", server) == 0, mirrored.complaints
+        assert resumed(mirrored, "same", server) == 0, mirrored.err
         assert asked_for(server) == {known}
-    assert f"/runs/{known}" in mirrored.said
+    assert f"/runs/{known}" in mirrored.out
     same(mirrored, "same")
 
 
@@ -211,7 +211,7 @@ def test_a_resumed_run_goes_on_as_the_same_run_of_wandb(mirrored: Outside) -> No
 
 def test_a_cache_that_cannot_be_used_when_a_run_is_resumed(tmp_path: Path) -> None:
     bench, cache = Outside(tmp_path, "--engine", "compiled"), tmp_path / "cache"
-    assert bench.begin("whole") == 0, bench.complaints
+    assert bench.train("whole") == 0, bench.err
     assert bench.start(*bench.words, "-e", "1", "--run_name", "hurt") == 0
     shutil.copytree(Path(CACHE) / "kernels", cache / "kernels")
     for path in (cache / "kernels" / "__pycache__").iterdir():
@@ -219,7 +219,7 @@ def test_a_cache_that_cannot_be_used_when_a_run_is_resumed(tmp_path: Path) -> No
     shutil.copytree(tmp_path / "runs" / "hurt", tmp_path / "runs" / "other")
     # Of the cache in /proc, root cannot make a file either.
     for name, place in (("hurt", str(cache)), ("other", "/proc/nobody")):
-        assert bench.around(CHAINRULE_CACHE_DIR=place).resume(name, "-e", "2") == 0, bench.complaints
-        assert bench.complaints == ""
-        assert f"for this run only: {place}/kernels cannot be used" in bench.said
+        assert bench.around(CHAINRULE_CACHE_DIR=place).resume(name, "-e", "2") == 0, bench.err
+        assert bench.err == ""
+        assert f"for this run only: {place}/kernels cannot be used" in bench.out
         assert bench.results(name) == bench.results("whole")

@@ -1,4 +1,4 @@
-"""A run that is resumed meets what it did not leave: spoilt data, checkpoints of others, a damaged journal."""
+"""Resuming with changed files: invalid data, checkpoints of other runs, a damaged journal."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from chainrule.training.checkpoint import FILES
 
 def test_a_run_that_diverges_keeps_its_last_checkpoint_and_diverges_again(program: Program) -> None:
     words = ("-o", "sgd", "-lr", "0.5", "-a", "identity", "-nhl", "2", "-w_d", "0")
-    assert program.begin("short", *words, "-e", "1") == 0
-    assert program.begin("run", *words) == 1
+    assert program.train("short", *words, "-e", "1") == 0
+    assert program.train("run", *words) == 1
     first = program.message()
     assert "Training diverged: the loss is nan in epoch 2" in first
     run = program.run("run")
@@ -55,8 +55,8 @@ def test_data_that_become_nan_before_a_run_is_resumed(program: Program, disk: Di
     monkeypatch.setattr(DATASETS, "_parts", dict(DATASETS._parts))
     monkeypatch.setenv("VALUE", "3")
     disk.fail("move", 7)
-    assert program.begin("run", *words) == 1
-    disk.mend()
+    assert program.train("run", *words) == 1
+    disk.repair()
     before = {path: path.read_bytes() for path in program.run("run").rglob("*") if path.is_file()}
     monkeypatch.setenv("VALUE", value)
     assert program("train", "--resume", "run") == 1
@@ -71,10 +71,10 @@ def test_data_that_become_nan_before_a_run_is_resumed(program: Program, disk: Di
 
 @pytest.mark.parametrize("change", [False, True])
 def test_the_newest_checkpoint_counts_whatever_its_place(program: Program, disk: Disk, change: bool) -> None:
-    assert program.begin("whole") == 0
+    assert program.train("whole") == 0
     disk.fail("move", 11)
-    assert program.begin("run") == 1
-    disk.mend()
+    assert program.train("run") == 1
+    disk.repair()
     files = [program.run("run") / "checkpoints" / name for name in FILES]
     contents = [file.read_bytes() for file in files]
     for file, content in zip(files, reversed(contents) if change else contents, strict=True):
@@ -95,8 +95,8 @@ def test_the_newest_checkpoint_counts_whatever_its_place(program: Program, disk:
 def test_checkpoints_of_another_run(program: Program, disk: Disk, words: tuple[str, ...], message: str) -> None:
     for name in ("run", "other"):
         disk.fail("move", 11)
-        assert program.begin(name, *(words if name == "other" else ())) == 1
-        disk.mend()
+        assert program.train(name, *(words if name == "other" else ())) == 1
+        disk.repair()
     for name in FILES:
         shutil.copy(program.run("other") / "checkpoints" / name, program.run("run") / "checkpoints" / name)
     before = {path: path.read_bytes() for path in program.run("run").rglob("*") if path.is_file()}
@@ -107,25 +107,25 @@ def test_checkpoints_of_another_run(program: Program, disk: Disk, words: tuple[s
 
 def test_checkpoints_of_a_later_version(program: Program, disk: Disk) -> None:
     disk.fail("move", 11)
-    assert program.begin("run") == 1
-    disk.mend()
+    assert program.train("run") == 1
+    disk.repair()
     before = [program.run("run") / "checkpoints" / name for name in FILES]
     for path in before:
         path.write_bytes(path.read_bytes().replace(b"chainrule checkpoint 1", b"chainrule checkpoint 2"))
     assert program("train", "--resume", "run") == 1
     assert "no intact checkpoint" in program.message()
     for path in before:
-        told = (
+        fact = (
             f"{path.relative_to(program.folder)} is not a 'chainrule checkpoint 1' file, but 'chainrule checkpoint 2'"
         )
-        assert told in program.err
+        assert fact in program.err
 
 
 def test_a_journal_with_anything_in_it(program: Program, disk: Disk) -> None:
-    assert program.begin("whole") == 0
+    assert program.train("whole") == 0
     disk.fail("move", 11)
-    assert program.begin("run") == 1
-    disk.mend()
+    assert program.train("run") == 1
+    disk.repair()
     (program.run("run") / "run.json").write_text('{"status": "failed", "epoch_seconds": 3, "resumed": {"a": null}}')
     assert program("train", "--resume", "run") == 0, program.err
     assert program.results("run") == program.results("whole")
@@ -137,10 +137,10 @@ def test_a_journal_with_anything_in_it(program: Program, disk: Disk) -> None:
 def test_a_note_of_the_wandb_run_with_anything_in_it(program: Program, disk: Disk, monkeypatch, content: str) -> None:
     fake = FakeWandb(FakeRun(program.folder))
     monkeypatch.setitem(sys.modules, "wandb", fake)
-    assert program.begin("whole") == 0
+    assert program.train("whole") == 0
     disk.fail("move", 12)
     assert program("train", *QUICK, "--wandb_mode", "offline", "--run_name", "run") == 1
-    disk.mend()
+    disk.repair()
     note = program.run("run") / "wandb.json"
     assert note.read_text() == '{\n  "id": "abc123"\n}\n'
     note.write_text(content)

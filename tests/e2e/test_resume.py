@@ -1,4 +1,4 @@
-"""Kill the process at any instant, start it again with --resume: the result is that of a run nobody touched."""
+"""Kill the process at any instant, start it again with --resume: the result is that of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Bench:
         return [sys.executable, str(ROOT / "train.py"), "--wandb_mode", "disabled", *words]
 
     def start(self, *words: str, kill_at: str = "", after: float | None = None) -> int:
-        """Returns the exit status; killed after some seconds, or at a place of the killer's."""
+        """Returns the exit status; killed after some seconds, or at an event of the killer's."""
         process = subprocess.Popen(
             self.command(*words),
             cwd=self.folder,
@@ -43,13 +43,13 @@ class Bench:
             text=True,
         )
         try:
-            self.said, self.complaints = process.communicate(timeout=after or 120)
+            self.out, self.err = process.communicate(timeout=after or 120)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
         return process.returncode
 
-    def begin(self, name: str, **how) -> int:
+    def train(self, name: str, **how) -> int:
         return self.start(*self.words, "--run_name", name, **how)
 
     def resume(self, name: str, *words: str, **how) -> int:
@@ -71,12 +71,12 @@ class Bench:
 )
 def test_killed_again_and_again_while_saving(tmp_path, engine, optimizer, seed) -> None:
     bench = Bench(tmp_path, "--engine", engine, "-o", optimizer, "--checkpoint_every", "0.0001")
-    assert bench.begin("whole") == 0, bench.complaints
+    assert bench.train("whole") == 0, bench.err
     dice, kills = random.Random(seed), 0
-    status = bench.begin("hurt", kill_at=f"{dice.choice(EVENTS)} {dice.randint(4, 9)}")
+    status = bench.train("hurt", kill_at=f"{dice.choice(EVENTS)} {dice.randint(4, 9)}")
     while status != 0 and kills < 40:
         kills += 1
-        assert status == -signal.SIGKILL, bench.complaints
+        assert status == -signal.SIGKILL, bench.err
         # Far enough to get through one more epoch, at least.
         kill_at = f"{dice.choice(EVENTS)} {dice.randint(8, 16)}" if kills < 8 else ""
         status = bench.resume("hurt", kill_at=kill_at)
@@ -91,32 +91,32 @@ EVENTS = ("create", "write", "flush", "move", "moved")
 def test_killed_before_the_journal_was_there(tmp_path) -> None:
     bench = Bench(tmp_path, "--engine", "numpy")
     for event in ("create 1", "moved 1", "write 2", "move 2"):
-        assert bench.begin("run", kill_at=event) == -signal.SIGKILL
+        assert bench.train("run", kill_at=event) == -signal.SIGKILL
         assert not (tmp_path / "runs" / "run" / "run.json").exists()
-    assert bench.begin("run") == 0, bench.complaints
+    assert bench.train("run") == 0, bench.err
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["run"]
 
 
 def test_killed_at_any_time(tmp_path) -> None:
     bench = Bench(tmp_path, "--engine", "numpy", "-b", "4")
     began = time.perf_counter()
-    assert bench.begin("whole") == 0, bench.complaints
+    assert bench.train("whole") == 0, bench.err
     needed = time.perf_counter() - began
     dice, kills = random.Random(4), 0
-    status = bench.begin("hurt", after=needed * 0.6)
+    status = bench.train("hurt", after=needed * 0.6)
     while status != 0 and kills < 30:
         kills += 1
-        assert status == -signal.SIGKILL, bench.complaints
-        begun = (tmp_path / "runs" / "hurt" / "run.json").exists()
+        assert status == -signal.SIGKILL, bench.err
+        exists = (tmp_path / "runs" / "hurt" / "run.json").exists()
         after = needed * dice.uniform(0.3, 1.2) if kills < 8 else None
-        status = bench.resume("hurt", after=after) if begun else bench.begin("hurt", after=after)
+        status = bench.resume("hurt", after=after) if exists else bench.train("hurt", after=after)
     assert kills >= 1
     assert bench.results("hurt") == bench.results("whole")
 
 
 def test_stopped_by_ctrl_c_in_the_middle_of_an_epoch(tmp_path) -> None:
     bench = Bench(tmp_path, "-b", "1", "--engine", "numpy")
-    assert bench.begin("whole") == 0, bench.complaints
+    assert bench.train("whole") == 0, bench.err
     process = subprocess.Popen(
         bench.command(*bench.words, "--run_name", "hurt"),
         cwd=tmp_path,
@@ -130,13 +130,13 @@ def test_stopped_by_ctrl_c_in_the_middle_of_an_epoch(tmp_path) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     assert bench.journal("hurt")["status"] == "aborted"
-    assert bench.resume("hurt") == 0, bench.complaints
+    assert bench.resume("hurt") == 0, bench.err
     assert bench.results("hurt") == bench.results("whole")
 
 
 def test_more_epochs(tmp_path) -> None:
     bench = Bench(tmp_path)
-    assert bench.begin("short") == 0
+    assert bench.train("short") == 0
     assert bench.resume("short") == 0  # nothing to do
     assert "resumed" not in bench.journal("short")
     assert bench.resume("short", "-e", "7") == 0
@@ -144,9 +144,9 @@ def test_more_epochs(tmp_path) -> None:
     assert bench.results("short") == bench.results("long")
 
 
-def test_auto_takes_the_newest_with_the_same_configuration_or_begins(tmp_path) -> None:
+def test_auto_takes_the_latest_with_the_same_configuration_or_starts_a_new_one(tmp_path) -> None:
     bench = Bench(tmp_path)
-    assert bench.begin("other", kill_at="move 8") == -signal.SIGKILL
+    assert bench.train("other", kill_at="move 8") == -signal.SIGKILL
     assert bench.start(*bench.words, "-lr", "0.01", "--run_name", "mine", kill_at="move 8") == -signal.SIGKILL
     assert bench.start(*bench.words, "-lr", "0.01", "--resume", "auto") == 0
     assert [bench.journal(name)["status"] for name in ("other", "mine")] == ["running", "finished"]
@@ -156,15 +156,15 @@ def test_auto_takes_the_newest_with_the_same_configuration_or_begins(tmp_path) -
 
 def test_what_may_not_change_is_refused_and_shown(tmp_path) -> None:
     bench = Bench(tmp_path)
-    bench.begin("run", kill_at="move 8")
+    bench.train("run", kill_at="move 8")
     before = (tmp_path / "runs" / "run" / "run.json").read_bytes()
     assert bench.resume("run", "-lr", "0.5", "-b", "32") == 2
-    assert "learning_rate: was 0.0001, now 0.5" in bench.complaints
-    assert "batch_size: was 16, now 32" in bench.complaints
+    assert "learning_rate: was 0.0001, now 0.5" in bench.err
+    assert "batch_size: was 16, now 32" in bench.err
     assert (tmp_path / "runs" / "run" / "run.json").read_bytes() == before
     assert bench.resume("rum") == 2
-    assert "There is no run 'rum' in runs. Did you mean 'run'?" in bench.complaints
-    assert bench.resume("run", "-e", "5", "--quiet") == 0, bench.complaints
+    assert "There is no run 'rum' in runs. Did you mean 'run'?" in bench.err
+    assert bench.resume("run", "-e", "5", "--quiet") == 0, bench.err
 
 
 def test_two_processes_on_one_run(tmp_path) -> None:
@@ -177,7 +177,7 @@ def test_two_processes_on_one_run(tmp_path) -> None:
         time.sleep(0.01)
     try:
         assert bench.resume("run") == 1
-        assert "another process trains this run" in bench.complaints
+        assert "another process trains this run" in bench.err
         assert bench.start(*bench.words, "--resume", "auto", "-e", "1", "--run_name", "new") == 0
         listing = subprocess.run(
             [sys.executable, "-m", "chainrule", "runs"],
@@ -198,27 +198,27 @@ def test_two_processes_on_one_run(tmp_path) -> None:
     assert "chainrule train --resume run" in listing
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_older_one(tmp_path) -> None:
+def test_the_older_checkpoint_is_used_if_the_newer_one_is_damaged(tmp_path) -> None:
     bench = Bench(tmp_path)
-    assert bench.begin("whole") == 0
-    bench.begin("hurt", kill_at="move 12")
+    assert bench.train("whole") == 0
+    bench.train("hurt", kill_at="move 12")
     files = [tmp_path / "runs" / "hurt" / "checkpoints" / name for name in FILES]
     before = [file.read_bytes() for file in files]
     for file, content in zip(files, before, strict=True):
         file.write_bytes(content[:-5] + bytes([content[-5] ^ 4]) + content[-4:])
-    # Both at once: nothing is overwritten by a run that would begin anew.
+    # Both at once: nothing is overwritten by training from the start.
     assert bench.resume("hurt") == 1
-    assert "no intact checkpoint" in bench.complaints
+    assert "no intact checkpoint" in bench.err
     files[1].write_bytes(before[1])
-    assert bench.resume("hurt") == 0, bench.complaints
-    assert "is damaged" in bench.said
+    assert bench.resume("hurt") == 0, bench.err
+    assert "is damaged" in bench.out
     assert bench.results("hurt") == bench.results("whole")
 
 
 def test_other_data_are_refused(tmp_path) -> None:
     bench = Bench(tmp_path, "--val_fraction", "0.2")
-    bench.begin("run", kill_at="move 8")
+    bench.train("run", kill_at="move 8")
     config = tmp_path / "runs" / "run" / "config.json"
     config.write_text(config.read_text().replace('"val_fraction": 0.2', '"val_fraction": 0.3'))
     assert bench.resume("run") == 1
-    assert "were made with other configuration" in bench.complaints
+    assert "were made with other configuration" in bench.err

@@ -1,4 +1,4 @@
-"""The train command from outside: what it prints, what it leaves, and that it can be repeated to the bit."""
+"""The train command from outside: what it prints, what it leaves, and that runs are reproducible bit for bit."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_a_config_file_and_flags_over_it(train: Train, tmp_path: Path) -> None:
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_an_unused_flag_is_told_once_and_not_recorded(train: Train) -> None:
+def test_an_unused_flag_is_reported_once_and_not_recorded(train: Train) -> None:
     result = train(*QUICK, "-o", "sgd", "-beta1", "0.8")
     assert result.status == 0
     assert result.out.count("beta1") == 1

@@ -66,7 +66,7 @@ def test_a_key_file_that_git_tracks_is_refused(train: Train, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("mode", ["auto", "offline"])
-def test_failed_runs_are_told_to_wandb(train: Train, mode: str) -> None:
+def test_failed_runs_are_reported_to_wandb(train: Train, mode: str) -> None:
     result = train("-d", "digits", "-o", "sgd", "-lr", "1e9", "-a", "identity", "--wandb_mode", mode)
     assert result.status == 1
     assert "Training diverged" in result.err

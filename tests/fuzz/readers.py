@@ -345,7 +345,7 @@ def _read_runs(folder: Path) -> None:
         assert isinstance(find_run(run.path.name, folder), RunFolder)
         assert all(share is None or 0 <= share <= 1 for share in (run.val_accuracy, run.test_accuracy))
         with suppress(ConfigError):
-            _check_config(run.config())
+            _check_config(run.read_config())
     if all(run.status == "damaged" for run in runs):
         raise ConfigError("no run is whole")
 

@@ -131,7 +131,7 @@ def test_files_larger_than_any_disk_are_not_read(tmp_path: Path) -> None:
     (run,) = list_runs(tmp_path / "runs")
     assert (run.status, run.epochs, run.test_accuracy) == ("damaged", 0, None)
     with pytest.raises(ConfigError, match="missing or damaged"):
-        run.config()
+        run.read_config()
 
 
 def test_merges_of_merges_that_stand_for_a_billion_values(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_run_folder_with_something_that_is_no_file(tmp_path: Path, name: str, 
     if "b" in runs:
         assert runs["b"].status in ("interrupted", "damaged")
         try:
-            runs["b"].config()
+            runs["b"].read_config()
         except ConfigError as error:
             message = str(error)
         else:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tracking.tracked_program import CONFIG, METRICS, RECORDS, toy_files, toy_test
 from tracking.wandb_fake import FakeWandb, started
-from tracking.wandb_session import CONFIG, METRICS, RECORDS, toy_files, toy_test
 
 from chainrule.core.errors import ConfigError
 from chainrule.runs.tracking.wandb import make_wandb_tracker
@@ -80,8 +80,8 @@ def test_log_sends_an_epoch_without_what_is_missing(wandb: FakeWandb, tmp_path: 
 
 
 def test_images_go_by_name(wandb: FakeWandb, tmp_path: Path) -> None:
-    told: list[str] = []
-    tracker = started(tmp_path / "run", told, shape=None)
+    messages: list[str] = []
+    tracker = started(tmp_path / "run", messages, shape=None)
     figure = toy_files(tmp_path)[0]["samples"]
     tracker.log_images({"curves": figure})
     assert wandb.run.of("log") == [{"figures/curves": ("image", str(figure), None)}]
@@ -133,12 +133,12 @@ def test_report_sends_results_charts_figures_and_the_model(wandb: FakeWandb, tmp
 def test_finish(
     wandb: FakeWandb, tmp_path: Path, status: Any, reason: str, summary: dict[str, str], exit_code: int
 ) -> None:
-    told: list[str] = []
-    tracker = started(tmp_path / "run", told)
+    messages: list[str] = []
+    tracker = started(tmp_path / "run", messages)
     tracker.finish(status, reason)
     assert wandb.run.of("summary") == [summary]
     assert wandb.run.calls[-1] == ("finish", exit_code)
-    assert len(told) == 1  # where the offline run lies, at the start
+    assert len(messages) == 1  # where the offline run lies, at the start
     assert wandb.torn_down == 0
 
 
@@ -160,9 +160,9 @@ def test_a_missing_package_is_said_and_training_continues(
     monkeypatch.setitem(sys.modules, "wandb", None)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    told: list[str] = []
-    assert make_wandb_tracker("auto", "demo", None, notify=told.append) is None
-    (line,) = told
+    messages: list[str] = []
+    assert make_wandb_tracker("auto", "demo", None, notify=messages.append) is None
+    (line,) = messages
     assert all(fact in line for fact in ("wandb is not installed", "pip install 'chainrule[train]'"))
     for mode in ("online", "offline"):
         with pytest.raises(ConfigError, match=r"wandb.*pip install 'chainrule\[train\]'"):
@@ -175,11 +175,11 @@ def test_a_missing_package_is_said_and_training_continues(
 )
 def test_wandb_that_cannot_start_at_all(wandb: FakeWandb, tmp_path: Path, error: BaseException, said: str) -> None:
     wandb.fails["offline"] = error
-    told: list[str] = []
-    tracker = started(tmp_path / "run", told)
+    messages: list[str] = []
+    tracker = started(tmp_path / "run", messages)
     tracker.log(RECORDS[0], network)
     tracker.finish("finished")
-    assert told == [f"W&B: not tracking this run, because wandb does not start ({said})."]
+    assert messages == [f"W&B: not tracking this run, because wandb does not start ({said})."]
     assert wandb.run.calls == []
 
 
@@ -187,27 +187,27 @@ def test_a_package_that_ends_the_program_when_imported(tmp_path: Path, monkeypat
     (tmp_path / "wandb.py").write_text("raise SystemExit(3)\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
-    told: list[str] = []
-    started(tmp_path / "run", told).finish("finished")
-    assert told == ["W&B: not tracking this run, because wandb does not start (SystemExit: 3)."]
+    messages: list[str] = []
+    started(tmp_path / "run", messages).finish("finished")
+    assert messages == ["W&B: not tracking this run, because wandb does not start (SystemExit: 3)."]
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError("Connection lost"), SystemExit("Connection lost")])
-def test_the_first_failure_is_told_and_is_the_last(wandb: FakeWandb, tmp_path: Path, error: BaseException) -> None:
-    told: list[str] = []
-    tracker = started(tmp_path / "run", told, shape=None)
-    told.clear()
+def test_the_first_failure_is_reported_and_is_the_last(wandb: FakeWandb, tmp_path: Path, error: BaseException) -> None:
+    messages: list[str] = []
+    tracker = started(tmp_path / "run", messages, shape=None)
+    messages.clear()
     wandb.run.fails["log"] = error
     tracker.log(RECORDS[0], network)
-    assert len(told) == 1
+    assert len(messages) == 1
     facts = ("tracking stops", "training continues", f"{type(error).__name__}: Connection lost", "wandb sync")
-    assert all(fact in told[0] for fact in facts)
+    assert all(fact in messages[0] for fact in facts)
     del wandb.run.fails["log"]
     tracker.log(RECORDS[1], network)
     figures, model = toy_files(tmp_path)
     tracker.report(METRICS, toy_test(), figures, model)
     tracker.finish("finished")
-    assert len(told) == 1
+    assert len(messages) == 1
     assert [call for call, _ in wandb.run.calls if call != "define_metric"] == ["log", "finish"]
 
 
@@ -230,17 +230,17 @@ def test_an_interrupt_in_the_middle_is_left_to_the_training_loop(wandb: FakeWand
 def test_finish_never_raises_and_says_where_the_rest_is(
     wandb: FakeWandb, tmp_path: Path, error: BaseException, discarded: int
 ) -> None:
-    told: list[str] = []
-    tracker = started(tmp_path / "run", told)
-    told.clear()
+    messages: list[str] = []
+    tracker = started(tmp_path / "run", messages)
+    messages.clear()
     wandb.run.fails["finish"] = error
     tracker.finish("finished")
-    (line,) = told
+    (line,) = messages
     assert line.startswith(f"W&B: not everything was sent ({type(error).__name__}")
     assert line.endswith(f"wandb sync {tmp_path}/run/wandb/offline-run-1")
     assert wandb.torn_down == discarded
     tracker.finish("finished")
-    assert len(told) == 1
+    assert len(messages) == 1
 
 
 def test_tables_are_staged_in_the_run_folder_and_the_variable_is_taken_back(

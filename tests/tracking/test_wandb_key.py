@@ -33,24 +33,24 @@ def folder(tmp_path: Path) -> Path:
 
 def test_an_ignored_file_is_used_without_a_word(folder: Path) -> None:
     (folder / ".gitignore").write_text("wandb_key.txt\n")
-    told: list[str] = []
-    assert read_key_file(folder, told.append) == KEY
-    assert told == []
+    messages: list[str] = []
+    assert read_key_file(folder, messages.append) == KEY
+    assert messages == []
 
 
 def test_a_file_that_git_does_not_ignore_is_used_with_a_warning(folder: Path) -> None:
-    told: list[str] = []
-    assert read_key_file(folder, told.append) == KEY
-    assert len(told) == 1
-    assert "add wandb_key.txt to .gitignore" in told[0]
-    assert KEY not in told[0]
+    messages: list[str] = []
+    assert read_key_file(folder, messages.append) == KEY
+    assert len(messages) == 1
+    assert "add wandb_key.txt to .gitignore" in messages[0]
+    assert KEY not in messages[0]
 
 
 def test_a_file_outside_any_repository_is_used_without_a_word(folder: Path) -> None:
     shutil.rmtree(folder / ".git")
-    told: list[str] = []
-    assert read_key_file(folder, told.append) == KEY
-    assert told == []
+    messages: list[str] = []
+    assert read_key_file(folder, messages.append) == KEY
+    assert messages == []
 
 
 @pytest.mark.parametrize("ignored", [False, True])
@@ -95,11 +95,11 @@ def test_a_repository_of_another_user_is_looked_into(folder: Path, monkeypatch: 
 @pytest.mark.parametrize("content", [b"", b"two keys", f"{KEY}\n{OTHER}".encode(), b"\xff\xfe" + KEY.encode()])
 def test_a_file_without_one_key_is_left_alone_with_a_warning(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "wandb_key.txt").write_bytes(content)
-    told: list[str] = []
-    assert read_key_file(tmp_path, told.append) is None
-    assert len(told) == 1
-    assert "is not used" in told[0]
-    assert KEY not in told[0]
+    messages: list[str] = []
+    assert read_key_file(tmp_path, messages.append) is None
+    assert len(messages) == 1
+    assert "is not used" in messages[0]
+    assert KEY not in messages[0]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_key(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tracking.tracked_program import RECORDS, toy_run
 from tracking.wandb_fake import FakeError, FakeRun, FakeWandb, started
-from tracking.wandb_session import RECORDS, toy_run
 
 from chainrule.core.errors import ConfigError
 from chainrule.runs.tracking import wandb_account
@@ -26,15 +26,15 @@ def test_a_key_leads_online_and_is_given_explicitly(
     wandb: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    told: list[str] = []
-    started(tmp_path / "run", told, "auto")
+    messages: list[str] = []
+    started(tmp_path / "run", messages, "auto")
     assert [options["mode"] for options in wandb.inits] == ["online"]
     # wandb must not look for a key itself: where it finds none, it asks on the terminal.
     assert wandb.inits[0]["settings"]["api_key"] == KEY
-    assert told == ["W&B: https://wandb.example.org/run"]
+    assert messages == ["W&B: https://wandb.example.org/run"]
 
 
-def test_a_resumed_run_goes_on_as_the_same_run_of_wandb(
+def test_a_resumed_run_continues_the_same_run_of_wandb(
     wandb: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = toy_run(tmp_path / "run")
@@ -71,10 +71,10 @@ def test_the_environment_wins_over_the_file_and_the_file_over_the_login(
 def test_without_a_key_the_run_is_offline_and_one_line_says_what_to_do(
     wandb: FakeWandb, tmp_path: Path, mode: str, warning: str
 ) -> None:
-    told: list[str] = []
-    started(tmp_path / "run", told, mode)
+    messages: list[str] = []
+    started(tmp_path / "run", messages, mode)
     assert [options["mode"] for options in wandb.inits] == ["offline"]
-    (line,) = told
+    (line,) = messages
     assert line.startswith(warning)
     assert "`wandb login`" in line
     assert line.endswith(f"wandb sync {tmp_path}/run/wandb/offline-run-1")
@@ -89,7 +89,7 @@ def test_an_init_that_fails_is_repeated_offline(
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     wandb.fails["online"] = error
-    told: list[str] = []
+    messages: list[str] = []
     remains, earlier = (tmp_path / "run" / "wandb" / name for name in ("run-2026-abc", "run-2025-abc"))
     earlier.mkdir(parents=True)
     init = wandb.init
@@ -100,10 +100,10 @@ def test_an_init_that_fails_is_repeated_offline(
         return init(**options)
 
     monkeypatch.setattr(wandb, "init", leaving_remains)
-    tracker = started(tmp_path / "run", told, "auto")
+    tracker = started(tmp_path / "run", messages, "auto")
     assert [options["mode"] for options in wandb.inits] == ["online", "offline"]
     assert "api_key" not in wandb.inits[1]["settings"]
-    (line,) = told
+    (line,) = messages
     assert line.startswith(f"W&B: not online ({type(error).__name__}")
     assert KEY not in line
     assert "\n" not in line
@@ -127,7 +127,7 @@ def test_a_remote_folder_of_the_user_is_not_tidied(
 
 
 @pytest.mark.parametrize(("stored", "modes"), [("offline", ["offline"]), ("disabled", []), ("online", ["online"])])
-def test_auto_follows_what_the_user_has_told_wandb(
+def test_auto_follows_what_the_user_has_set_in_wandb(
     wandb: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: str, modes: list[str]
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", KEY)
@@ -147,16 +147,16 @@ def test_an_unreachable_server_is_noticed_without_init(
         wandb.settings.base_url, wandb.settings.https_proxy = address, None
         started(tmp_path / "run", [], "auto")
         assert wandb.inits.pop()["mode"] == "online"
-    told: list[str] = []
-    started(tmp_path / "run", told, "auto")
+    messages: list[str] = []
+    started(tmp_path / "run", messages, "auto")
     assert [options["mode"] for options in wandb.inits] == ["offline"]
-    assert all(fact in told[0] for fact in ("no connection", address.removeprefix("http://"), "recording offline"))
+    assert all(fact in messages[0] for fact in ("no connection", address.removeprefix("http://"), "recording offline"))
     # Behind a proxy, only the proxy can tell.
     monkeypatch.setenv("http_proxy", "http://proxy.example.org:3128")
-    started(tmp_path / "run", told, "auto")
+    started(tmp_path / "run", messages, "auto")
     assert wandb.inits[-1]["mode"] == "online"
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    started(tmp_path / "run", told, "auto")
+    started(tmp_path / "run", messages, "auto")
     assert wandb.inits[-1]["mode"] == "offline"
 
 
@@ -188,18 +188,18 @@ def test_passwords_in_addresses_are_not_shown(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host = f"127.0.0.1:{listener.getsockname()[1]}"
     wandb.settings.base_url, wandb.settings.https_proxy = f"http://me:secret@{host}", None
-    told: list[str] = []
-    started(tmp_path / "run", told, "auto")
+    messages: list[str] = []
+    started(tmp_path / "run", messages, "auto")
     wandb.settings.https_proxy = "http://me:secret@proxy"
     wandb.fails["online"] = FakeError("cannot reach http://me:secret@proxy/path")
-    started(tmp_path / "run", told, "auto")
+    started(tmp_path / "run", messages, "auto")
     del wandb.fails["online"]
     wandb.run.url = "http://me:secret@example.org/run"
-    started(tmp_path / "run", told, "auto")
-    assert f"({host})" in told[0]
-    assert "cannot reach http://proxy/path" in told[1]
-    assert told[2] == "W&B: http://example.org/run"
-    assert "secret" not in " ".join(told)
+    started(tmp_path / "run", messages, "auto")
+    assert f"({host})" in messages[0]
+    assert "cannot reach http://proxy/path" in messages[1]
+    assert messages[2] == "W&B: http://example.org/run"
+    assert "secret" not in " ".join(messages)
 
 
 def test_white_space_around_the_key_is_taken_off(

@@ -14,22 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tracking.tracked_program import METRICS
 from tracking.wandb_server import LoopbackServer
-from tracking.wandb_session import METRICS
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
-SESSION = Path(__file__).with_name("wandb_session.py")
+PROGRAM = Path(__file__).with_name("tracked_program.py")
 WANDB = Path(sys.executable).with_name("wandb")
 
 
-class Session:
-    """`wandb_session.py` running in `tmp_path`, with a clean environment and the variables given."""
+class TrackedProgram:
+    """`tracked_program.py` running in `tmp_path`, with a clean environment and the variables given."""
 
     def __init__(self, folder: Path, options: dict[str, Any], **variables: str) -> None:
         self.run_folder = folder / "runs" / "demo"
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
         environment = {**kept, "LANG": "C.UTF-8", **variables}
-        command = [sys.executable, str(SESSION), json.dumps({"folder": str(self.run_folder), **options})]
+        command = [sys.executable, str(PROGRAM), json.dumps({"folder": str(self.run_folder), **options})]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
             command, cwd=folder, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
@@ -37,14 +37,14 @@ class Session:
         self.output = ""
 
     def wait_for_start(self) -> dict[str, Any]:
-        """What was told until the first epoch was logged."""
+        """The messages until the first epoch was logged."""
         assert self.process.stdout is not None
         self.output += self.process.stdout.readline()
         return dict(json.loads(self.output))
 
     def end(self) -> dict[str, Any]:
-        """Let it go on to its end, which must come soon and without a word from wandb; what it printed last."""
-        output, errors = self.process.communicate("go on\n", timeout=60)
+        """Let it continue to its end, which must come soon and without a word from wandb; what it printed last."""
+        output, errors = self.process.communicate("continue\n", timeout=60)
         self.output += output
         assert errors == ""
         assert self.process.returncode == 0
@@ -77,13 +77,13 @@ def history(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_an_offline_run_holds_everything(tmp_path: Path, home: Path) -> None:
-    session = Session(tmp_path, {"mode": "offline"})
-    (line,) = session.end()["told"]
-    (folder,) = (session.run_folder / "wandb").glob("offline-run-*")
+    program = TrackedProgram(tmp_path, {"mode": "offline"})
+    (line,) = program.end()["messages"]
+    (folder,) = (program.run_folder / "wandb").glob("offline-run-*")
     assert line.startswith("W&B: recording offline. ")
     assert line.endswith(f"wandb sync {folder}")
 
-    summary = session.summary()
+    summary = program.summary()
     assert summary["config"] == {"optimizer": "rmsprop", "learning_rate": 0.5, "hidden_size": [128, 64]} | {
         name: value for name, value in summary["config"].items() if name.startswith("_")
     }
@@ -93,7 +93,7 @@ def test_an_offline_run_holds_everything(tmp_path: Path, home: Path) -> None:
     assert summary["summary"]["status"] == "finished"
     assert summary["console_lines"] == 0
 
-    records = session.records()
+    records = program.records()
     steps = history(records)
     assert steps[1:4] == [
         {"epoch": 1, "step": 10, "train_loss": 0.75, "train_accuracy": 0.5, "val_loss": 0.875, "val_accuracy": 0.25},
@@ -123,77 +123,77 @@ def test_an_offline_run_holds_everything(tmp_path: Path, home: Path) -> None:
     (artifact,) = (r["artifact"] for r in records if r["type"] == "artifact" and r["artifact"]["type"] == "model")
     assert artifact["name"] == "bs-16-ReLU"
     (entry,) = artifact["manifest"]["contents"]
-    assert (entry["path"], entry["local_path"]) == ("model.safetensors", str(session.run_folder / "model.safetensors"))
+    assert (entry["path"], entry["local_path"]) == ("model.safetensors", str(program.run_folder / "model.safetensors"))
 
-    # All in the run folder: the home folder has wandb's own log of its helper process and nothing of the run.
+    # All in the run folder: the home folder has wandb's own log of its service process and nothing of the run.
     assert files_with(home, "T-shirt/top") == []
     assert not (home / ".local").exists()
 
 
 def test_a_failed_run_says_why(tmp_path: Path) -> None:
-    session = Session(tmp_path, {"mode": "offline", "status": "failed", "reason": "the loss is nan"})
-    session.end()
-    summary = session.summary()
+    program = TrackedProgram(tmp_path, {"mode": "offline", "status": "failed", "reason": "the loss is nan"})
+    program.end()
+    summary = program.summary()
     assert (summary["state"], summary["exit_code"]) == ("failed", 1)
     assert summary["summary"]["status"] == "failed"
     assert summary["summary"]["reason"] == "the loss is nan"
 
 
 def test_a_killed_run_keeps_its_epochs(tmp_path: Path) -> None:
-    session = Session(tmp_path, {"mode": "offline", "wait": True})
-    session.wait_for_start()
+    program = TrackedProgram(tmp_path, {"mode": "offline", "wait": True})
+    program.wait_for_start()
     time.sleep(1)  # ten times the flush interval
-    session.process.send_signal(signal.SIGKILL)
-    session.process.communicate()
-    assert history(session.records())[-1]["train_loss"] == 0.75
+    program.process.send_signal(signal.SIGKILL)
+    program.process.communicate()
+    assert history(program.records())[-1]["train_loss"] == 0.75
 
 
 def test_a_home_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
     nowhere = tmp_path / "a_file"
     nowhere.touch()
-    session = Session(tmp_path, {"mode": "offline"}, HOME=str(nowhere / "home"), TMPDIR=str(tmp_path))
-    (line,) = session.end()["told"]
+    program = TrackedProgram(tmp_path, {"mode": "offline"}, HOME=str(nowhere / "home"), TMPDIR=str(tmp_path))
+    (line,) = program.end()["messages"]
     assert "recording offline" in line
-    assert session.summary()["summary"]["test_accuracy"] == 0.75
+    assert program.summary()["summary"]["test_accuracy"] == 0.75
 
 
 def test_a_cache_that_the_user_chose_and_that_cannot_be_written_to(tmp_path: Path) -> None:
-    """wandb's helper process would print its log: fifteen lines."""
+    """wandb's service process would print its log: fifteen lines."""
     (tmp_path / "file").touch()
-    session = Session(tmp_path, {"mode": "offline"}, WANDB_CACHE_DIR=str(tmp_path / "file" / "cache"))
-    assert len(session.end()["told"]) == 1
+    program = TrackedProgram(tmp_path, {"mode": "offline"}, WANDB_CACHE_DIR=str(tmp_path / "file" / "cache"))
+    assert len(program.end()["messages"]) == 1
 
 
 @pytest.mark.parametrize("variables", [{"WANDB_MODE": ""}, {"WANDB_API_KEY": f" {KEY}\n"}])
 def test_variables_that_wandb_itself_would_stumble_over(tmp_path: Path, variables: dict[str, str]) -> None:
-    session = Session(tmp_path, {"mode": "offline"}, **variables)
-    (line,) = session.end()["told"]
+    program = TrackedProgram(tmp_path, {"mode": "offline"}, **variables)
+    (line,) = program.end()["messages"]
     assert line.startswith("W&B: recording offline.")
-    assert len(session.records()) > 10
+    assert len(program.records()) > 10
 
 
 def test_under_a_sweep_the_agent_decides_the_id(tmp_path: Path) -> None:
     chosen = tmp_path / "chosen.yaml"
     chosen.write_text("wandb_version: 1\nlearning_rate:\n  value: 0.5\n")
     sweep = {"WANDB_SWEEP_ID": "sweep123", "WANDB_RUN_ID": "trial456", "WANDB_SWEEP_PARAM_PATH": str(chosen)}
-    session = Session(tmp_path, {"mode": "auto"}, WANDB_MODE="offline", WANDB_PROJECT="swept", **sweep)
-    session.end()
-    summary = session.summary()
+    program = TrackedProgram(tmp_path, {"mode": "auto"}, WANDB_MODE="offline", WANDB_PROJECT="swept", **sweep)
+    program.end()
+    summary = program.summary()
     assert summary["run_id"] == "trial456"
     assert summary["config"]["learning_rate"] == 0.5
-    (record,) = (r["run"] for r in session.records() if r["type"] == "run")
+    (record,) = (r["run"] for r in program.records() if r["type"] == "run")
     assert record["sweep_id"] == "sweep123"
 
 
 def test_disabled_does_not_even_import_wandb(tmp_path: Path) -> None:
-    session = Session(tmp_path, {"mode": "auto"}, WANDB_MODE="disabled")
-    assert session.end() == {"disabled": True, "imported": False}
+    program = TrackedProgram(tmp_path, {"mode": "auto"}, WANDB_MODE="disabled")
+    assert program.end() == {"disabled": True, "imported": False}
 
 
 def test_offline_wins_over_a_disabling_environment(tmp_path: Path) -> None:
-    session = Session(tmp_path, {"mode": "offline"}, WANDB_MODE="disabled")
-    session.end()
-    assert session.summary()["summary"]["test_accuracy"] == 0.75
+    program = TrackedProgram(tmp_path, {"mode": "offline"}, WANDB_MODE="disabled")
+    program.end()
+    assert program.summary()["summary"]["test_accuracy"] == 0.75
 
 
 @pytest.mark.parametrize("place", ["environment", "file", "login"])
@@ -210,8 +210,8 @@ def test_an_online_run_sends_everything_and_shows_the_key_to_nobody_else(
         else:
             kept = home / ".netrc"
             kept.write_text(f"machine {server.address.removeprefix('http://')}\n  login user\n  password {KEY}\n")
-        session = Session(tmp_path, {"mode": "auto"}, **variables)
-        (line,) = session.end()["told"]
+        program = TrackedProgram(tmp_path, {"mode": "auto"}, **variables)
+        (line,) = program.end()["messages"]
         assert line.startswith(f"W&B: {server.address}/someone/demo/runs/")
         authorised = {authorization for _, _, authorization, _ in server.requests if authorization}
         sent = b"".join(body for _, _, _, body in server.requests)
@@ -219,14 +219,14 @@ def test_an_online_run_sends_everything_and_shows_the_key_to_nobody_else(
     for text in ('\\"train_accuracy\\":0.75', '\\"test_accuracy\\":0.75', "bs-16-ReLU", "rmsprop"):
         assert text.encode() in sent
     assert KEY.encode() not in sent
-    assert KEY not in session.output
+    assert KEY not in program.output
     assert files_with(tmp_path, KEY) == ([] if place == "environment" else [kept])
 
 
 def test_no_key_and_no_network_start_offline_at_once(tmp_path: Path) -> None:
-    session = Session(tmp_path, {"mode": "auto"}, WANDB_BASE_URL="http://127.0.0.1:9")
-    ended = session.end()
-    (line,) = ended["told"]
+    program = TrackedProgram(tmp_path, {"mode": "auto"}, WANDB_BASE_URL="http://127.0.0.1:9")
+    ended = program.end()
+    (line,) = ended["messages"]
     assert "`wandb login`" in line
     assert "wandb sync" in line
 
@@ -234,11 +234,11 @@ def test_no_key_and_no_network_start_offline_at_once(tmp_path: Path) -> None:
 def test_an_unreachable_server_means_offline(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
-    session = Session(tmp_path, {"mode": "auto"}, WANDB_BASE_URL=f"http://{address}", WANDB_API_KEY=KEY)
-    ended = session.end()
-    (line,) = ended["told"]
+    program = TrackedProgram(tmp_path, {"mode": "auto"}, WANDB_BASE_URL=f"http://{address}", WANDB_API_KEY=KEY)
+    ended = program.end()
+    (line,) = ended["messages"]
     assert all(fact in line for fact in ("no connection", f"({address})", "recording offline"))
-    assert session.summary()["summary"]["test_accuracy"] == 0.75
+    assert program.summary()["summary"]["test_accuracy"] == 0.75
     assert files_with(tmp_path, KEY) == []
 
 
@@ -246,13 +246,13 @@ def test_an_unreachable_server_means_offline(tmp_path: Path) -> None:
 def test_a_server_that_does_not_let_us_in_means_offline(tmp_path: Path, mode: str, behaviour: str) -> None:
     options = {"mode": mode, "init_seconds": 1.5}
     with LoopbackServer(behaviour) as server:
-        session = Session(tmp_path, options, WANDB_BASE_URL=server.address, WANDB_API_KEY=KEY)
-        ended = session.end()
+        program = TrackedProgram(tmp_path, options, WANDB_BASE_URL=server.address, WANDB_API_KEY=KEY)
+        ended = program.end()
         assert server.requests
-    (line,) = ended["told"]
+    (line,) = ended["messages"]
     assert "not online (CommError" in line
     assert ("online mode was requested" in line) == (mode == "online")
-    assert session.summary()["summary"]["test_accuracy"] == 0.75  # of the only run on disk
+    assert program.summary()["summary"]["test_accuracy"] == 0.75  # of the only run on disk
     assert files_with(tmp_path, KEY) == []
 
 
@@ -261,54 +261,54 @@ def test_a_server_that_goes_away_costs_nothing(tmp_path: Path, behaviour: str) -
     options = {"mode": "auto", "wait": True, "finish_seconds": 1}
     variables = {"WANDB_API_KEY": KEY, "WANDB_HTTP_TIMEOUT": "1"}
     with LoopbackServer() as server:
-        session = Session(tmp_path, options, WANDB_BASE_URL=server.address, **variables)
-        assert len(session.wait_for_start()["told"]) == 1
+        program = TrackedProgram(tmp_path, options, WANDB_BASE_URL=server.address, **variables)
+        assert len(program.wait_for_start()["messages"]) == 1
         if behaviour == "gone":
             server.stop()
         else:
             server.behaviour = behaviour
-        ended = session.end()
-    (_, line) = ended["told"]
-    (folder,) = (session.run_folder / "wandb").glob("run-*")
+        ended = program.end()
+    (_, line) = ended["messages"]
+    (folder,) = (program.run_folder / "wandb").glob("run-*")
     assert line.endswith(f"wandb sync {folder}")
     # What could not be sent is on disk.
-    assert session.summary()["summary"]["test_accuracy"] == 0.75
-    assert [step["epoch"] for step in history(session.records()) if "epoch" in step] == [1, 2, 3]
+    assert program.summary()["summary"]["test_accuracy"] == 0.75
+    assert [step["epoch"] for step in history(program.records()) if "epoch" in step] == [1, 2, 3]
 
 
 def test_an_aborted_run_whose_server_is_gone_says_so_at_the_end(tmp_path: Path) -> None:
     options = {"mode": "auto", "wait": True, "finish_seconds": 1, "report": False, "status": "aborted"}
     with LoopbackServer() as server:
-        session = Session(tmp_path, options, WANDB_BASE_URL=server.address, WANDB_API_KEY=KEY)
-        session.wait_for_start()
-    (_, line) = session.end()["told"]
+        program = TrackedProgram(tmp_path, options, WANDB_BASE_URL=server.address, WANDB_API_KEY=KEY)
+        program.wait_for_start()
+    (_, line) = program.end()["messages"]
     assert line.startswith("W&B: not everything was sent (TimeoutError")
-    assert session.summary()["summary"]["status"] == "aborted"
+    assert program.summary()["summary"]["status"] == "aborted"
 
 
 def test_ctrl_c_ends_the_wait_for_a_server_that_is_gone(tmp_path: Path) -> None:
     options = {"mode": "auto", "wait": True, "finish_seconds": 300, "report": False, "status": "aborted"}
     with LoopbackServer() as server:
-        session = Session(tmp_path, options, WANDB_BASE_URL=server.address, WANDB_API_KEY=KEY)
-        session.wait_for_start()
+        program = TrackedProgram(tmp_path, options, WANDB_BASE_URL=server.address, WANDB_API_KEY=KEY)
+        program.wait_for_start()
         server.behaviour = "hang"
-        assert session.process.stdin is not None
-        session.process.stdin.write("go on\n")
-        session.process.stdin.flush()
+        assert program.process.stdin is not None
+        program.process.stdin.write("continue\n")
+        program.process.stdin.flush()
         time.sleep(1)
-        session.process.send_signal(signal.SIGINT)
-        (_, line) = session.end()["told"]
-    # Not by the timeout of 300 seconds, which would be told as such.
+        program.process.send_signal(signal.SIGINT)
+        (_, line) = program.end()["messages"]
+    # Not by the timeout of 300 seconds, which would be reported as such.
     assert line.startswith("W&B: not everything was sent (KeyboardInterrupt")
 
 
-def test_the_death_of_wandbs_helper_process_is_survived_in_silence(tmp_path: Path) -> None:
-    session = Session(tmp_path, {"mode": "offline", "wait": True})
-    session.wait_for_start()
-    parent = session.process.pid
+def test_the_death_of_wandbs_service_process_is_survived_in_silence(tmp_path: Path) -> None:
+    program = TrackedProgram(tmp_path, {"mode": "offline", "wait": True})
+    program.wait_for_start()
+    parent = program.process.pid
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    (helper,) = (int(pid) for pid in children if b"wandb-core" in Path(f"/proc/{pid}/cmdline").read_bytes())
-    os.kill(helper, signal.SIGKILL)
-    ended = session.end()
-    assert len(ended["told"]) == 2
-    assert "training continues" in ended["told"][1] or "not everything was sent" in ended["told"][1]
+    (service,) = (int(pid) for pid in children if b"wandb-core" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(service, signal.SIGKILL)
+    ended = program.end()
+    assert len(ended["messages"]) == 2
+    assert "training continues" in ended["messages"][1] or "not everything was sent" in ended["messages"][1]

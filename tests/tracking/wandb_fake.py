@@ -1,4 +1,4 @@
-"""A stand-in for the wandb package that remembers what it was told."""
+"""A stand-in for the wandb package that remembers what it was called with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from tracking.wandb_session import toy_run
+from tracking.tracked_program import toy_run
 
 from chainrule.runs.tracking.wandb import WandbTracker
 
@@ -17,7 +17,7 @@ class FakeError(Exception):
 
 
 class FakeRun:
-    """Stands for wandb's run: remembers what it was told, and fails where a test says so."""
+    """Stands for wandb's run: remembers what it was called with, and fails where a test says so."""
 
     def __init__(self, folder: Path) -> None:
         self.dir = str(folder / "wandb" / "offline-run-1" / "files")
@@ -97,8 +97,8 @@ class FakeWandb:
 
 
 def started(
-    folder: Path, told: list[str], mode: Any = "offline", shape: tuple[int, int] | None = (2, 2)
+    folder: Path, messages: list[str], mode: Any = "offline", shape: tuple[int, int] | None = (2, 2)
 ) -> WandbTracker:
-    tracker = WandbTracker("demo", "team", mode, notify=told.append)
+    tracker = WandbTracker("demo", "team", mode, notify=messages.append)
     tracker.start(toy_run(folder, shape))
     return tracker

@@ -167,9 +167,9 @@ def test_keywords_and_mappings_make_the_same_configuration() -> None:
 def test_what_must_agree_for_a_run_to_be_resumed() -> None:
     config = TrainConfig(epochs=3, seed=1)
     same, other = TrainConfig(epochs=9, seed=1, threads=2, figures=False), TrainConfig(epochs=3, seed=2)
-    assert config.identity_hash() == same.identity_hash() != other.identity_hash()
-    assert config.differences(same) == {}
-    assert config.differences(other) == {"seed": (1, 2)}
+    assert config.fingerprint == same.fingerprint != other.fingerprint
+    assert config.find_differences(same) == {}
+    assert config.find_differences(other) == {"seed": (1, 2)}
 
 
 def test_only_what_is_used_is_recorded() -> None:
@@ -185,11 +185,11 @@ def test_ignored_settings_are_checked_all_the_same() -> None:
 
 
 def test_round_trip() -> None:
-    config = TrainConfig.from_mapping({"optimizer": "eve", "clip": 5, "hidden_size": "[32, 16]", "seed": "3"})
+    config = TrainConfig.from_mapping({"optimizer": "eve", "change_limit": 5, "hidden_size": "[32, 16]", "seed": "3"})
     again = TrainConfig.from_mapping(config.to_dict())
     assert again.to_dict() == config.to_dict()
     assert again.ignored == {}
-    assert config.to_dict()["clip"] == 5.0
+    assert config.to_dict()["change_limit"] == 5.0
 
 
 def test_all_problems_at_once() -> None:

@@ -18,7 +18,7 @@ from chainrule.core.registry import did_you_mean
 from chainrule.optim.optimizers import OPTIMIZERS
 from chainrule.runs.config import TrainConfig, optimizer_fields
 
-__all__ = ["add_configuration_flags", "add_field", "build_parser", "new_parser", "parse_words", "plain"]
+__all__ = ["add_configuration_flags", "add_field", "build_parser", "format_default", "new_parser", "parse_words"]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -71,7 +71,9 @@ def build_parser(program: str, defaults: Mapping[str, object] | None = None) -> 
     for name, uses in optimizer_fields().items():
         first, default = uses[0][1], defaults.get(name)
         users = [
-            user if field.default == first.default or default is not None else f"{user}: {plain(field.default)}"
+            user
+            if field.default == first.default or default is not None
+            else f"{user}: {format_default(field.default)}"
             for user, field in uses
         ]
         text = f"{first.help} [{'all' if users == list(OPTIMIZERS) else ', '.join(users)}]"
@@ -117,12 +119,12 @@ def add_field(group: argparse._ActionsContainer, field: Field[Any], text: str = 
     if isinstance(field, Bool):
         options |= {"nargs": "?", "const": "True", "metavar": "True"}
     if default is not None and not isinstance(field, StrList | Bool):
-        text += f" (default: {plain(default)})"
+        text += f" (default: {format_default(default)})"
     flags = [flag for flag in (field.flag, f"--{field.name}") if flag]
     group.add_argument(*flags, help=text.replace("%", "%%"), **options)
 
 
-def plain(value: object) -> str:
+def format_default(value: object) -> str:
     """Format a default as a person would type it: 0.0001, not 1e-04."""
     return np.format_float_positional(value, trim="-") if isinstance(value, float) else str(value)
 
@@ -134,7 +136,7 @@ def parse_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[s
         ConfigError: a flag is unknown (the message suggests the nearest), or has no value.
     """
     known = [flag for action in parser._actions for flag in action.option_strings]
-    found: Mapping[str, object] = vars(parser.parse_intermixed_args(_prepare(words, known)))
+    found: Mapping[str, object] = vars(parser.parse_intermixed_args(_prepare_words(words, known)))
     given = dict(found)
     if "hidden_size" in given:
         given["hidden_size"] = " ".join(given["hidden_size"])  # type: ignore[arg-type]
@@ -156,7 +158,7 @@ def _split_group(word: str) -> list[str]:
 _MAX_GROUP_LENGTH = 10_000
 
 
-def _prepare(words: Sequence[str], known: Sequence[str]) -> list[str]:
+def _prepare_words(words: Sequence[str], known: Sequence[str]) -> list[str]:
     """Reject unknown flags, and attach negative numbers to their flags: argparse would parse them as flags."""
     ready: list[str] = []
     for word in itertools.chain.from_iterable(map(_split_group, words)):

@@ -23,6 +23,7 @@ from chainrule.data import load_dataset
 from chainrule.neural_network import load_model
 from chainrule.report.run_records import RunRecord, find_varied_hyperparameters, get_metric_sign
 from chainrule.report.statistics import select_scored
+from chainrule.runs.folder import MODEL
 from chainrule.training.history import History
 
 __all__ = [
@@ -150,7 +151,7 @@ def _is_count(cell: object) -> bool:
 def _collect_examples(record: RunRecord) -> dict[str, list[str]]:
     """Test images by "true class,predicted class", the most confident predictions first."""
     config = record.config
-    network = load_model(record.folder / "model.safetensors")
+    network = load_model(record.folder / MODEL)
     data = load_dataset(
         config["dataset"],
         seed=config["seed"],

@@ -12,7 +12,7 @@ from typing import Any
 from chainrule.core.errors import ChainruleError, ConfigError, DataError
 from chainrule.core.files import exists, read_json, read_text
 from chainrule.runs.config import NON_IDENTITY_KEYS
-from chainrule.runs.folder import RunFolder, list_runs
+from chainrule.runs.folder import CONFIG, HISTORY, JOURNAL, METRICS, RunFolder, list_runs
 from chainrule.sweeps.folder import find_sweep, list_sweeps
 from chainrule.training.history import History
 
@@ -74,7 +74,7 @@ def find_run_records(sources: Iterable[Path | str]) -> list[RunRecord]:
 def _read_source(folder: Path) -> Iterable[RunRecord]:
     if not folder.is_dir():
         raise ConfigError(f"There is no run, sweep or folder of runs {str(folder)!r}.")
-    if exists(folder / "run.json"):
+    if exists(folder / JOURNAL):
         yield _read_run(RunFolder.read(folder), "")
     elif exists(folder / "sweep.json"):
         yield from _read_sweep(folder)
@@ -94,7 +94,7 @@ def _read_sweep(folder: Path) -> Iterable[RunRecord]:
         return
     try:
         for trial in trials:
-            if exists(path / trial.folder / "run.json"):
+            if exists(path / trial.folder / JOURNAL):
                 yield _read_run(RunFolder.read(path / trial.folder), sweep.name)
                 continue
             yield RunRecord(
@@ -114,10 +114,10 @@ def _read_sweep(folder: Path) -> Iterable[RunRecord]:
 
 def _read_run(run: RunFolder, sweep: str) -> RunRecord:
     try:
-        history = History.from_jsonl(read_text(run.path / "history.jsonl", _MAX_HISTORY_BYTES))
+        history = History.from_jsonl(read_text(run.path / HISTORY, _MAX_HISTORY_BYTES))
     except (OSError, ValueError, DataError):
         history = History()
-    metrics = read_json(run.path / "metrics.json")
+    metrics = read_json(run.path / METRICS)
     best = history.best()
     if not metrics and best is not None:
         metrics = {"val_accuracy": best.val_score, "val_loss": best.val_loss, "kept_epoch": best.epoch}
@@ -127,11 +127,11 @@ def _read_run(run: RunFolder, sweep: str) -> RunRecord:
         sweep=sweep,
         status=run.status,
         # Not validated: the plugins that the run used are not loaded here.
-        config=read_json(run.path / "config.json"),
+        config=read_json(run.path / CONFIG),
         metrics=metrics,
         history=history,
         started=_to_utc(run.started),
-        seconds=_to_float(read_json(run.path / "run.json").get("seconds")),
+        seconds=_to_float(read_json(run.path / JOURNAL).get("seconds")),
     )
 
 

@@ -34,7 +34,7 @@ class RunCheckpoints:
         self._trainer, self._folder, self._writer = trainer, folder, writer
         self._interval = 60.0 * config.checkpoint_every
         self._checkpoints = Checkpoints(folder / CHECKPOINTS, trainer.checkpoint_shapes(), config.dtype)
-        self._configuration = config.identity_hash()
+        self._configuration = config.fingerprint
         self._engine = type(trainer.engine).__name__
         self._plugins = _hash_files(config.plugin)
         try:
@@ -45,7 +45,7 @@ class RunCheckpoints:
             self._data.set_result(data.digest)
         self._last_save = time.monotonic()
 
-    def _fingerprint(self) -> dict[str, str]:
+    def _compute_fingerprint(self) -> dict[str, str]:
         """What a checkpoint depends on, by name."""
         return {
             "configuration": self._configuration,
@@ -61,7 +61,7 @@ class RunCheckpoints:
             OutputError: it cannot be written; the previous one is intact.
         """
         with self._writer.guard(CHECKPOINTS):
-            self._checkpoints.save(self._trainer.checkpoint(self._fingerprint()))
+            self._checkpoints.save(self._trainer.checkpoint(self._compute_fingerprint()))
         self._last_save = time.monotonic()
 
     def save_if_due(self, interval: float | None = None) -> None:
@@ -98,7 +98,7 @@ class RunCheckpoints:
                 )
             notify("No checkpoint was saved yet: training from the start.")
             return
-        for name, value in self._fingerprint().items():
+        for name, value in self._compute_fingerprint().items():
             if checkpoint.fingerprint.get(name) != value:
                 raise CheckpointError(
                     f"The checkpoints in {self._folder} were made with other {name}: resuming would mix two runs. Use "

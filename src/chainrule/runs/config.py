@@ -156,20 +156,21 @@ class TrainConfig(Configurable):
         values = {**self.as_dict(), **self.hyperparameters}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
-    def identity_hash(self) -> str:
+    @property
+    def fingerprint(self) -> str:
         """SHA-256 of everything in the configuration that determines the results of a run."""
-        return hashlib.sha256(json.dumps(self._identity(), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self._get_identity(), sort_keys=True).encode()).hexdigest()
 
-    def differences(self, other: TrainConfig) -> dict[str, tuple[Any, Any]]:
+    def find_differences(self, other: TrainConfig) -> dict[str, tuple[Any, Any]]:
         """The keys that must agree for one run to resume the other but do not, with both values."""
-        mine, theirs = self._identity(), other._identity()
+        mine, theirs = self._get_identity(), other._get_identity()
         return {
             name: (mine.get(name), theirs.get(name))
             for name in {**mine, **theirs}
             if mine.get(name) != theirs.get(name)
         }
 
-    def _identity(self) -> dict[str, Any]:
+    def _get_identity(self) -> dict[str, Any]:
         return {name: value for name, value in self.to_dict().items() if name not in NON_IDENTITY_KEYS}
 
 

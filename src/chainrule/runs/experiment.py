@@ -107,7 +107,7 @@ def resume_run(run: RunFolder, config: TrainConfig, console: Console, *, data: D
         ConfigError: the configuration belongs to another run, or has fewer epochs than are finished.
         ChainruleError: see `run_experiment`.
     """
-    if changed := run.config().differences(config):
+    if changed := run.read_config().find_differences(config):
         lines = [f"  {name}: was {before!r}, now {now!r}" for name, (before, now) in changed.items()]
         raise ConfigError(
             f"{run.path} was started with another configuration, and resuming would mix the two:\n"

@@ -40,9 +40,9 @@ __all__ = [
     "create_run_folder",
     "describe_resume",
     "find_run",
+    "get_lock_identity",
     "is_running",
     "list_runs",
-    "lock_identity",
     "make_run_name",
     "make_write_error",
     "run_lock",
@@ -110,7 +110,7 @@ class RunFolder:
         """Whether it ended before it was finished."""
         return self.status in ("interrupted", "aborted", "failed")
 
-    def config(self) -> TrainConfig:
+    def read_config(self) -> TrainConfig:
         """Read the configuration.
 
         Raises:
@@ -243,7 +243,7 @@ def is_running(folder: Path) -> bool:
     return is_locked(folder / _LOCK)
 
 
-def lock_identity(folder: Path) -> tuple[int, int] | None:
+def get_lock_identity(folder: Path) -> tuple[int, int] | None:
     """Device and inode of the lock file, which change if the folder is replaced; None if there is no lock file.
 
     The folder's own inode may be reused by the next folder once it is removed.

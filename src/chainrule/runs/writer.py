@@ -22,7 +22,7 @@ from chainrule.runs.folder import (
     JOURNAL,
     METRICS,
     MODEL,
-    lock_identity,
+    get_lock_identity,
     make_write_error,
 )
 from chainrule.training.history import EpochRecord, History
@@ -45,7 +45,7 @@ class RunWriter:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._lock = lock_identity(folder)
+        self._lock = get_lock_identity(folder)
         self._is_started = False
 
     @contextmanager
@@ -64,7 +64,7 @@ class RunWriter:
 
     def _check_folder(self) -> None:
         # If the folder was removed, another process may have started a run of the same name.
-        if lock_identity(self._folder) != self._lock:
+        if get_lock_identity(self._folder) != self._lock:
             what = self._folder / CHECKPOINTS if self._folder.exists() else self._folder
             raise OutputError(
                 f"{what} was removed, moved or replaced during the run, so nothing more is written there. If it was "

@@ -12,13 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from chainrule.core.errors import ConfigError, OutputError
 from chainrule.core.files import exists, read_json, write_json, write_text
 from chainrule.core.lock import hold_lock, is_locked
 from chainrule.core.registry import did_you_mean
+from chainrule.runs.config import NON_IDENTITY_KEYS
+from chainrule.runs.folder import CONFIG
 from chainrule.sweeps.space.sweep_file import Sweep, read_sweep
-from chainrule.sweeps.trials import Trials
+from chainrule.sweeps.trials import Trial, Trials
 
 __all__ = [
     "create_or_check_folder",
@@ -26,6 +29,7 @@ __all__ = [
     "list_sweeps",
     "read_seed",
     "read_state",
+    "read_trial_config",
     "sweep_lock",
     "write_state",
 ]
@@ -136,3 +140,16 @@ def find_sweep(name: str, output_dir: Path) -> tuple[Path, Sweep, Trials]:
             return folder, sweep, Trials(folder, sweep, create=False)
     known = [folder.name for folder in list_sweeps(output_dir)]
     raise ConfigError(f"There is no sweep {name!r} in {output_dir}.{did_you_mean(name, known)}")
+
+
+def read_trial_config(folder: Path, sweep: Sweep, trial: Trial) -> dict[str, Any]:
+    """The configuration of a trial: what the sweep file sets, and everything else that determines the results.
+
+    Args:
+        folder: the folder of the sweep.
+        sweep: the sweep.
+        trial: a trial of it. If it was never started, only what the sweep file sets is known.
+    """
+    recorded = read_json(folder / trial.folder / CONFIG)
+    determining = {key: recorded[key] for key in recorded if key not in NON_IDENTITY_KEYS or key == "epochs"}
+    return {**determining, **sweep.fixed, **trial.settings}

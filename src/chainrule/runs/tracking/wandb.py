@@ -27,8 +27,8 @@ from chainrule.core.files import read_json, write_json
 from chainrule.runs.config import WANDB_MODES
 from chainrule.runs.tracking.wandb_account import (
     KEY_FILE,
+    get_host,
     get_variable,
-    host_of,
     is_reachable,
     read_key_file,
     read_login_key,
@@ -205,7 +205,7 @@ class WandbTracker:
         if not self._key:
             return f"not logged in (run `wandb login`, set WANDB_API_KEY, or put the key into {KEY_FILE})"
         if not (settings.http_proxy or settings.https_proxy or is_reachable(settings.base_url)):
-            return f"no connection to the server ({host_of(settings.base_url)})"
+            return f"no connection to the server ({get_host(settings.base_url)})"
         return ""
 
     def _init(self, mode: Literal["online", "offline"]) -> Any:

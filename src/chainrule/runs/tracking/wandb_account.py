@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from chainrule.core.errors import ConfigError
 
-__all__ = ["KEY_FILE", "get_variable", "host_of", "is_reachable", "read_key_file", "read_login_key"]
+__all__ = ["KEY_FILE", "get_host", "get_variable", "is_reachable", "read_key_file", "read_login_key"]
 
 KEY_FILE = "wandb_key.txt"
 
@@ -35,10 +35,10 @@ def get_variable(name: str) -> str:
     return os.environ.get(name, "").strip()
 
 
-def host_of(server: str) -> str:
+def get_host(server: str) -> str:
     """The host and port of a server's address, without user and password.
 
-    >>> host_of("http://user:password@localhost:8080/api")
+    >>> get_host("http://user:password@localhost:8080/api")
     'localhost:8080'
     """
     return urlsplit(server).netloc.rpartition("@")[2]
@@ -89,7 +89,7 @@ def _run_git(folder: Path, *arguments: str) -> int | None:
 
 def read_login_key(server: str) -> str | None:
     """The key that `wandb login` stored for a server such as https://api.wandb.ai, or None."""
-    chosen, host = os.environ.get("NETRC"), host_of(server)
+    chosen, host = os.environ.get("NETRC"), get_host(server)
     for name in [chosen] if chosen else ["~/.netrc", "~/_netrc"]:
         # RuntimeError: there is no home folder.
         with suppress(OSError, UnicodeDecodeError, netrc.NetrcParseError, RuntimeError):

@@ -14,7 +14,7 @@ from chainrule.core.plugins import load_plugin
 from chainrule.data import Dataset, RawDataset, load_dataset, load_raw_dataset
 from chainrule.runs.config import TrainConfig
 from chainrule.runs.experiment import run_experiment
-from chainrule.runs.folder import RunFolder, is_running
+from chainrule.runs.folder import CHECKPOINTS, HISTORY, JOURNAL, METRICS, RunFolder, is_running
 from chainrule.sweeps.workers.protocol import Task, TrialResult
 from chainrule.terminal.console import Console
 from chainrule.training.history import History
@@ -45,7 +45,7 @@ def run_trial(task: Task, report: Callable[[list[float]], bool]) -> TrialResult:
         folder = Path(config.output_dir) / str(config.run_name)
         if not _wait_for_release(folder):
             return TrialResult("aborted", curve)
-        started = (folder / "run.json").exists()
+        started = (folder / JOURNAL).exists()
         result = _read_result(folder, task.metric) if started else None
         if result is None:
             outcome = run_experiment(
@@ -66,7 +66,7 @@ def run_trial(task: Task, report: Callable[[list[float]], bool]) -> TrialResult:
         return TrialResult("failed", curve, reason=f"{type(error).__name__}: {error}")
     if result.is_final:
         # A checkpoint is five times the size of the model, and a trial that is over is never resumed.
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return result
 
 
@@ -88,10 +88,10 @@ def _get_curve(history: History, metric: str) -> list[float]:
 def _read_result(folder: Path, metric: str) -> TrialResult | None:
     """The result of a trial that was over before the coordinator heard of it, or None."""
     run = RunFolder.read(folder)
-    metrics = read_json(folder / "metrics.json")
+    metrics = read_json(folder / METRICS)
     if run.status not in ("finished", "pruned") or metrics.get("status") != run.status:
         return None
-    history = History.from_jsonl((folder / "history.jsonl").read_text(encoding="utf-8"))
+    history = History.from_jsonl((folder / HISTORY).read_text(encoding="utf-8"))
     return TrialResult(run.status, _get_curve(history, metric), metrics.get(metric))
 
 

@@ -1,7 +1,7 @@
-"""One tracked run of three epochs, as a program: `python wandb_session.py OPTIONS` with the options as JSON.
+"""One tracked run of three epochs, as a program: `python tracked_program.py OPTIONS` with the options as JSON.
 
 It prints a JSON line when the run has started (then waits for a line on standard input if asked to) and one at the
-end, with what the user was told.
+end, with the messages for the user.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ def say(content: dict[str, Any]) -> None:
 
 
 def main(options: dict[str, Any]) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     tracking._INIT_SECONDS = options.get("init_seconds", 15.0)
     tracking._FINISH_SECONDS = options.get("finish_seconds", 10.0)
-    tracker = tracking.make_wandb_tracker(options["mode"], "demo", None, notify=told.append)
+    tracker = tracking.make_wandb_tracker(options["mode"], "demo", None, notify=messages.append)
     if tracker is None:
         say({"disabled": True, "imported": "wandb" in sys.modules})
         return
@@ -84,7 +84,7 @@ def main(options: dict[str, Any]) -> None:
     tracker.start(toy_run(folder))
     network: Any = None
     tracker.log(RECORDS[0], network)
-    say({"told": told})
+    say({"messages": messages})
     if options.get("wait"):
         sys.stdin.readline()
     for record in RECORDS[1:]:
@@ -93,7 +93,7 @@ def main(options: dict[str, Any]) -> None:
         figures, model = toy_files(folder)
         tracker.report(METRICS, toy_test(), figures, model)
     tracker.finish(options.get("status", "finished"), options.get("reason", ""))
-    say({"told": told})
+    say({"messages": messages})
 
 
 if __name__ == "__main__":
