@@ -8,7 +8,9 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 __all__ = ["Child", "ChildError", "cores", "environment", "thread_count"]
@@ -51,16 +53,24 @@ class Child:
         arguments: of the class.
         threads: see `environment`.
         log: a file for what it prints.
+        variables: more of its environment.
     """
 
-    def __init__(self, target: str, arguments: dict[str, Any], threads: int | None, log: Path) -> None:
+    def __init__(
+        self,
+        target: str,
+        arguments: dict[str, Any],
+        threads: int | None,
+        log: Path,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._log: IO[bytes] = log.open("wb")
         self._process = subprocess.Popen(
             [sys.executable, str(HERE / "child.py"), target, json.dumps(arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env=environment(threads),
+            env=environment(threads) | dict(variables),
             text=True,
         )
         self._answers: queue.Queue[str] = queue.Queue()

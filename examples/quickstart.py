@@ -4,20 +4,21 @@ from chainrule import OPTIMIZERS, NeuralNetwork, load_dataset
 
 
 def main() -> None:
-    """Load, train, look at the history, test."""
+    """Load the data, train, print the history, test."""
+    # Three seeds: of the validation split, the initial weights and the shuffling.
     data = load_dataset("digits", seed=0)
     network = NeuralNetwork([64, 32, 10], activation="ReLU", weight_init="He", loss="cross_entropy", seed=0)
-    rule = OPTIMIZERS["adam"](learning_rate=0.005)
-    history = network.fit(data, optimizer=rule, epochs=10, batch_size=16, seed=0)
+    optimizer = OPTIMIZERS["adam"](learning_rate=0.005)
+    history = network.fit(data, optimizer=optimizer, epochs=10, batch_size=16, seed=0)
 
     print("epoch  train loss  validation accuracy")
     for record in history:
         print(f"{record.epoch:5}  {record.train_loss:10.4f}  {record.val_score:19.1%}")
 
-    # The test set is looked at once, after every choice has been made.
+    # The test set is evaluated once, after every choice has been made.
     test = network.evaluate(data.x_test, data.y_test)
     print(f"test accuracy {test.accuracy:.1%}")
-    print(f"first test sample: predicted {network.predict(data.x_test[:1])[0]}, right is {data.y_test[0]}")
+    print(f"first test sample: predicted {network.predict(data.x_test[:1])[0]}, true class {data.y_test[0]}")
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@
 # %% [markdown]
 # # Ten questions about backpropagation
 #
-# What a small network is, how it learns, and what decides how well: the mathematics next to the code that runs it, and
-# the answers of full experiments. The cells compute what takes seconds. What takes longer was computed by the scripts
-# in `questions/`, and is shown here from their stored answers in `report/results`.
+# What a small network is, how it learns, and which hyperparameters matter: the mathematics next to the code, and the
+# results of full experiments. The cells compute what takes seconds. Longer experiments were run by the scripts in
+# `questions/`, and are shown here from their stored answers in `report/results`.
 #
 # The source of this notebook is `notebooks/assignment.py`; `make notebook` runs it and writes `assignment.ipynb`.
 
@@ -32,25 +32,25 @@ from IPython.display import Image, Markdown, display
 ROOT = next(folder for folder in [Path.cwd(), *Path.cwd().parents] if (folder / "questions" / "sections.py").exists())
 sys.path.insert(0, str(ROOT / "questions"))
 
-from sections import section
+from sections import build_section
 
 from chainrule import OPTIMIZERS, NeuralNetwork, load_dataset
-from chainrule.report.pdf.mpl_charts import draw
+from chainrule.charts.mpl_charts import draw_chart
 
-# A test shows the answers of the scripts' quick versions, which are too few to claim much.
+# Tests use the answers of the quick versions, whose claims are not enforced.
 QUICK = os.environ.get("CHAINRULE_QUICK_ANSWERS")
 ANSWERS = Path(QUICK or ROOT / "report" / "results")
 
 
 def show(name):
-    """An answer: its text, with its charts where they belong."""
-    answer = section(name, ANSWERS, quick=bool(QUICK))
+    """Display an answer: its text with its charts."""
+    answer = build_section(name, ANSWERS, quick=bool(QUICK))
     display(Markdown(f"## {answer.title}"))
     for number, piece in enumerate(re.split(r"!\[(.*?)\]\(chart:(\w+)\)", answer.text)):
         if number % 3 == 2:
-            picture = io.BytesIO()
-            draw(answer.charts[piece]).savefig(picture, format="png", dpi=80)
-            display(Image(picture.getvalue()))
+            image_file = io.BytesIO()
+            draw_chart(answer.charts[piece]).savefig(image_file, format="png", dpi=80)
+            display(Image(image_file.getvalue()))
         elif piece.strip():
             display(Markdown(piece if number % 3 == 0 else f"*{piece}*"))
 
@@ -58,8 +58,8 @@ def show(name):
 # %% [markdown]
 # ## Data
 #
-# `x` holds images as rows of 784 grey values from 0 to 1, `y` their classes from 0 to 9. A tenth of the training images
-# is held out for validation; the test images are for the very end.
+# `x` holds images as rows of 784 gray values from 0 to 1, `y` their classes from 0 to 9. 10 % of the training images
+# are held out for validation; the test images are only used at the end.
 
 # %%
 data = load_dataset("fashion_mnist", seed=0)
@@ -71,8 +71,8 @@ show("question1")
 # %% [markdown]
 # ## The forward pass
 #
-# Layer $l$ computes $z_l = h_{l-1} W_l + b_l$ and $h_l = f(z_l)$, with $h_0 = x$. The last layer has no $f$ but a
-# softmax:
+# Layer $l$ computes $z_l = h_{l-1} W_l + b_l$ and $h_l = f(z_l)$, with $h_0 = x$. The last layer has a softmax instead
+# of $f$:
 #
 # $$p_k = \frac{e^{z_k}}{\sum_j e^{z_j}}$$
 #
@@ -102,8 +102,8 @@ show("question2")
 #   \frac{\partial L}{\partial b_l} = \sum_{samples} \delta_l \qquad
 #   \delta_{l-1} = (\delta_l W_l^T) \odot f'(z_{l-1})$$
 #
-# and for softmax with cross-entropy $\delta = (p - y) / n$ at the output, with $y$ as rows of zeros and a one. That is
-# all of backpropagation; by hand for the network above:
+# and for softmax with cross-entropy $\delta = (p - y) / n$ at the output, with one-hot rows $y$. That is all of
+# backpropagation; by hand for the network above:
 
 # %%
 labels = data.y_test[:5]
@@ -121,7 +121,7 @@ loss, gradients = network.loss_and_gradients(images, labels)
 {name: float(np.abs(gradient - gradients[name]).max()) for name, gradient in by_hand.items()}
 
 # %% [markdown]
-# A gradient that is right agrees with what it means: the change of the loss when one weight moves a little.
+# A correct gradient agrees with the change of the loss when one weight changes a little.
 
 # %%
 step, name, index = 1e-6, "layer2.weights", (3, 7)
@@ -135,12 +135,12 @@ for sign in (1, -1):
 # %% [markdown]
 # ## Optimizers
 #
-# A rule says how a weight $w$ moves when its gradient is $g$. Plain descent takes $w \leftarrow w - \eta g$; the others
-# remember something. RMSprop, for one, remembers how large gradients were and takes steps of even size:
+# An optimizer updates a weight $w$ from its gradient $g$. Plain SGD computes $w \leftarrow w - \eta g$; the others keep
+# state. RMSprop, for example, normalizes steps by a running mean of squared gradients:
 #
 # $$s \leftarrow \beta s + (1 - \beta) g^2 \qquad w \leftarrow w - \frac{\eta g}{\sqrt{s} + \epsilon}$$
 #
-# This is the code that runs, compiled or not:
+# This is the code that both engines run:
 
 # %%
 import inspect
@@ -148,10 +148,16 @@ import inspect
 print(inspect.getsource(OPTIMIZERS["rmsprop"].update))
 
 # %%
-for name in ("sgd", "rmsprop", "nadam"):
+hyperparameters = {
+    "sgd": {},
+    "rmsprop": {"beta": 0.9, "epsilon": 1e-6},
+    "nadam": {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-6},
+}
+for name, own in hyperparameters.items():
     network = NeuralNetwork([784, 64, 10], activation="ReLU", weight_init="Xavier", seed=0)
-    history = network.fit(data, optimizer=OPTIMIZERS[name](), epochs=1, batch_size=64, seed=0)
-    print(f"{name:8} validation accuracy after one epoch: {100 * history[0].val_accuracy:.2f} %")
+    optimizer = OPTIMIZERS[name](learning_rate=0.0001, weight_decay=0.0005, **own)
+    history = network.fit(data, optimizer=optimizer, epochs=1, batch_size=64, seed=0)
+    print(f"{name:8} validation accuracy after one epoch: {100 * history[0].val_score:.2f} %")
 
 # %%
 show("question3")
@@ -159,8 +165,8 @@ show("question3")
 # %% [markdown]
 # ## The sweep
 #
-# `chainrule sweep sweeps/survey.yaml` and `chainrule sweep sweeps/fashion_mnist.yaml` trained the runs that the next
-# three answers look at.
+# `chainrule sweep sweeps/survey.yaml` and `chainrule sweep sweeps/fashion_mnist.yaml` trained the runs of the next
+# three answers.
 
 # %%
 show("question4")
@@ -177,13 +183,13 @@ show("question7")
 # %% [markdown]
 # ## Two losses
 #
-# Cross-entropy is $-\log p_y$; squared error on the probabilities is $\frac{1}{2} \sum_k (p_k - y_k)^2$. What reaches
-# the weights of the last layer is the derivative with respect to $z$. For cross-entropy it is $p - y$. For squared
-# error it has to pass the softmax, whose full Jacobian is $\mathrm{diag}(p) - p p^T$:
+# Cross-entropy is $-\log p_y$; squared error on the probabilities is $\frac{1}{2} \sum_k (p_k - y_k)^2$. The gradient
+# of the last layer depends on the derivative with respect to $z$. For cross-entropy it is $p - y$. For squared
+# error it is multiplied by the Jacobian of the softmax, $\mathrm{diag}(p) - p p^T$:
 #
 # $$\delta = p \odot \left((p - y) - \sum_j p_j (p_j - y_j)\right)$$
 #
-# Where the network is sure and wrong ($p_y \approx 0$), the first is as large as it gets, and the second vanishes:
+# For confident wrong predictions ($p_y \approx 0$) the first is maximal, and the second vanishes:
 
 # %%
 y = np.eye(3)[[0]]
@@ -204,7 +210,7 @@ show("question9")
 show("question10")
 
 # %% [markdown]
-# ## In short
+# ## Summary
 
 # %%
 show("summary")

@@ -1,17 +1,17 @@
-"""Question 1: one image of each class of Fashion-MNIST, in a labelled grid."""
+"""Question 1: one image of each class of Fashion-MNIST, in a labeled grid."""
 
 import numpy as np
 from study import Study
 
-from chainrule.report.charts import Images, png
+from chainrule.charts.chart import ImageGrid, encode_png
 
 
 def main() -> None:
     """Show the first training image of each class."""
     study = Study(__file__, __doc__)
-    data = study.data()
+    data = study.load_data()
     first = [int(np.flatnonzero(data.y_train == number)[0]) for number in range(len(data.classes))]
-    pictures = [png(data.x_train[index].reshape(data.image_shape)) for index in first]
+    images = [encode_png(data.x_train[index].reshape(data.image_shape)) for index in first]
     counts = np.bincount(data.y_train).tolist()
     numbers = {
         "classes": list(data.classes),
@@ -25,7 +25,7 @@ def main() -> None:
             name: float(data.x_train[data.y_train == number].mean()) for number, name in enumerate(data.classes)
         },
     }
-    study.store(numbers, {"samples": Images(pictures, data.classes, columns=5)})
+    study.store(numbers, {"samples": ImageGrid(images, data.classes, columns=5)})
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 from study import Study
 
-from chainrule.report.charts import Bars, Series
-from chainrule.report.run_charts import confusion
-from chainrule.report.statistics import estimate
+from chainrule.charts.chart import BarChart, Series
+from chainrule.report.run_charts import build_confusion_matrix
+from chainrule.report.statistics import estimate_mean
 
 PUBLISHED = [0.9744, 0.9752, 0.9720]
 
@@ -12,7 +12,7 @@ PUBLISHED = [0.9744, 0.9752, 0.9720]
 def main() -> None:
     """Train three configurations with three seeds each."""
     study = Study(__file__, __doc__)
-    winner = study.needs(7)["settings"] | {"dataset": "mnist"}
+    winner = study.read_answer(7)["settings"] | {"dataset": "mnist"}
     # What helped on Fashion-MNIST, taken further: width, which the sweep could only raise to 128, and epochs.
     configs = {
         "the winner on Fashion-MNIST": winner,
@@ -21,11 +21,9 @@ def main() -> None:
     }
     results, groups = [], []
     for number, (name, settings) in enumerate(configs.items()):
-        parameters = {key: {"value": value} for key, value in settings.items()}
-        parameters["seed"] = {"values": [0] if study.quick else [0, 1, 2]}
-        group = study.sweep(f"mnist{number}", parameters)
-        tests = estimate([record.number("test_accuracy") or 0.0 for record in group])
-        validations = estimate([record.number("val_accuracy") or 0.0 for record in group])
+        group = study.run_sweep(f"mnist{number}", settings | {"seed": [0] if study.quick else [0, 1, 2]})
+        tests = estimate_mean([record.get_metric("test_accuracy") or 0.0 for record in group])
+        validations = estimate_mean([record.get_metric("val_accuracy") or 0.0 for record in group])
         results.append({"name": name, "settings": settings, "test_accuracy": tests, "val_accuracy": validations})
         seconds = [record.seconds or 0.0 for record in group]
         results[-1] |= {"seconds": sum(seconds) / len(seconds), "published": PUBLISHED[number]}
@@ -34,8 +32,8 @@ def main() -> None:
     parts = [[100 * getattr(entry["test_accuracy"], part) for entry in results] for part in ("mean", "low", "high")]
     ours = Series("mean of the seeds, 95 % interval", [], parts[0], low=parts[1], high=parts[2])
     published = Series("published", [], [100 * value for value in PUBLISHED])
-    shown = {"confusion": confusion(groups[results.index(best)][0])}
-    shown["accuracies"] = Bars("test accuracy on MNIST (%)", list(configs), [ours, published], "points")
+    shown = {"confusion": build_confusion_matrix(groups[results.index(best)][0])}
+    shown["accuracies"] = BarChart("test accuracy on MNIST (%)", list(configs), [ours, published], "points")
     study.store({"configurations": results, "best": best["name"]}, shown)
 
 

@@ -4,15 +4,15 @@ import numpy as np
 from study import Study
 
 from chainrule import NeuralNetwork
-from chainrule.report.charts import Images, png
+from chainrule.charts.chart import ImageGrid, encode_png
 
 SHAPES = [(32,), (128, 128, 128), (256, 128, 64, 32)]
 
 
 def main() -> None:
-    """Show what untrained networks say of a few images, and how surprised they are on average."""
+    """Show the probabilities that untrained networks predict for a few images, and their mean loss."""
     study = Study(__file__, __doc__)
-    data = study.data()
+    data = study.load_data()
     networks = [NeuralNetwork([784, *hidden, 10], "ReLU", "Xavier", seed=0) for hidden in SHAPES]
     numbers = {
         "networks": [
@@ -29,9 +29,9 @@ def main() -> None:
     few = data.x_test[:4]
     answers = networks[1].predict_proba(few)
     numbers["highest"] = float(answers.max())
-    pictures = [png(image.reshape(data.image_shape)) for image in few]
+    images = [encode_png(image.reshape(data.image_shape)) for image in few]
     titles = [data.classes[label] for label in data.y_test[:4]]
-    study.store(numbers, {"probabilities": Images(pictures, titles, 2, answers.tolist(), data.classes)})
+    study.store(numbers, {"probabilities": ImageGrid(images, titles, 2, answers.tolist(), data.classes)})
 
 
 if __name__ == "__main__":

@@ -1,58 +1,58 @@
-"""Question 6: which settings make the difference: parallel coordinates, correlations, what works and what does not."""
-
-from collections import defaultdict
+"""Question 6: which hyperparameters matter: parallel coordinates, correlations, what works and what does not."""
 
 from study import Study
 
-from chainrule.report.records import Record, find_records, varied
-from chainrule.report.run_charts import bars, learning_curves, parallel
-from chainrule.report.statistics import by_value, correlations, estimate, importances
+from chainrule.report.run_charts import build_bar_chart, build_learning_curves, build_parallel_coordinates
+from chainrule.report.run_records import RunRecord, find_varied_hyperparameters
+from chainrule.report.statistics import compute_correlations, compute_importances, estimate_mean, group_by_value
 
 METRIC, LOW, PLAIN = "val_accuracy", 0.65, ("sgd", "momentum", "nag")
 SHOWN = ("train_accuracy", "val_accuracy", "test_accuracy")
-# What makes a run fail, each looked for among the runs that those before do not explain.
+# Reasons for failure, each among the runs that the previous ones do not explain.
 REASONS = {
-    "weight decay 0.5": lambda s: s["weight_decay"] == 0.5,
-    "sigmoid with sgd, momentum, nag": lambda s: s["activation"] == "sigmoid" and s["optimizer"] in PLAIN,
-    "sigmoid with random initialization": lambda s: s["activation"] == "sigmoid" and s["weight_init"] == "random",
-    "sgd, momentum, nag with random initialization": lambda s: s["weight_init"] == "random" and s["optimizer"] in PLAIN,
-    "sgd": lambda s: s["optimizer"] == "sgd",
-    "none of these": lambda s: True,
+    "weight decay 0.5": lambda c: c["weight_decay"] == 0.5,
+    "sigmoid with sgd, momentum, nag": lambda c: c["activation"] == "sigmoid" and c["optimizer"] in PLAIN,
+    "sigmoid with random initialization": lambda c: c["activation"] == "sigmoid" and c["weight_init"] == "random",
+    "sgd, momentum, nag with random initialization": lambda c: c["weight_init"] == "random" and c["optimizer"] in PLAIN,
+    "sgd": lambda c: c["optimizer"] == "sgd",
+    "none of these": lambda c: True,
 }
 
 
-def reasons(left: list[Record]) -> list[dict]:
-    """How many runs each reason is true of, and how many of them stay low."""
+def count_reasons(left: list[RunRecord]) -> list[dict]:
+    """How many runs each reason applies to, and how many of these stay low."""
     found = []
     for name, applies in REASONS.items():
-        group = [record for record in left if applies(record.settings)]
+        group = [record for record in left if applies(record.config)]
         left = [record for record in left if record not in group]
-        found.append({"reason": name, "runs": len(group), "low": sum((r.number(METRIC) or 0.0) < LOW for r in group)})
+        low = sum((record.get_metric(METRIC) or 0.0) < LOW for record in group)
+        found.append({"reason": name, "runs": len(group), "low": low})
     return found
 
 
 def main() -> None:
-    """Take the effects from the survey, which looked at all settings evenly; show the search beside it."""
+    """Compute the effects from the survey, which covers the space evenly; show the search beside it."""
     study = Study(__file__, __doc__)
-    study.needs(4)
-    survey, search = (find_records([name], study.folder) for name in ("survey", "fashion_mnist"))
-    wider = defaultdict(list)
-    for record in study.sweep("beyond", quick={"hidden_size": {"values": [32, 64]}, "seed": {"value": 0}}):
-        wider["{hidden_size} units, weight decay {weight_decay:g}".format(**record.settings)].append(record)
-    mild = [record for record in survey if record.settings["weight_decay"] < 0.5]
+    study.read_answer(4)
+    survey, search = (study.find_runs(name) for name in ("survey", "fashion_mnist"))
+    wider: dict[str, list[RunRecord]] = {}
+    for record in study.run_sweep("beyond", quick={"hidden_size": [32, 64], "seed": 0}):
+        name = "{hidden_size} units, weight decay {weight_decay:g}".format(**record.config)
+        wider.setdefault(name, []).append(record)
+    mild = [record for record in survey if record.config["weight_decay"] < 0.5]
     numbers = {
-        "effects": {name: by_value(mild, METRIC, name) for name in varied(mild)},
-        "decay": by_value(survey, METRIC, "weight_decay"),
+        "effects": {name: group_by_value(mild, METRIC, name) for name in find_varied_hyperparameters(mild)},
+        "decay": group_by_value(survey, METRIC, "weight_decay"),
         "runs": {"all": len(survey), "mild": len(mild)},
-        "correlations": correlations(mild, METRIC),
-        "importances": {"all": importances(survey, METRIC), "mild": importances(mild, METRIC)},
-        "reasons": reasons(survey),
-        "wider": {k: {m: estimate([r.number(m) for r in group]) for m in SHOWN} for k, group in wider.items()},
+        "correlations": compute_correlations(mild, METRIC),
+        "importances": {"all": compute_importances(survey, METRIC), "mild": compute_importances(mild, METRIC)},
+        "reasons": count_reasons(survey),
+        "wider": {k: {m: estimate_mean([r.get_metric(m) for r in group]) for m in SHOWN} for k, group in wider.items()},
     }
-    ranks = bars(numbers["correlations"], "rank correlation with validation accuracy")
-    shares = bars(numbers["importances"]["mild"], "share of the variance that the setting explains by itself")
-    charts = {"survey": parallel(survey), "search": parallel(search), "correlation": ranks, "importance": shares}
-    charts["wider"] = learning_curves({name: [record.history for record in group] for name, group in wider.items()})
+    charts = {"survey": build_parallel_coordinates(survey), "search": build_parallel_coordinates(search)}
+    charts["correlation"] = build_bar_chart(numbers["correlations"], "rank correlation with validation accuracy")
+    charts["importance"] = build_bar_chart(numbers["importances"]["mild"], "share of the variance explained alone")
+    charts["wider"] = build_learning_curves({name: [r.history for r in group] for name, group in wider.items()})
     study.store(numbers, charts)
 
 

@@ -3,16 +3,16 @@
 import numpy as np
 from study import Study
 
-from chainrule.report.charts import Bars, Series
-from chainrule.report.run_charts import learning_curves
-from chainrule.report.statistics import Estimate, estimate
+from chainrule.charts.chart import BarChart, Series
+from chainrule.report.run_charts import build_learning_curves
+from chainrule.report.statistics import Estimate, estimate_mean
 
 LOSSES = ("cross_entropy", "mean_squared_error")
 CONFIG = ("optimizer", "learning_rate", "activation")
-QUICK = {"optimizer": {"value": "adam"}, "seed": {"values": [0, 1]}, "learning_rate": {"value": 0.001}}
+QUICK = {"optimizer": "adam", "seed": [0, 1], "learning_rate": 0.001}
 
 
-def series(name: str, estimates: list[Estimate]) -> Series:
+def make_series(name: str, estimates: list[Estimate]) -> Series:
     """Means in percent with their intervals."""
     mean, low, high = ([100 * getattr(one, part) for one in estimates] for part in ("mean", "low", "high"))
     return Series(name, [], mean, low=low, high=high)
@@ -21,36 +21,36 @@ def series(name: str, estimates: list[Estimate]) -> Series:
 def main() -> None:
     """Compare pairs of runs that differ in the loss only."""
     study = Study(__file__, __doc__)
-    records = study.sweep("losses", quick=QUICK)
-    seeds = sorted({record.settings["seed"] for record in records})
-    by = {(*(r.settings[name] for name in CONFIG), r.settings["loss"], r.settings["seed"]): r for r in records}
+    records = study.run_sweep("losses", quick=QUICK)
+    seeds = sorted({record.config["seed"] for record in records})
+    by = {(*(r.config[name] for name in CONFIG), r.config["loss"], r.config["seed"]): r for r in records}
     configs = list(dict.fromkeys(key[:3] for key in by))
 
-    def scores(metric: str, loss: str) -> np.ndarray:
-        """A row a configuration, a column a seed."""
-        return np.array([[by[(*config, loss, seed)].number(metric) for seed in seeds] for config in configs])
+    def get_scores(metric: str, loss: str) -> np.ndarray:
+        """One row per configuration, one column per seed."""
+        return np.array([[by[(*config, loss, seed)].get_metric(metric) for seed in seeds] for config in configs])
 
-    tests = {loss: scores("test_accuracy", loss) for loss in LOSSES}
+    tests = {loss: get_scores("test_accuracy", loss) for loss in LOSSES}
     gains = tests[LOSSES[0]] - tests[LOSSES[1]]
-    validated = {loss: int(scores("val_accuracy", loss).mean(axis=1).argmax()) for loss in LOSSES}
-    rows = {loss: [estimate(row) for row in tests[loss]] for loss in LOSSES} | {
-        "gain": [estimate(row) for row in gains]
+    validated = {loss: int(get_scores("val_accuracy", loss).mean(axis=1).argmax()) for loss in LOSSES}
+    rows = {loss: [estimate_mean(row) for row in tests[loss]] for loss in LOSSES} | {
+        "gain": [estimate_mean(row) for row in gains]
     }
-    names = [f"{rule}, {rate:g}, {activation}" for rule, rate, activation in configs]
+    names = [f"{optimizer}, {rate:g}, {activation}" for optimizer, rate, activation in configs]
     numbers = {
         "seeds": seeds,
         "compared": [{"config": names[i], **{key: row[i] for key, row in rows.items()}} for i in range(len(configs))],
-        # The configurations share their seeds, so what is independent is a seed's mean over them.
-        "gain": estimate(gains.mean(axis=0)),
+        # The configurations share their seeds, so only the means of the seeds over them are independent.
+        "gain": estimate_mean(gains.mean(axis=0)),
         "clear_wins": sum(one.low > 0 for one in rows["gain"]),
         "clear_losses": sum(one.high < 0 for one in rows["gain"]),
         "best": {loss: {"config": names[validated[loss]], "test": rows[loss][validated[loss]]} for loss in LOSSES},
     }
     curves = {loss: [by[(*configs[validated[LOSSES[0]]], loss, s)].history for s in seeds] for loss in LOSSES}
-    both, gain = [series(loss, rows[loss]) for loss in LOSSES], [series("", rows["gain"])]
-    charts = {"accuracy": learning_curves(curves), "training": learning_curves(curves, "train_accuracy")}
-    charts["compared"] = Bars("test accuracy (%), mean and 95 % interval", names, both, "points")
-    charts["gain"] = Bars("cross-entropy minus squared error (points)", names, gain, "points", 0.0)
+    both, gain = [make_series(loss, rows[loss]) for loss in LOSSES], [make_series("", rows["gain"])]
+    charts = {"accuracy": build_learning_curves(curves), "training": build_learning_curves(curves, "train_accuracy")}
+    charts["compared"] = BarChart("test accuracy (%), mean and 95 % interval", names, both, "points")
+    charts["gain"] = BarChart("cross-entropy minus squared error (points)", names, gain, "points", 0.0)
     study.store(numbers, charts)
 
 

@@ -1,4 +1,4 @@
-"""The report on all ten questions, from stored answers: page, LaTeX, PDF, and the pictures of the README."""
+"""The report on all ten questions, from stored answers: page, LaTeX, PDF, and the charts of the README."""
 
 import argparse
 import json
@@ -6,24 +6,23 @@ import shutil
 import sys
 from pathlib import Path
 
-from sections import QUESTIONS, section
-from study import ROOT
+from sections import QUESTIONS, ROOT, build_section
 
+from chainrule.charts.mpl_charts import save_chart
 from chainrule.report.html.page import write_page
 from chainrule.report.pdf.document import compile_pdf, write_document
-from chainrule.report.pdf.mpl_charts import save
 from chainrule.report.section import Report
 
-# What the README shows.
-PICTURES = {"survey": "question6", "leaders": "question5", "confusion": "question7"}
+# Charts of the README, by question.
+README_CHARTS = {"survey": "question6", "leaders": "question5", "confusion": "question7"}
 
 
 def main() -> None:
-    """Write the page, and the PDF where LaTeX is there to make it."""
+    """Write the page, and the PDF."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--quick", action="store_true", help="from the quick versions' answers, into runs/quick")
-    parser.add_argument("--output_dir", help="with --quick: the folder that the scripts were given")
-    parser.add_argument("--no_pdf", action="store_true", help="leave out Report.pdf, which needs latexmk")
+    parser.add_argument("--quick", action="store_true", help="from the answers of the quick versions, into runs/quick")
+    parser.add_argument("--output_dir", help="with --quick: the --output_dir of the scripts")
+    parser.add_argument("--no_pdf", action="store_true", help="skip Report.pdf, which needs latexmk")
     given = parser.parse_args()
     folder = Path(given.output_dir or ROOT / "runs" / "quick") if given.quick else ROOT / "report"
     answers = folder / "results"
@@ -31,20 +30,20 @@ def main() -> None:
     missing = [file for name in names[1:] if not (file := answers / f"{name}.json").exists() and name != "question9"]
     if missing:
         sys.exit(f"{missing[0]} is missing. Run questions/{missing[0].stem}.py{' --quick' * given.quick} first.")
-    sections = [section(name, answers, quick=given.quick) for name in names]
+    sections = [build_section(name, answers, quick=given.quick) for name in names]
     runs = json.loads((answers / "question4.json").read_text(encoding="utf-8"))["runs"]
     about = (
-        f"Feedforward networks on Fashion-MNIST and MNIST. Made of {len(runs)} trials and the runs of each question."
+        f"Feedforward networks on Fashion-MNIST and MNIST. Based on {len(runs)} trials and the runs of each question."
     )
     report = Report("What a small network learns, and what decides it", about, sections, runs)
     shutil.rmtree(folder / "charts", ignore_errors=True)
     write_page(report, folder / "report.html")
-    for chart, question in PICTURES.items():
-        save(sections[names.index(question)].charts[chart], folder / f"{chart}.svg")
-    made: list[Path] = [folder / "report.html", write_document(report, folder)]
+    for chart, question in README_CHARTS.items():
+        save_chart(sections[names.index(question)].charts[chart], folder / f"{chart}.svg")
+    written: list[Path] = [folder / "report.html", write_document(report, folder)]
     if not given.no_pdf:
-        made.append(compile_pdf(made[-1]))
-    print(*made, sep="\n")
+        written.append(compile_pdf(written[-1]))
+    print(*written, sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,26 +1,35 @@
-"""Writes the parts of the documentation that follow from the code and from stored results.
+"""Generate the parts of the documentation that follow from the code and from stored results.
 
-    python scripts/update_docs.py            # rewrite them
-    python scripts/update_docs.py --check    # only tell whether they are up to date
+    python scripts/update_docs.py              # rewrite the generated parts
+    python scripts/update_docs.py --examples   # the output of the README's example and of `chainrule train`, too
+    python scripts/update_docs.py --check      # exit with status 1 if a part is out of date
 
-A part stands between `<!-- generated: NAME -->` and `<!-- end of generated: NAME -->` in one of PAGES. A part whose
-results are not stored yet keeps the text that it has.
+A part is the text between `<!-- generated: NAME -->` and `<!-- end of generated: NAME -->` in README.md or a page of
+docs/. A part whose results are not stored is left unchanged.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
 import statistics
+import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from chainrule import ACTIVATIONS, DATASETS, INITIALIZERS, LOSSES, OPTIMIZERS
+import yaml
+
+import chainrule
+from chainrule import OPTIMIZERS
 from chainrule.cli.flags import plain
 from chainrule.core.fields import Bool, Choice, Field, StrList
+from chainrule.core.registry import Registry
 from chainrule.runs.config import TrainConfig, optimizer_fields
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,26 +37,28 @@ sys.path.append(str(ROOT / "benchmarks"))
 
 from report import PARTS as MEASURED  # noqa: E402
 
-PAGES = ("README.md", "docs/performance.md", "docs/sweeps.md")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _PART = re.compile(r"(<!-- generated: (\S+) -->\n)(.*?)(<!-- end of generated: \2 -->)", re.DOTALL)
+_PUBLISHED = {"Fashion-MNIST": "87.96 %", "MNIST": "97.52 %"}
 
 
-def flags() -> str:
-    """A table of all flags."""
-    rows = ["| flag | default | meaning |", "| --- | --- | --- |"]
+def format_flags() -> str:
+    """Format the flags of `chainrule train` as one table per group."""
+    groups: dict[str, list[str]] = {}
     for setting in TrainConfig.fields().values():
-        rows.append(_flag_row(setting, setting.help))
+        groups.setdefault(setting.group, []).append(_format_flag(setting, setting.help))
     for uses in optimizer_fields().values():
-        users = "every optimizer" if len(uses) == len(OPTIMIZERS) else ", ".join(name for name, _ in uses)
-        rows.append(_flag_row(uses[0][1], f"{uses[0][1].help} ({users})"))
-    rows.append("| `--config` | | YAML or JSON file of settings; flags override it |")
-    rows.append("| `--resume` | | go on with an interrupted run: its name or folder, or `auto` |")
-    rows.append("| `--from-sweep` `--trial` | | settings of a sweep's best trial, or of the one with this number |")
-    rows.append("| `--print_config` | | print the resolved configuration as YAML and exit |")
-    return "\n".join(rows)
+        users = "all" if len(uses) == len(OPTIMIZERS) else ", ".join(f"`{name}`" for name, _ in uses)
+        row = _format_flag(uses[0][1], f"{uses[0][1].help} ({users})")
+        groups.setdefault("optimizer hyperparameters", []).append(row)
+    head = ["| flag | default | meaning |", "| --- | --- | --- |"]
+    return "\n\n".join(
+        "\n".join([f"### {name[0].upper()}{name[1:]}", "", *head, *rows]) for name, rows in groups.items()
+    )
 
 
-def _flag_row(setting: Field[Any], text: str) -> str:
+def _format_flag(setting: Field[Any], text: str) -> str:
+    """Format a row of the table of flags."""
     names = " ".join(f"`{flag}`" for flag in (setting.flag, f"--{setting.name}") if flag)
     default = "" if setting.default is None or isinstance(setting, StrList | Bool) else f"`{plain(setting.default)}`"
     if isinstance(setting, Choice):
@@ -55,18 +66,58 @@ def _flag_row(setting: Field[Any], text: str) -> str:
     return f"| {names} | {default} | {text} |"
 
 
-def parts() -> str:
-    """A table of all registered parts."""
-    rows = ["| part | name | what it is |", "| --- | --- | --- |"]
-    for registry in (OPTIMIZERS, ACTIVATIONS, LOSSES, INITIALIZERS, DATASETS):
-        for name, part in registry.items():
-            summary = " ".join((inspect.getdoc(part) or "").split("\n\n")[0].split())
-            rows.append(f"| {registry.kind} | `{name}` | {summary.replace('|', chr(92) + '|')} |")
+def format_help(command: str) -> str:
+    """Format what `chainrule COMMAND --help` prints."""
+    text = _run("-m", "chainrule", *command.split(), "--help", COLUMNS="100")
+    return f"```text\n{text.rstrip()}\n```"
+
+
+def format_parts() -> str:
+    """Format a table for each public registry."""
+    registries = [value for value in vars(chainrule).values() if isinstance(value, Registry)]
+    return "\n\n".join(_format_registry(registry) for registry in sorted(registries, key=lambda found: found.kind))
+
+
+def _format_registry(registry: Registry[Any]) -> str:
+    """Format the parts of one kind: name, aliases, hyperparameters if a part has any, first paragraph of the docs."""
+    plural = registry.kind + ("es" if registry.kind.endswith("s") else "s")
+    rows = {name: (_format_hyperparameters(part), _summarize(part)) for name, part in registry.items()}
+    has_hyperparameters = any(hyperparameters for hyperparameters, _ in rows.values())
+    columns = ["name", "aliases", *(["hyperparameters"] if has_hyperparameters else []), "description"]
+    lines = [f"## {plural[0].upper()}{plural[1:]}", "", f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
+    for name, (hyperparameters, summary) in rows.items():
+        aliases = ", ".join(f"`{alias}`" for alias, target in registry.aliases.items() if target == name)
+        cells = [f"`{name}`", aliases, *([hyperparameters] if has_hyperparameters else []), summary]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _format_hyperparameters(part: Any) -> str:
+    """Format the names and defaults of a part's own fields."""
+    fields: Mapping[str, Field[Any]] = part.fields() if hasattr(part, "fields") else {}
+    return ", ".join(f"`{name}={plain(field.default)}`" for name, field in fields.items())
+
+
+def _summarize(part: Any) -> str:
+    """Return the first paragraph of a docstring, as the text of a table's cell."""
+    return " ".join((inspect.getdoc(part) or "").split("\n\n")[0].split()).replace("|", "\\|")
+
+
+def format_course_defaults() -> str:
+    """Format the defaults of train.py that differ from those of `chainrule train`."""
+    course, library = (
+        yaml.safe_load(_run(*program, "--print_config")) for program in (("train.py",), ("-m", "chainrule", "train"))
+    )
+    rows = ["| setting | `python train.py` | `chainrule train` |", "| --- | --- | --- |"]
+    for name in dict.fromkeys([*course, *library]):
+        values = [f"`{plain(found[name])}`" if name in found else "not used" for found in (course, library)]
+        if values[0] != values[1]:
+            rows.append(f"| `{name}` | {values[0]} | {values[1]} |")
     return "\n".join(rows)
 
 
-def accuracy() -> str:
-    """The measured accuracies, from benchmarks/results/accuracy.json."""
+def format_accuracy() -> str:
+    """Format the measured accuracies of benchmarks/results/accuracy.json."""
     stored = json.loads((ROOT / "benchmarks" / "results" / "accuracy.json").read_text())
     rows = ["| configuration | test accuracy | seeds | published |", "| --- | --- | --- | --- |"]
     for name, entry in stored["results"].items():
@@ -77,62 +128,113 @@ def accuracy() -> str:
     return "\n".join(rows)
 
 
-def results() -> str:
-    """The best models of the report, from report/results."""
+def format_results() -> str:
+    """Format the best models of the ten questions, from report/results."""
     answers = ROOT / "report" / "results"
     best, digits = (json.loads((answers / f"question{number}.json").read_text()) for number in (7, 10))
     mnist = next(entry for entry in digits["configurations"] if entry["name"] == digits["best"])
     rows = [
-        "| data | model, chosen by validation accuracy | test accuracy | seeds | published |",
-        "|---|---|---|---|---|",
+        "| dataset | model, chosen by validation accuracy | test accuracy | seeds | published |",
+        "| --- | --- | --- | --- | --- |",
     ]
-    for name, entry, published in (("Fashion-MNIST", best, "87.96 %"), ("MNIST", mnist, "97.52 %")):
+    for name, entry in (("Fashion-MNIST", best), ("MNIST", mnist)):
         settings, test = entry["settings"], entry["test_accuracy"]
         model = (
             f"{settings['num_layers']} x {settings['hidden_size']} {settings['activation']}, {settings['optimizer']}, "
             f"learning rate {settings['learning_rate']:g}, batch {settings['batch_size']}, {settings['epochs']} epochs"
         )
         accuracy = f"**{100 * test['mean']:.2f} %** ± {100 * test['std']:.2f}"
-        rows.append(f"| {name} | {model} | {accuracy} | {len(test['values'])} | {published} |")
+        rows.append(f"| {name} | {model} | {accuracy} | {len(test['values'])} | {_PUBLISHED[name]} |")
     return "\n".join(rows)
 
 
+def format_code_size() -> str:
+    """Format files, lines, longest file and longest function of each folder."""
+    script = ROOT / "scripts" / "measure_code.py"
+    if not script.exists():
+        raise FileNotFoundError(2, "missing", str(script))
+    return _run("scripts/measure_code.py").rstrip()
+
+
+def read_example() -> str:
+    """Return the first Python example of the README."""
+    found = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert found, "README.md has no Python example"  # noqa: S101
+    return found[1]
+
+
+def format_example() -> str:
+    """Format what the README's example prints."""
+    return f"```text\n{_run('-c', read_example()).rstrip()}\n```"
+
+
+def format_transcript() -> str:
+    """Format what `chainrule train` prints, with the epochs between the second and the last left out."""
+    with tempfile.TemporaryDirectory() as folder:
+        lines = _run("-m", "chainrule", "train", cwd=Path(folder)).rstrip().splitlines()
+    epochs = [position for position, line in enumerate(lines) if line.startswith("epoch")]
+    shown = [*lines[: epochs[2]], "...", *lines[epochs[-1] :]]
+    # The name of the run is long, and has the time in it.
+    return "\n".join(["```text", *(re.sub(r"(runs/\S{16})\S+", r"\1...", line)[:120] for line in shown), "```"])
+
+
+def _run(*words: str, cwd: Path = ROOT, **environment: str) -> str:
+    """Run Python and return what it prints."""
+    # Compilation and a download, of which a first run reports, are no part of what the documentation shows.
+    command = [sys.executable, *words]
+    own = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment}
+    return subprocess.run(command, cwd=cwd, env=own, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
 PARTS: dict[str, Callable[[], str]] = {
-    "results": results,
-    "flags": flags,
-    "parts": parts,
-    "accuracy": accuracy,
+    "results": format_results,
+    "flags": format_flags,
+    "parts": format_parts,
+    "course-defaults": format_course_defaults,
+    "accuracy": format_accuracy,
+    **{f"help-{command}": partial(format_help, command) for command in ("sweep", "runs", "report", "bench")},
     **MEASURED,
 }
+# Not checked, because every change of the code changes it.
+UNCHECKED: dict[str, Callable[[], str]] = {"code-size": format_code_size}
+# Rewritten on request only, because they depend on the machine in the last digits and in time.
+EXAMPLES: dict[str, Callable[[], str]] = {"example": format_example, "transcript": format_transcript}
 
 
-def updated(text: str) -> str:
-    """The text with every generated part written anew."""
-    return _PART.sub(_anew, text)
+def update_text(text: str, parts: Mapping[str, Callable[[], str]]) -> str:
+    """Return the text with these parts rewritten.
 
+    Raises:
+        KeyError: the text has a part of an unknown name.
+    """
 
-def _anew(found: re.Match[str]) -> str:
-    begin, name, old, end = found.groups()
-    try:
-        return f"{begin}{PARTS[name]()}\n{end}"
-    except FileNotFoundError as error:
-        print(f"{name}: left as it is, for {Path(error.filename).name} does not exist yet.")
-        return begin + old + end
+    def rewrite(found: re.Match[str]) -> str:
+        begin, name, old, end = found.groups()
+        if name not in parts and name in {*UNCHECKED, *EXAMPLES}:
+            return found[0]
+        try:
+            return f"{begin}{parts[name]()}\n{end}"
+        except FileNotFoundError as error:
+            print(f"{name}: left unchanged, because {Path(error.filename).name} does not exist.")
+            return f"{begin}{old}{end}"
+
+    return _PART.sub(rewrite, text)
 
 
 def main() -> int:
     """Update the pages, or check them."""
-    outdated = False
-    for page in PAGES:
-        path = ROOT / page
+    is_check, is_outdated = "--check" in sys.argv, False
+    parts = {**PARTS, **({} if is_check else UNCHECKED), **(EXAMPLES if "--examples" in sys.argv else {})}
+    for path in PAGES:
         old = path.read_text(encoding="utf-8")
-        new = updated(old)
-        if "--check" in sys.argv:
+        new = update_text(old, parts)
+        if is_check:
+            page = path.relative_to(ROOT)
             print(f"{page} is up to date." if new == old else f"{page} is out of date: run `make docs`.")
-            outdated |= new != old
+            is_outdated |= new != old
         elif new != old:
             path.write_text(new, encoding="utf-8")
-    return int(outdated)
+    return int(is_outdated)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""What all tests share: no outside network, no settings of the person who runs them, results in temporary folders."""
+"""Shared by all tests: requirements of markers, no outside network, no settings of the person who runs them."""
 
 from __future__ import annotations
 
+import functools
 import os
+import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,18 +16,27 @@ import pytest
 from chainrule.core.errors import DataError
 from chainrule.data import Dataset, load_dataset
 
-# A script that asks PyTorch and mpmath, which are no dependencies. Collecting doctests would import it.
+# A script that imports PyTorch and mpmath, which are no dependencies. Collecting doctests would import it.
 collect_ignore = ["golden/make_golden.py"]
+
+# W&B's checker of sweep files requires an old NumPy, so it has an environment of its own.
+CHECKER = Path(__file__).resolve().parents[1] / ".venv-sweeps/bin/python"
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
-# Set in continuous integration: what a test needs and does not find is then an error and no reason to skip it.
+# Set in continuous integration: a test whose requirements are missing then fails instead of being skipped.
 NOTHING_SKIPPED = bool(os.environ.get("CHAINRULE_TEST_ALL"))
 
 
-@pytest.fixture(scope="session")
-def _real_data() -> str:
-    """Have the real datasets at hand, fetched where need be; says why not where that fails."""
+def _without(*programs: str) -> str:
+    """Which of these programs are not on the PATH, or ""."""
+    missing = [name for name in programs if shutil.which(name) is None]
+    return f"not installed: {', '.join(missing)}" if missing else ""
+
+
+@functools.cache
+def _without_real_data() -> str:
+    """Make the real datasets available, downloading them if necessary; returns why that failed, or ""."""
     try:
         for name in ("fashion_mnist", "mnist"):
             load_dataset(name)
@@ -34,15 +45,30 @@ def _real_data() -> str:
     return ""
 
 
-@pytest.fixture(autouse=True)
-def _needs(request: pytest.FixtureRequest) -> None:
-    """Skip, or in continuous integration fail, a test whose marker asks for what is not there."""
-    if request.node.get_closest_marker("real_data"):
-        missing = request.getfixturevalue("_real_data")
-        if missing:
-            (pytest.fail if NOTHING_SKIPPED else pytest.skip)(missing)
-    if request.node.get_closest_marker("torch") and find_spec("torch") is None:
-        (pytest.fail if NOTHING_SKIPPED else pytest.skip)("PyTorch is not installed; golden.json holds its numbers")
+# What the tests with a marker require beyond `make test`: each function returns what is missing, or "".
+REQUIREMENTS: dict[str, Callable[[], str]] = {
+    "real_data": _without_real_data,
+    "torch": lambda: "" if find_spec("torch") else "PyTorch is not installed; golden.json holds its numbers",
+    "browser": lambda: _without("chromium"),
+    "latex": lambda: _without("latexmk", "pdflatex", "pdftotext"),
+    "checker": lambda: "" if CHECKER.exists() else "W&B's checker is not installed: make .venv-sweeps/.installed",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use the `browser` fixture."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test, or fail it in continuous integration, if a requirement of its markers is missing."""
+    for marker, missing in REQUIREMENTS.items():
+        if item.get_closest_marker(marker) and (reason := missing()):
+            (pytest.fail if NOTHING_SKIPPED else pytest.skip)(reason)
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +88,7 @@ def _no_outside_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Settings of the person who runs the tests must not change their outcome."""
     for name in list(os.environ):
-        if name.startswith(("WANDB", "CHAINRULE")) and name != "CHAINRULE_DATA_DIR":
+        if name.startswith(("WANDB", "CHAINRULE")) and name not in ("CHAINRULE_DATA_DIR", "CHAINRULE_CACHE_DIR"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib")))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from chainrule.runs.config import TrainConfig, optimizer_fields
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "chainrule"
 MODULES = sorted(SOURCE.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text()) for path in MODULES}
 
 # From the bottom up: a folder may import from those before it, and from itself.
 FOLDERS = [
@@ -29,16 +32,33 @@ FOLDERS = [
     "training",
     "neural_network",
     "terminal",
+    "charts",
     "runs",
     "sweeps",
     "report",
 ]
 LEVEL = {name: level for level, name in enumerate([*FOLDERS, "__init__", "cli", "__main__"])}
 
+# A notebook's user has no command line: messages of the library mention neither its flags nor its commands.
+FLAG_OR_COMMAND = re.compile(r"(?<!git rm )--[a-z]|`chainrule [a-z]")
+# Exceptions that are to disappear: files that still mention them, and functions of more than 100 lines.
+MENTION_FLAGS = {
+    "data/specs.py",
+    "report/records.py",
+    "runs/checkpointing.py",
+    "runs/folder.py",
+    "runs/writer.py",
+    "sweeps/folder.py",
+    "sweeps/space/parameters.py",
+    "sweeps/trials.py",
+    "sweeps/workers/cluster.py",
+}
+LONG_FUNCTIONS = {"drive"}
+
 
 def imports(path: Path, *, inside_functions: bool = False) -> list[str]:
     """The package's modules that a file imports, other than for types; or those that its functions import."""
-    tree = ast.parse(path.read_text())
+    tree = TREES[path]
     typing_only = {
         id(node)
         for block in ast.walk(tree)
@@ -123,6 +143,42 @@ def test_files_are_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= most
 
 
+def test_functions_are_short() -> None:
+    functions = (node for path in MODULES for node in ast.walk(TREES[path]) if isinstance(node, ast.FunctionDef))
+    long = {node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 100}
+    assert long <= LONG_FUNCTIONS
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES}), ids=lambda path: path.name)
+def test_each_folder_says_what_belongs_there(folder: Path) -> None:
+    assert ast.get_docstring(TREES[folder / "__init__.py"])
+
+
+def messages(path: Path) -> Iterator[str]:
+    """The text literals of a file except docstrings and single words, which are arguments of other programs."""
+    nodes = list(ast.walk(TREES[path]))
+    docstrings = {
+        id(node.body[0].value)
+        for node in nodes
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and isinstance(node.body[0], ast.Expr)
+    }
+    for node in nodes:
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+        if is_text and len(node.value.split()) > 1:
+            yield node.value
+
+
+@pytest.mark.parametrize("text", ["Give another --name.", "`chainrule runs` lists them."])
+def test_a_flag_or_a_command_in_a_message_is_found(text: str) -> None:
+    assert FLAG_OR_COMMAND.search(text)
+
+
+def test_only_the_command_line_mentions_flags_and_commands() -> None:
+    library = [path for path in MODULES if folder(module_name(path)) != "cli"]
+    found = {path for path in library if any(FLAG_OR_COMMAND.search(text) for text in messages(path))}
+    assert {str(path.relative_to(SOURCE)) for path in found} <= MENTION_FLAGS
+
+
 @pytest.mark.parametrize("name", [info.name for info in pkgutil.walk_packages([str(SOURCE)], "chainrule.")])
 def test_what_a_module_calls_public_is_there_and_documented(name: str) -> None:
     if name == "chainrule.__main__":
@@ -161,21 +217,31 @@ def test_versions_agree() -> None:
 
 
 def test_the_documentation_names_every_part_and_every_flag() -> None:
-    text = (ROOT / "README.md").read_text()
+    parts, flags = ((ROOT / "docs" / name).read_text() for name in ("parts.md", "cli.md"))
     for registry in (OPTIMIZERS, ACTIVATIONS, LOSSES, INITIALIZERS, DATASETS, ENGINES):
-        for name in registry:
-            assert f"`{name}`" in text, name
+        for name in (*registry, *registry.aliases):
+            assert f"`{name}`" in parts, name
     for setting in [*TrainConfig.fields().values(), *(uses[0][1] for uses in optimizer_fields().values())]:
-        assert f"`--{setting.name}`" in text
-        assert not setting.flag or f"`{setting.flag}`" in text
+        assert f"`--{setting.name}`" in flags
+        assert not setting.flag or f"`{setting.flag}`" in flags
 
 
 def test_generated_documentation_is_up_to_date() -> None:
     command = [sys.executable, str(ROOT / "scripts" / "update_docs.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    for page in ("README.md", "docs/performance.md"):
-        assert f"{page} is up to date." in done.stdout
+    for page in (ROOT / "README.md", *ROOT.glob("docs/*.md")):
+        assert f"{page.relative_to(ROOT)} is up to date." in done.stdout
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_the_index_lists_every_page() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+    for page in ROOT.glob("docs/*.md"):
+        assert page.name == "index.md" or f"({page.name})" in index, page.name
 
 
 def test_the_documentation_names_no_machine() -> None:

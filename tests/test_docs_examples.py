@@ -57,6 +57,26 @@ def test_a_wrong_example_would_be_noticed(tmp_path: Path) -> None:
     assert python("-m", "doctest", page).returncode != 0
 
 
+def test_the_example_of_the_readme_prints_what_it_shows() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"```python\n(.*?)```.*?```text\n(.*?)```", text, flags=re.DOTALL)
+    assert found, "README.md shows no example with its output"
+    result = python("-W", "error", "-c", found[1])
+    assert result.returncode == 0, result.stderr
+    # Other processors round differently, which later epochs show in their last digits.
+    number = re.compile(r"\d+\.\d+")
+    assert number.sub("#", result.stdout) == number.sub("#", found[2])
+    printed, shown = (list(map(float, number.findall(text))) for text in (result.stdout, found[2]))
+    assert printed == pytest.approx(shown, rel=0.05, abs=0.05)
+
+
+def test_the_terms_of_the_glossary_are_those_of_the_code() -> None:
+    files = [*ROOT.glob("src/**/*.py"), *ROOT.glob("docs/[!g]*.md"), ROOT / "pyproject.toml"]
+    words = set(re.findall(r"\w+", " ".join(path.read_text(encoding="utf-8") for path in files)))
+    for identifier in re.findall(r"`([\w.]+)`", page_text("glossary")):
+        assert set(identifier.split(".")) <= words, identifier
+
+
 def test_every_plugin_has_a_page() -> None:
     assert sorted(PLUGINS) == sorted(path.stem for path in (ROOT / "examples").glob("my_*.py"))
 

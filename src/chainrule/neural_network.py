@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chainrule.core.errors import ConfigError
 from chainrule.data import Dataset
-from chainrule.engine.compiled.prediction import predictor_of
+from chainrule.engine import LogitsPredictor, make_predictor
 from chainrule.nn.losses import log_softmax
 from chainrule.nn.metrics import Evaluation
 from chainrule.nn.model_file import read_model
 from chainrule.nn.network import Network, check_pairs
 from chainrule.nn.parameters import Array
 from chainrule.optim.optimizer import Optimizer
+from chainrule.training.callbacks import Callback, EpochFunction
 from chainrule.training.history import History
 from chainrule.training.trainer import Trainer
 
@@ -35,60 +39,93 @@ class NeuralNetwork(Network):
     """
 
     def predict_proba(self, x: ArrayLike) -> Array:
-        """The probability of each class: (n, d) -> (n, k), rows sum to 1. Raises ConfigError as above."""
-        return np.exp(log_softmax(self._logits(self.check_samples(x))))
+        """The probability of each class: (n, d) -> (n, k), rows sum to 1. Raises ConfigError."""
+        return np.exp(log_softmax(self._compute_logits(self.check_samples(x))))
 
     def predict(self, x: ArrayLike) -> NDArray[np.int64]:
-        """The most probable class: (n, d) -> (n,). Raises ConfigError as above."""
-        classes: NDArray[np.int64] = self._logits(self.check_samples(x)).argmax(axis=1)
+        """The most probable class: (n, d) -> (n,). Raises ConfigError."""
+        classes: NDArray[np.int64] = self._compute_logits(self.check_samples(x)).argmax(axis=1)
         return classes
 
     def evaluate(self, x: ArrayLike, y: ArrayLike) -> Evaluation:
-        """Loss, accuracy and predictions on labelled samples: x (n, d), y (n,). Raises ConfigError as above."""
-        samples, labels = self.check_samples(x), self.check_labels(y)
-        check_pairs(samples, labels)
-        return self.evaluate_logits(self._logits(samples), labels)
+        """Loss, accuracy and predictions on labeled samples: x (n, d), y (n,). Raises ConfigError."""
+        samples, targets = self.check_samples(x), self.check_targets(y)
+        check_pairs(samples, targets)
+        return self.objective.evaluate(self._compute_logits(samples), targets)
 
     def fit(
         self,
-        data: Dataset,
+        x: Dataset | ArrayLike,
+        y: ArrayLike | None = None,
         *,
-        optimizer: Optimizer,
+        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        optimizer: Optimizer | str = "adam",
         epochs: int = 10,
         batch_size: int = 16,
         engine: str = "compiled",
+        threads: int = 0,
         seed: int = 0,
+        callbacks: Sequence[Callback | EpochFunction] = (),
     ) -> History:
-        """Train on `data.x_train`, looking at `data.x_val` after each epoch.
+        """Train on samples x and their classes y, or on the training set of a `Dataset`.
 
         Args:
-            data: from `load_dataset`, or a `Dataset` of your own.
-            optimizer: such as `OPTIMIZERS["adam"](learning_rate=0.001)`. It keeps its memory: fitting again with the
-                same object goes on where it stopped.
+            x: (n, d), or a `Dataset`, from `load_dataset` say, whose validation set is evaluated after each epoch.
+            y: class numbers, (n,); None with a `Dataset`.
+            validation_data: (x_val, y_val), evaluated after each epoch; only with arrays.
+            optimizer: such as `Adam(learning_rate=0.001)`, or a name from `OPTIMIZERS`. An object keeps its state:
+                fitting again with it continues from there.
             epochs: passes over the training set.
-            batch_size: samples a step; the last batch of an epoch may be shorter.
+            batch_size: samples per step; the last batch of an epoch may be shorter.
             engine: name of the engine, from `ENGINES`.
+            threads: processor cores to use; 0 chooses what is fastest.
             seed: of the order in which samples are visited.
+            callbacks: `Callback` objects, or functions `f(trainer, record)` called after each epoch.
 
         Returns:
-            One record an epoch.
+            One record per epoch.
 
         Raises:
-            ConfigError: a setting or the data do not fit.
+            ConfigError: an argument or the data do not fit.
             DivergenceError: the loss became infinite or NaN.
         """
-        trainer = Trainer(self, data, optimizer, batch_size=batch_size, engine=engine, seed=seed)
+        if isinstance(x, Dataset):
+            if y is not None or validation_data is not None:
+                raise ConfigError("A Dataset has its labels and its validation set: leave y and validation_data out.")
+            data = x
+        elif y is None:
+            raise ConfigError(f"y, the class of each sample, is missing: fit(x, y). Got only x, a {type(x).__name__}.")
+        else:
+            classes = [str(number) for number in range(self.sizes[-1])]
+            data = Dataset.from_arrays(x, y, validation_data=validation_data, classes=classes, dtype=self.dtype)
+        trainer = Trainer(
+            self,
+            data,
+            optimizer,
+            batch_size=batch_size,
+            engine=engine,
+            seed=seed,
+            threads=threads,
+            epochs=epochs,
+            callbacks=callbacks,
+        )
         for _ in trainer.run(epochs):
             pass
         return trainer.history
 
-    def _logits(self, x: Array) -> Array:
+    def _compute_logits(self, x: Array) -> Array:
         """The output layer's z, by machine code where there are enough rows for it to pay off."""
-        if len(x) >= _MANY_ROWS:
-            predictor = predictor_of(self)
-            if predictor is not None:
-                return predictor.logits(x)
+        if len(x) >= _MANY_ROWS and self._predictor:
+            return self._predictor.compute_logits(x)
         return self.logits(x)
+
+    @cached_property
+    def _predictor(self) -> LogitsPredictor | None:
+        return make_predictor(self)
+
+    def __getstate__(self) -> dict[str, object]:
+        """For copies, here or in another process: a predictor holds addresses of this network's arrays."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_predictor"}
 
 
 def load_model(path: Path | str) -> NeuralNetwork:

@@ -17,8 +17,8 @@ import pytest
 from chainrule import ACTIVATIONS, ENGINES, LOSSES, OPTIMIZERS, NeuralNetwork
 from chainrule.engine import make_engine
 from chainrule.engine.compiled.engine import CompiledEngine
-from chainrule.engine.compiled.scalar_source import portable_source
-from chainrule.engine.reference import NumpyEngine
+from chainrule.engine.compiled.scalar_source import scalar_source
+from chainrule.engine.reference import ReferenceEngine
 from chainrule.optim.optimizer import Optimizer
 
 STEPS, BATCH = 7, 12
@@ -52,12 +52,12 @@ def assert_same(one, other, *, rtol: float) -> None:
         scale = np.abs(twin.parameters.flat).max()
         np.testing.assert_allclose(network.parameters.flat, twin.parameters.flat, rtol=0, atol=rtol * scale)
         np.testing.assert_allclose(stretch.losses, twin_stretch.losses, rtol=rtol)
-        assert rule.time == twin_rule.time == len(stretch.losses)
-        assert stretch.correct == twin_stretch.correct
-        for name, value in rule.memory.items():
-            assert value == pytest.approx(twin_rule.memory[name], rel=rtol)
+        assert rule.state.step_count == twin_rule.state.step_count == len(stretch.losses)
+        assert stretch.score_sum == twin_stretch.score_sum
+        for name, value in rule.state.scalars.items():
+            assert value == pytest.approx(twin_rule.state.scalars[name], rel=rtol)
         for slot in rule.slots:
-            ours, theirs = rule.state[slot].flat, twin_rule.state[slot].flat
+            ours, theirs = rule.state.slots[slot].flat, twin_rule.state.slots[slot].flat
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=rtol * max(np.abs(theirs).max(), 1e-30))
         assert evaluation.loss == pytest.approx(twin_evaluation.loss, rel=rtol)
         assert evaluation.accuracy == twin_evaluation.accuracy
@@ -73,7 +73,7 @@ def assert_same(one, other, *, rtol: float) -> None:
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-12), ("float32", 2e-5)])
 def test_every_rule(digits, optimizer, activation, loss, dtype, rtol) -> None:
     parts = {"optimizer": optimizer, "activation": activation, "loss": loss, "dtype": dtype}
-    assert_same(trained(CompiledEngine, digits, **parts), trained(NumpyEngine, digits, **parts), rtol=rtol)
+    assert_same(trained(CompiledEngine, digits, **parts), trained(ReferenceEngine, digits, **parts), rtol=rtol)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -89,12 +89,12 @@ def test_every_shape_and_number_of_threads(digits, hidden, batch, threads, wide)
     """Among them narrow and wide ones, which share the work in different ways, and widths that fill no vector."""
     shape = {"hidden": hidden, "batch": batch, "n": 3 * batch + batch // 2, "wide": wide}
     compiled = trained(CompiledEngine, digits, threads=threads, **shape)
-    assert_same(compiled, trained(NumpyEngine, digits, **shape), rtol=1e-11)
+    assert_same(compiled, trained(ReferenceEngine, digits, **shape), rtol=1e-11)
 
 
 def test_the_comparison_above_can_fail(digits) -> None:
     """A rule that differs in the sixth digit is noticed."""
-    one, other = trained(CompiledEngine, digits), trained(NumpyEngine, digits)
+    one, other = trained(CompiledEngine, digits), trained(ReferenceEngine, digits)
     other[0].parameters.flat[5] *= 1 + 1e-6
     with pytest.raises(AssertionError):
         assert_same(one, other, rtol=1e-12)
@@ -114,17 +114,17 @@ def test_engines_can_take_turns(digits) -> None:
         network, rule = NeuralNetwork([64, 8, 10], seed=1, dtype="float64"), OPTIMIZERS["eve"](learning_rate=0.01)
         for engine in (first, second):
             engine(network, rule, 16, 1).train(digits.x_train.astype("float64"), digits.y_train, np.arange(160))
-        assert rule.time == 20
+        assert rule.state.step_count == 20
         return network.parameters.flat
 
     np.testing.assert_allclose(
-        run(CompiledEngine, NumpyEngine), run(NumpyEngine, CompiledEngine), rtol=1e-10, atol=1e-13
+        run(CompiledEngine, ReferenceEngine), run(ReferenceEngine, CompiledEngine), rtol=1e-10, atol=1e-13
     )
 
 
 def test_a_changed_learning_rate_counts_from_the_next_stretch(digits) -> None:
     ends = []
-    for engine in (CompiledEngine, NumpyEngine):
+    for engine in (CompiledEngine, ReferenceEngine):
         network, rule = NeuralNetwork([64, 8, 10], seed=1, dtype="float64"), OPTIMIZERS["sgd"](learning_rate=0.1)
         made = engine(network, rule, 16, 1)
         made.train(digits.x_train.astype("float64"), digits.y_train, np.arange(160))
@@ -176,9 +176,9 @@ def test_the_number_of_threads_shows_nowhere(digits, hidden, batch, dtype) -> No
     ]
     for network, rule, stretch, evaluation in runs[1:]:
         assert network.parameters.flat.tobytes() == runs[0][0].parameters.flat.tobytes()
-        assert rule.state["square"].flat.tobytes() == runs[0][1].state["square"].flat.tobytes()
+        assert rule.state.slots["square"].flat.tobytes() == runs[0][1].state.slots["square"].flat.tobytes()
         assert stretch.losses.tobytes() == runs[0][2].losses.tobytes()
-        assert stretch.correct == runs[0][2].correct
+        assert stretch.score_sum == runs[0][2].score_sum
         assert evaluation.probabilities.tobytes() == runs[0][3].probabilities.tobytes()
 
 
@@ -199,7 +199,7 @@ def test_samples_without_anything_but_zeros() -> None:
     network, twin = (NeuralNetwork([200, 30, 4], seed=3) for _ in range(2))
     x, y = np.zeros((40, 200), np.float32), np.arange(40) % 4
     x[7] = 1
-    for engine, net in ((CompiledEngine, network), (NumpyEngine, twin)):
+    for engine, net in ((CompiledEngine, network), (ReferenceEngine, twin)):
         engine(net, OPTIMIZERS["sgd"](learning_rate=0.1), 8, 1).train(x, y, np.arange(40))
     np.testing.assert_allclose(network.parameters.flat, twin.parameters.flat, atol=1e-6)
 
@@ -232,29 +232,29 @@ class Shrink(Optimizer):
     scalars = ("factor",)
 
     @staticmethod
-    def prepare(time, factor):
-        return 1.0 if time == 1 else halved(factor) + 0.5
+    def prepare(t, factor):
+        return 1.0 if t == 1 else halved(factor) + 0.5
 
     @staticmethod
-    def update(weight, gradient, largest, learning_rate, factor):
+    def update(gradient, largest, learning_rate, factor):
         largest = np.maximum(halved(largest), np.abs(gradient))
-        return weight - factor * learning_rate * np.where(largest > 0, gradient / (largest + 1e-8), 0.0), largest
+        return factor * learning_rate * np.where(largest > 0, gradient / (largest + 1e-8), 0.0), largest
 
 
 class NotElementwise(Optimizer):
     """Cannot be compiled for single elements: it looks at all of them."""
 
     @staticmethod
-    def update(weight, gradient, learning_rate):
-        return weight - learning_rate * gradient / np.linalg.norm(gradient)
+    def update(gradient, learning_rate):
+        return learning_rate * gradient / np.linalg.norm(gradient)
 
 
 def test_a_rule_of_ones_own_is_compiled(digits) -> None:
     ends = []
-    for engine in (CompiledEngine, NumpyEngine):
+    for engine in (CompiledEngine, ReferenceEngine):
         network, rule = NeuralNetwork([64, 8, 10], seed=1, dtype="float64"), Shrink(learning_rate=0.01)
         engine(network, rule, 16, 1).train(digits.x_train.astype("float64"), digits.y_train, np.arange(320))
-        ends.append((network.parameters.flat, rule.memory["factor"]))
+        ends.append((network.parameters.flat, rule.state.scalars["factor"]))
     np.testing.assert_allclose(ends[0][0], ends[1][0], rtol=1e-11, atol=1e-14)
     assert ends[0][1] == ends[1][1]
 
@@ -270,7 +270,7 @@ def test_a_rule_of_ones_own_is_compiled(digits) -> None:
 def test_compiled_rules_ask_for_no_memory(function) -> None:
     """np.where of two numbers, left to Numba, makes arrays: a sigmoid took 14 times as long as a ReLU."""
     scope = {"np": np, "math": math, "njit": numba.njit, "real": np.float32}
-    exec(portable_source(function, "rule", wrap=True), scope)
+    exec(scalar_source(function, "rule", wrap=True), scope)
     scope["rule"](*[np.float32(0.5)] * len(inspect.signature(function).parameters))
     (code,) = scope["rule"].inspect_llvm().values()
     assert "NRT_Allocate" not in code
@@ -280,7 +280,7 @@ def test_compiled_rules_ask_for_no_memory(function) -> None:
 def test_one_that_cannot_be_compiled_runs_on_numpy_and_says_why(digits, caplog) -> None:
     with caplog.at_level(logging.WARNING, "chainrule"):
         made = make_engine("compiled", NeuralNetwork([64, 8, 10]), NotElementwise(), 16)
-    assert isinstance(made, NumpyEngine)
+    assert isinstance(made, ReferenceEngine)
     assert "Using the numpy engine" in caplog.text
     assert "update" in caplog.text
     made.train(digits.x_train, digits.y_train, np.arange(32))
@@ -288,10 +288,10 @@ def test_one_that_cannot_be_compiled_runs_on_numpy_and_says_why(digits, caplog) 
 
 def test_one_without_source_runs_on_numpy_and_says_why(caplog) -> None:
     scope: dict = {}
-    exec("def update(weight, gradient, learning_rate):\n    return weight - learning_rate * gradient", scope)
+    exec("def update(gradient, learning_rate):\n    return learning_rate * gradient", scope)
     rule = type("Typed", (Optimizer,), {"update": staticmethod(scope["update"])})()
     with caplog.at_level(logging.WARNING, "chainrule"):
-        assert isinstance(make_engine("compiled", NeuralNetwork([64, 8, 10]), rule, 16), NumpyEngine)
+        assert isinstance(make_engine("compiled", NeuralNetwork([64, 8, 10]), rule, 16), ReferenceEngine)
     assert "source" in caplog.text
 
 

@@ -11,13 +11,14 @@ import pytest
 
 from chainrule import OPTIMIZERS, NeuralNetwork
 from chainrule.core.fields import Choice
+from chainrule.engine.compiled import runtime
 from chainrule.engine.compiled.engine import CompiledEngine
-from chainrule.engine.reference import NumpyEngine
+from chainrule.engine.reference import ReferenceEngine
 
 
 def engines(sizes, *, batch=16, threads=1, optimizer="adam", dtype="float64"):
     made = []
-    for engine in (CompiledEngine, NumpyEngine):
+    for engine in (CompiledEngine, ReferenceEngine):
         network, rule = NeuralNetwork(sizes, seed=1, dtype=dtype), OPTIMIZERS[optimizer](learning_rate=0.01)
         made.append((network, engine(network, rule, batch, threads)))
     return made
@@ -54,7 +55,7 @@ def test_samples_of_another_precision_or_width(digits) -> None:
 def test_no_samples_at_all(digits) -> None:
     ((_, compiled), _) = engines([64, 8, 10])
     stretch = compiled.train(digits.x_train, digits.y_train, np.arange(0))
-    assert len(stretch.losses) == stretch.correct == 0
+    assert len(stretch.losses) == stretch.score_sum == 0
 
 
 def test_one_rule_for_engines_of_two_precisions(digits) -> None:
@@ -67,12 +68,12 @@ def test_one_rule_for_engines_of_two_precisions(digits) -> None:
     seen = np.zeros_like(made[0]._network.parameters.flat)
     for engine in (made[0], made[1], made[0], made[1]):
         engine.train(x, digits.y_train, order)
-        flat = next(iter(rule.state.values())).flat
+        flat = next(iter(rule.state.slots.values())).flat
         assert np.isfinite(flat).all()
         # Steps that were written into the arrays of before would leave these as they were copied.
         assert not np.array_equal(flat.astype("float32"), seen.astype("float32"))
         seen = flat.copy()
-    assert rule.time == 40
+    assert rule.state.step_count == 40
 
 
 def test_predictions_from_several_threads_at_once(digits) -> None:
@@ -97,16 +98,21 @@ def test_predictions_from_several_threads_at_once(digits) -> None:
 def test_a_thread_that_fails_ends_the_others(digits, monkeypatch) -> None:
     """They wait for it at a barrier in machine code, where nothing else would reach them."""
     ((network, compiled), _) = engines([64, 200, 10], threads=3)
-    drive = compiled._execution._drive
+    compile_steps = runtime.compile_steps
     calls = []
 
-    def failing(*arguments):
-        calls.append(threading.get_ident())
-        if threading.current_thread() is not threading.main_thread() and len(set(calls)) > 1:
-            raise MemoryError("no room")
-        return drive(*arguments)
+    def failing(function, dtype):
+        train = compile_steps(function, dtype)
 
-    monkeypatch.setattr(compiled._execution, "_drive", failing)
+        def run(*arguments):
+            calls.append(threading.get_ident())
+            if threading.current_thread() is not threading.main_thread() and len(set(calls)) > 1:
+                raise MemoryError("no room")
+            return train(*arguments)
+
+        return run
+
+    monkeypatch.setattr(runtime, "compile_steps", failing)
     with pytest.raises(MemoryError, match="no room"):
         compiled.train(digits.x_train.astype("float64"), digits.y_train, np.arange(640))
     monkeypatch.undo()
@@ -143,10 +149,10 @@ def test_a_rule_with_a_setting_that_is_no_number_is_left_to_the_numpy_engine(dig
         kind = Choice("plain", "how", ("plain", "fancy"))
 
         @staticmethod
-        def update(weight, gradient, learning_rate):
-            return weight - learning_rate * gradient
+        def update(gradient, learning_rate):
+            return learning_rate * gradient
 
     engine = make_engine("compiled", NeuralNetwork([64, 10]), Wordy(), 16)
-    assert isinstance(engine, NumpyEngine)
-    assert "the setting kind of Wordy is no number" in caplog.text
+    assert isinstance(engine, ReferenceEngine)
+    assert "kind of Wordy is no number" in caplog.text
     engine.train(digits.x_train, digits.y_train, np.arange(64))

@@ -14,10 +14,11 @@ from hypothesis.extra import numpy as arrays
 
 from chainrule.core.errors import DataError
 from chainrule.data.idx import read_idx, read_shape, unpack
-from chainrule.data.specs import verified
+from chainrule.data.specs import verify
 
 SPEC = make_spec("tiny", make_contents(0))
-RAW = make_contents(0)[SPEC.train_images.name]
+IMAGES, LABELS = SPEC.files[:2]
+RAW = make_contents(0)[IMAGES.name]
 PACKED = gzip.compress(RAW, mtime=0)
 
 
@@ -88,18 +89,18 @@ def test_a_gzip_bomb_stops_at_the_limit():
     assert result == bytes(1000)
     assert peak < 2e6
     with pytest.raises(DataError, match="more than"):
-        verified(bomb, SPEC.train_labels, origin="bomb")
+        verify(bomb, LABELS, origin="bomb")
 
 
 def test_raw_bytes_pass_through_whatever_the_name():
-    assert verified(RAW, SPEC.train_images, origin="train-images-idx3-ubyte.gz") == RAW
-    assert verified(PACKED, SPEC.train_images, origin="train-images-idx3-ubyte") == RAW
+    assert verify(RAW, IMAGES, origin="train-images-idx3-ubyte.gz") == RAW
+    assert verify(PACKED, IMAGES, origin="train-images-idx3-ubyte") == RAW
 
 
 @given(st.integers(0, len(PACKED) - 1))
 def test_a_truncated_gzip_file_is_an_error(length):
     with pytest.raises(DataError):
-        verified(PACKED[:length], SPEC.train_images, origin="file")
+        verify(PACKED[:length], IMAGES, origin="file")
 
 
 @given(st.integers(0, 8 * len(PACKED) - 1))
@@ -107,7 +108,7 @@ def test_a_flipped_bit_in_gzip_is_an_error_or_does_not_matter(bit):
     damaged = bytearray(PACKED)
     damaged[bit // 8] ^= 1 << bit % 8
     try:
-        assert verified(bytes(damaged), SPEC.train_images, origin="file") == RAW
+        assert verify(bytes(damaged), IMAGES, origin="file") == RAW
     except DataError:
         assert bit // 8 != 9  # byte 9 names the operating system, which nothing depends on
 
@@ -117,22 +118,22 @@ def test_a_flipped_bit_in_a_raw_file_is_an_error(bit):
     damaged = bytearray(RAW)
     damaged[bit // 8] ^= 1 << bit % 8
     with pytest.raises(DataError):
-        verified(bytes(damaged), SPEC.train_images, origin="file")
+        verify(bytes(damaged), IMAGES, origin="file")
 
 
 @given(st.binary(max_size=200))
 def test_any_gzip_like_bytes_give_an_error(tail):
     with pytest.raises(DataError):
-        verified(b"\x1f\x8b\x08" + tail, SPEC.train_images, origin="file")
+        verify(b"\x1f\x8b\x08" + tail, IMAGES, origin="file")
 
 
 def test_a_truncated_gzip_file_is_called_one():
-    with pytest.raises(DataError, match=r"train\.gz is not a whole gzip file"):
-        verified(PACKED[:-5], SPEC.train_images, origin="train.gz")
+    with pytest.raises(DataError, match=r"train\.gz is not a complete gzip file"):
+        verify(PACKED[:-5], IMAGES, origin="train.gz")
 
 
 def test_bytes_after_the_data_are_an_error():
     with pytest.raises(DataError, match="got more than"):
-        verified(gzip.compress(RAW + b"x"), SPEC.train_images, origin="file")
-    with pytest.raises(DataError, match="not a whole gzip file"):
-        verified(PACKED + b"rubbish", SPEC.train_images, origin="file")
+        verify(gzip.compress(RAW + b"x"), IMAGES, origin="file")
+    with pytest.raises(DataError, match="not a complete gzip file"):
+        verify(PACKED + b"rubbish", IMAGES, origin="file")

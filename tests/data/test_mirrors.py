@@ -17,7 +17,7 @@ def test_a_trickle_is_given_up(site, chunked):
     """Every single read succeeds, so only the watch over the whole download can end this."""
     site.answers["/file"] = functools.partial(trickling, chunked=chunked)
     start = time.monotonic()
-    with pytest.raises(UnreachableError, match=r"too slow a one, within 0\.3 s"):
+    with pytest.raises(UnreachableError, match=r"too slow, within 0\.3 s"):
         download(f"{site.url}file", limit=10**6, patience=0.3)
     assert time.monotonic() - start < 3
 

@@ -1,5 +1,6 @@
 """The search: which source is asked when, what happens with bad files, and what the errors say."""
 
+import errno
 import functools
 import gzip
 import logging
@@ -34,7 +35,7 @@ def _known_datasets(monkeypatch):
 
 
 def search(spec=TINY, data_dir=None):
-    return {file.name: content for file, content in find_files(spec, data_dir).items()}
+    return find_files(spec, data_dir)
 
 
 def cached(spec=TINY):
@@ -90,12 +91,12 @@ def test_the_argument_is_never_passed_over(tmp_path, site):
     site.serve("", CONTENTS)
     spec = make_spec("tiny_set", CONTENTS, mirrors=(site.url,))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="has no files of tiny_set: expected train-images-idx3-ubyte, train-labels"):
+    with pytest.raises(DataError, match=r"data_dir .*tiny_set.*train-images-idx3-ubyte, train-labels"):
         search(spec, tmp_path / "empty")
-    with pytest.raises(DataError, match=r"data_dir .*nowhere is no folder"):
+    with pytest.raises(DataError, match=r"data_dir .*nowhere is not a folder"):
         search(spec, tmp_path / "nowhere")
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"data_dir .*file is no folder"):
+    with pytest.raises(DataError, match=r"data_dir .*file is not a folder"):
         search(spec, tmp_path / "file")
     assert site.requests == []
 
@@ -104,7 +105,7 @@ def test_a_folder_in_the_environment_must_exist_but_may_lack_the_dataset(tmp_pat
     site.serve("", CONTENTS)
     spec = make_spec("tiny_set", CONTENTS, mirrors=(site.url,))
     monkeypatch.setenv("CHAINRULE_DATA_DIR", str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match=r"CHAINRULE_DATA_DIR .*nowhere is no folder"):
+    with pytest.raises(DataError, match=r"CHAINRULE_DATA_DIR .*nowhere is not a folder"):
         search(spec)
     write_files(tmp_path / "data" / "other_set", OTHER)
     monkeypatch.setenv("CHAINRULE_DATA_DIR", str(tmp_path / "data"))
@@ -116,9 +117,9 @@ def test_a_folder_in_the_environment_must_exist_but_may_lack_the_dataset(tmp_pat
 def test_a_missing_file_is_named_with_every_way_to_get_it(tmp_path, monkeypatch, by_argument):
     write_files(tmp_path / "data", {name: CONTENTS[name] for name in NAMES[:3]})
     monkeypatch.setenv("CHAINRULE_DATA_DIR", str(tmp_path / "data"))
-    with pytest.raises(DataError, match=f"lacks files of tiny_set: expected {NAMES[3]} too") as caught:
+    with pytest.raises(DataError, match=f"lacks files of tiny_set: {NAMES[3]}") as caught:
         search(data_dir=tmp_path / "data" if by_argument else None)
-    for way in ("--data_dir", "CHAINRULE_DATA_DIR", "install tiny_set-package", "-d digits", *NAMES):
+    for way in ("data_dir=", "CHAINRULE_DATA_DIR", "install tiny_set-package", "digits", *NAMES):
         assert way in str(caught.value)
 
 
@@ -128,15 +129,15 @@ def bad_files():
     flipped = bytearray(CONTENTS[IMAGES])
     flipped[100] ^= 1
     return [
-        (whole[:-20], ["not a whole gzip file"]),
+        (whole[:-20], ["not a complete gzip file"]),
         (CONTENTS[IMAGES][:-1], [f"expected {size} bytes", f"got {len(CONTENTS[IMAGES]) - 1:,}", "truncated"]),
         (labels, [f"expected {size} bytes", "declares 40 values", "another file"]),
         (CONTENTS[IMAGES] + b"x", [f"got more than {size}"]),
-        (bytes(flipped), [TINY.train_images.sha256, "corrupted"]),
-        (gzip.compress(OTHER[IMAGES]), [TINY.train_images.sha256, f"mislabelled: this is other_set's {IMAGES}"]),
+        (bytes(flipped), [TINY.files[0].sha256, "corrupted"]),
+        (gzip.compress(OTHER[IMAGES]), [TINY.files[0].sha256, f"mislabeled: this is other_set's {IMAGES}"]),
         (b"<!DOCTYPE html><p>404", ["got 21", "web page"]),
-        (b"", [f"expected {size} bytes", "got 0", "no IDX file"]),
-        (b"x" * 10**7, [f"got more than {size}", "no IDX file"]),
+        (b"", [f"expected {size} bytes", "got 0", "not an IDX file"]),
+        (b"x" * 10**7, [f"got more than {size}", "not an IDX file"]),
     ]
 
 
@@ -149,7 +150,7 @@ def test_a_bad_file_of_the_users_says_expected_got_and_why(tmp_path, monkeypatch
     for data_dir in (folder, None):
         with pytest.raises(DataError) as caught:
             search(data_dir=data_dir)
-        for word in (str(folder / f"{IMAGES}.gz"), *words, "Ways to get tiny_set", "-d digits"):
+        for word in (str(folder / f"{IMAGES}.gz"), *words, "Ways to get tiny_set", "digits"):
             assert word in str(caught.value)
 
 
@@ -249,7 +250,7 @@ def test_a_cache_that_cannot_be_written_does_not_stop_anything(tmp_path, monkeyp
     (tmp_path / "cache" / blocked).touch()  # a file where a folder should be: this stops root, too
     site.serve("", CONTENTS)
     assert search(make_spec("tiny_set", CONTENTS, mirrors=(site.url,))) == CONTENTS
-    assert f"{IMAGES} is not kept for the next time" in caplog.text
+    assert f"{IMAGES} is not cached" in caplog.text
 
 
 # --- mirrors
@@ -261,7 +262,7 @@ def test_downloads_are_announced_verified_and_kept(site, caplog):
     spec = make_spec("tiny_set", CONTENTS, mirrors=(site.url,))
     assert search(spec) == CONTENTS
     assert cached() == CONTENTS
-    assert f"Downloading {site.url}{IMAGES}.gz (0 kB)" in caplog.messages
+    assert f"Downloading {site.url}{IMAGES}.gz" in caplog.messages
     assert search(spec) == CONTENTS
     assert len(site.requests) == 4
 
@@ -295,9 +296,9 @@ def whole(name):
     [
         (404, "HTTP status 404"),
         (503, "HTTP status 503"),
-        (whole(IMAGES)[:-30], "not a whole gzip file"),
-        (cut_short(whole(IMAGES)), "IncompleteRead"),
-        (gzip.compress(OTHER[IMAGES]), "mislabelled: this is other_set's"),
+        (whole(IMAGES)[:-30], "not a complete gzip file"),
+        (cut_short(whole(IMAGES)), "truncated"),
+        (gzip.compress(OTHER[IMAGES]), "mislabeled: this is other_set's"),
         (b"<html>please log in</html>", "web page"),
         (b"x" * 10**6, "more than the"),
         (gzip.compress(bytes(5 * 10**7)), "got more than"),
@@ -343,18 +344,18 @@ def test_when_nothing_is_reachable_the_error_says_so_at_once(tmp_path, monkeypat
     message = str(caught.value)
     for words in (
         *NAMES,
-        f"CHAINRULE_DATA_DIR {tmp_path}: it has no files of tiny_set",
+        f"CHAINRULE_DATA_DIR {tmp_path}: no files of tiny_set",
         f"cache {cache_folder(spec)}: none of the files",
         f"{tmp_path / 'system'}: none of the files",
-        f"{urls[0]}{IMAGES}.gz: Failed to establish a new connection",
+        f"{urls[0]}{IMAGES}.gz: [Errno {errno.ECONNREFUSED}]",
         f"{urls[1]}{IMAGES}.gz: ",
-        "package tiny_set-package (apt-get): apt-get is not installed",
-        "--data_dir",
+        "data_dir=",
         "install tiny_set-package",
-        "-d digits",
+        "digits",
     ):
         assert words in message
-    assert "Max retries" not in message, "the HTTP library's own text must not get through"
+    assert "urlopen" not in message, "the HTTP library's own text must not get through"
+    assert "--" not in message, "the library does not know the flags of the command line"
 
 
 def test_processes_that_fetch_at_once_do_not_hurt_each_other(site):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chainrule.data.specs import DatasetSpec, FileSpec, Package
+from chainrule.data.specs import DatasetSpec, FileSpec
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -35,16 +35,12 @@ def make_contents(seed: int, n_train: int = 40, n_test: int = 20) -> dict[str, b
 
 
 def make_spec(
-    name: str,
-    contents: dict[str, bytes],
-    *,
-    mirrors: tuple[str, ...] = (),
-    system_folder: Path | None = None,
-    manager: str = "apt-get",
+    name: str, contents: dict[str, bytes], *, mirrors: tuple[str, ...] = (), system_folder: Path | None = None
 ) -> DatasetSpec:
-    files = [FileSpec(n, len(c), hashlib.sha256(c).hexdigest(), len(c)) for n, c in contents.items()]
-    package = Package(manager, f"{name}-package", "inside/here", 1000, f"install {name}-package")
-    return DatasetSpec(name, *files, (name, name.replace("_", "-")), system_folder, mirrors, package)
+    files = tuple(FileSpec(name, len(raw), hashlib.sha256(raw).hexdigest()) for name, raw in contents.items())
+    return DatasetSpec(
+        name, files, (name, name.replace("_", "-")), system_folder, mirrors, package=f"install {name}-package"
+    )
 
 
 def write_files(folder: Path, contents: dict[str, bytes], *, packed: bool = True) -> None:

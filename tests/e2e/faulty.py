@@ -17,7 +17,7 @@ from chainrule.cli import main
 from chainrule.runs.folder import RunFolder
 from chainrule.training.checkpoint import FILES
 
-QUICK = ("-d", "digits", "-e", "2", "-nhl", "1", "-sz", "8", "-b", "64", "--engine", "numpy")
+QUICK = ("-d", "digits", "-e", "2", "-nhl", "1", "-sz", "8", "-b", "64", "--engine", "numpy", "-o", "rmsprop")
 OFF = ("--wandb_mode", "disabled")
 RESULTS = ("config.json", "history.jsonl", "metrics.json", "model.safetensors")
 WRITTEN = {
@@ -54,10 +54,10 @@ class Program:
 
     def follow(self, name: str) -> int:
         """Do what the last message says."""
-        told = re.search(r"`chainrule (train --resume [^`]+)`", self.message())
-        if told:
-            return self(*told[1].split())
-        assert "begin the run again" in self.err or "give another --output_dir" in self.err
+        command = re.search(r"`chainrule (train --resume [^`]+)`", self.message())
+        if command:
+            return self(*command[1].split())
+        assert "start the run again" in self.err or "choose another output_dir" in self.err
         return self.begin(name)
 
     def results(self, name: str) -> dict[str, bytes]:

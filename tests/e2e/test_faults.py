@@ -38,14 +38,14 @@ def test_a_full_disk_in_each_write(program: Program, disk: Disk, event: str, las
             break
         seen.append(disk.hit)
         assert status == 1, (disk.hit, program.out)
-        assert "No space left on device. Make room, " in program.message()
+        assert "No space left on device" in program.message()
         assert f"Cannot write to runs/{name}" in program.err or event == "mkdir"
         run = program.run(name)
         assert not list(run.rglob(".*")), "half files"
         if (run / "run.json").exists():
             assert RunFolder.read(run).can_be_resumed, RunFolder.read(run).status
             saved = any((run / "checkpoints" / file).exists() for file in FILES)
-            assert ("the last checkpoint is whole" in program.err) == saved
+            assert ("last checkpoint" in program.err) == saved
         assert program.follow(name) == 0, program.err
         assert program.results(name) == whole, disk.hit
     assert status == 0
@@ -146,7 +146,7 @@ def test_a_folder_goes_away_while_the_run_goes_on(
         assert program.begin(name) == 1, (number, program.out)
         disk.mend()
         assert disk.hit
-        assert "was removed, moved or replaced while the run was going on" in program.message()
+        assert "was removed, moved or replaced" in program.message()
         assert folder.exists() == (how == "made a file"), "nothing is written there"
         folder.unlink(missing_ok=True)
         if how == "removed" and what != "runs/NAME":
@@ -156,7 +156,7 @@ def test_a_folder_goes_away_while_the_run_goes_on(
                 kept.rename(folder)
             elif RunFolder.read(program.run(name)).epochs > 1:
                 assert program("train", "--resume", name) == 1
-                assert "finished epochs and no checkpoint that is whole" in program.message()
+                assert "finished epochs and no intact checkpoint" in program.message()
             continue
         if how == "removed":
             shutil.rmtree(away)
@@ -177,7 +177,7 @@ def test_a_run_does_not_write_to_the_one_that_took_its_place(program: Program, d
         disk.fail("moved", number, action=lambda: (shutil.rmtree(run), program.begin("run", "--seed", "1")))
         assert program.begin("run") == 1, number
         assert disk.hit
-        assert "was removed, moved or replaced while the run was going on" in program.message()
+        assert "was removed, moved or replaced" in program.message()
         assert program.results("run") == whole, number
         shutil.rmtree(run)
 
@@ -186,6 +186,6 @@ def test_figures_that_are_removed_while_they_are_drawn(program: Program, disk: D
     assert program.begin("whole") == 0
     disk.fail("create", 14, action=lambda: shutil.rmtree(program.run("run") / "figures"))
     assert program.begin("run") == 1
-    assert "Cannot write to runs/run/figures: No such file or directory. Put back" in program.message()
+    assert "Cannot write to runs/run/figures: No such file or directory" in program.message()
     assert program.follow("run") == 0
     assert program.results("run") == program.results("whole")

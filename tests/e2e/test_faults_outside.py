@@ -113,11 +113,11 @@ def test_a_disk_that_is_too_small(tmp_path: Path, size: str) -> None:
     assert bench.start(*bench.words, "--run_name", "hurt", "--output_dir", "roomy") == 0, bench.complaints
     with small_disk(tmp_path / "runs", size):
         assert bench.begin("hurt") == 1
-        assert "No space left on device. Make room, " in bench.message()
+        assert "No space left on device" in bench.message()
         assert RunFolder.read(tmp_path / "runs" / "hurt").status in ("failed", "interrupted", "damaged")
         subprocess.run(["mount", "-o", "remount,size=10m", str(tmp_path / "runs")], check=True)
         begun = (tmp_path / "runs" / "hurt" / "run.json").exists()
-        assert ("chainrule train --resume hurt" in bench.complaints) == begun
+        assert ("--resume hurt" in bench.complaints) == begun
         assert (bench.resume("hurt") if begun else bench.begin("hurt")) == 0, bench.complaints
         (newest,) = (tmp_path / "runs" / "hurt" / "checkpoints").glob("*.safetensors")
         (expected,) = (tmp_path / "roomy" / "hurt" / "checkpoints").glob("*.safetensors")
@@ -137,7 +137,7 @@ def test_too_little_memory_to_resume(tmp_path: Path) -> None:
     for megabytes in (1, 45):
         assert bench.around(LITTLE_MEMORY=str(megabytes)).resume("short", "-e", "2") == 1, megabytes
         assert "error: Not enough memory" in bench.message()
-        assert "then go on with `chainrule train --resume short`: the last checkpoint is whole" in bench.complaints
+        assert all(fact in bench.complaints for fact in ("--resume short", "last checkpoint"))
     assert bench.around().resume("short", "-e", "2") == 0, bench.complaints
     assert bench.results("short") == bench.results("whole")
 
@@ -188,7 +188,7 @@ def test_a_resumed_run_whose_wandb_server_misbehaves(mirrored: Outside, behaviou
             server.stop()
         assert resumed(mirrored, f"run-{behaviour}", server) == 0, mirrored.complaints
     assert mirrored.complaints == ""
-    assert "Warning: W&B was asked to be online, but is" in mirrored.said
+    assert "online mode was requested" in mirrored.said
     assert "wandb sync" in mirrored.said
     same(mirrored, f"run-{behaviour}")
     # What the first part could not send, if there is such, is in its folder.

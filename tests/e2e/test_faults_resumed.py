@@ -39,12 +39,12 @@ import os
 import numpy as np
 from sklearn.datasets import load_digits
 from chainrule import DATASETS
-from chainrule.data import Samples
+from chainrule.data import RawDataset
 @DATASETS.register("spoilt")
 def load(folder):
     x, y = load_digits(return_X_y=True)
     x[7, 20] = float(os.environ["VALUE"])
-    return Samples(x[:1400], y[:1400], x[1400:], y[1400:], tuple("0123456789"), scale=1 / 16)
+    return RawDataset(x[:1400], y[:1400], x[1400:], y[1400:], tuple("0123456789"), scale=1 / 16)
 """
 
 
@@ -60,7 +60,7 @@ def test_data_that_become_nan_before_a_run_is_resumed(program: Program, disk: Di
     before = {path: path.read_bytes() for path in program.run("run").rglob("*") if path.is_file()}
     monkeypatch.setenv("VALUE", value)
     assert program("train", "--resume", "run") == 1
-    assert "Dataset 'spoilt': its samples have values that are not finite" in program.message()
+    assert all(words in program.message() for words in ("Dataset 'spoilt'", "x_train", "finite", value))
     assert {path: path.read_bytes() for path in before} == before
     monkeypatch.setenv("VALUE", "3")
     assert program("train", "--resume", "run") == 0, program.err
@@ -87,9 +87,9 @@ def test_the_newest_checkpoint_counts_whatever_its_place(program: Program, disk:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--seed", "1"), "were made with other configuration: training would not go on but mix two runs"),
-        (("-sz", "9"), "no checkpoint that is whole"),
-        (("-o", "adam"), "no checkpoint that is whole"),
+        (("--seed", "1"), "were made with other configuration"),
+        (("-sz", "9"), "no intact checkpoint"),
+        (("-o", "adam"), "no intact checkpoint"),
     ],
 )
 def test_checkpoints_of_another_run(program: Program, disk: Disk, words: tuple[str, ...], message: str) -> None:
@@ -113,7 +113,7 @@ def test_checkpoints_of_a_later_version(program: Program, disk: Disk) -> None:
     for path in before:
         path.write_bytes(path.read_bytes().replace(b"chainrule checkpoint 1", b"chainrule checkpoint 2"))
     assert program("train", "--resume", "run") == 1
-    assert "no checkpoint that is whole" in program.message()
+    assert "no intact checkpoint" in program.message()
     for path in before:
         told = (
             f"{path.relative_to(program.folder)} is not a 'chainrule checkpoint 1' file, but 'chainrule checkpoint 2'"
@@ -150,7 +150,7 @@ def test_a_note_of_the_wandb_run_with_anything_in_it(program: Program, disk: Dis
         assert same == {"id": "known", "resume": "allow"}
     else:
         assert same == {}
-        assert "W&B: runs/run/wandb.json does not hold the id of a run, so W&B begins a new one." in program.out
+        assert "runs/run/wandb.json" in program.out
     assert note.read_text() == '{\n  "id": "abc123"\n}\n'
     found, expected = program.results("run"), program.results("whole")
     assert {**found, "config.json": b""} == {**expected, "config.json": b""}

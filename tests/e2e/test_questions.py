@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ASKED = (1, 2, 3, 4, 5, 6, 7, 8, 10)
+WITH_SCRIPT = (1, 2, 3, 4, 5, 6, 7, 8, 10)
 
 pytestmark = pytest.mark.real_data
 
@@ -28,25 +28,25 @@ def script(name: str, *words: str, **environment: str) -> str:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The quick answers to all questions."""
     folder = tmp_path_factory.mktemp("questions")
-    for number in ASKED:
+    for number in WITH_SCRIPT:
         mode = "offline" if number == 1 else "disabled"
         script(f"question{number}.py", "--quick", "--output_dir", str(folder), "--wandb_mode", mode)
     return folder
 
 
 def test_each_script_stores_its_answer_and_its_charts(folder: Path) -> None:
-    for number in ASKED:
+    for number in WITH_SCRIPT:
         answer = json.loads((folder / "results" / f"question{number}.json").read_text())
         for name in answer["charts"]:
-            assert (folder / "pictures" / f"question{number}_{name}.png").stat().st_size > 2000
+            assert (folder / "images" / f"question{number}_{name}.png").stat().st_size > 2000
 
 
-def test_the_pictures_go_to_wandb(folder: Path) -> None:
+def test_the_charts_are_logged_to_wandb(folder: Path) -> None:
     (sent,) = (folder / "wandb" / "question1" / "wandb").glob("offline-run-*/files/media/images/figures/samples_*.png")
-    assert sent.read_bytes() == (folder / "pictures" / "question1_samples.png").read_bytes()
+    assert sent.read_bytes() == (folder / "images" / "question1_samples.png").read_bytes()
 
 
-def test_what_was_trained_is_not_trained_again(folder: Path) -> None:
+def test_finished_runs_are_not_trained_again(folder: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.glob("optimizers/*/model.safetensors")}
     script("question3.py", "--quick", "--output_dir", str(folder), "--wandb_mode", "disabled")
     assert len(before) == 7
@@ -96,7 +96,8 @@ def test_the_committed_report_says_what_the_committed_answers_say(tmp_path: Path
     shutil.copytree(ROOT / "report" / "results", tmp_path / "results")
     code = (
         "import sys; from pathlib import Path; from sections import *\n"
-        "for name in ('summary', *(f'question{n}' for n in QUESTIONS)): print(section(name, Path(sys.argv[1])).text)"
+        "for name in ('summary', *(f'question{n}' for n in QUESTIONS)):\n"
+        "    print(build_section(name, Path(sys.argv[1])).text)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "results")],
@@ -111,14 +112,14 @@ def test_the_committed_report_says_what_the_committed_answers_say(tmp_path: Path
     assert f"{100 * answer['test_accuracy']['mean']:.2f}" in done.stdout
 
 
-def test_a_claim_that_the_answers_do_not_bear_out_stops_the_report(tmp_path: Path) -> None:
+def test_a_claim_that_the_answers_do_not_support_stops_the_report(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "report" / "results", tmp_path / "results")
     file = tmp_path / "results" / "question7.json"
     answer = json.loads(file.read_text())
     answer["test_accuracy"]["mean"] = 0.87
     file.write_text(json.dumps(answer))
-    code = "import sys; from pathlib import Path; from sections import *; section('question7', Path(sys.argv[1]))"
+    code = "import sys; from pathlib import Path; from sections import *; build_section('question7', Path(sys.argv[1]))"
     command = [sys.executable, "-c", code, str(tmp_path / "results")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / "questions")
     assert done.returncode == 1
-    assert "what the answers do not show: the model beats 88 %" in done.stderr
+    assert "the model beats 88 %" in done.stderr

@@ -208,10 +208,10 @@ def test_a_damaged_checkpoint_gives_way_to_the_older_one(tmp_path) -> None:
         file.write_bytes(content[:-5] + bytes([content[-5] ^ 4]) + content[-4:])
     # Both at once: nothing is overwritten by a run that would begin anew.
     assert bench.resume("hurt") == 1
-    assert "no checkpoint that is whole" in bench.complaints
+    assert "no intact checkpoint" in bench.complaints
     files[1].write_bytes(before[1])
     assert bench.resume("hurt") == 0, bench.complaints
-    assert "is damaged: its contents do not have the checksum that it gives" in bench.said
+    assert "is damaged" in bench.said
     assert bench.results("hurt") == bench.results("whole")
 
 

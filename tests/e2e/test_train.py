@@ -63,11 +63,50 @@ def test_the_same_seed_makes_the_same_bytes(train: Train, tmp_path: Path) -> Non
 
 
 def test_chainrule_train_is_the_same_program(train: Train) -> None:
+    """With other defaults: the course's are those of train.py alone."""
     program = (str(Path(sys.executable).parent / "chainrule"), "train")
-    assert train(*QUICK, "--run_name", "a", program=program).status == 0
-    second = train(*QUICK, "--run_name", "b")
-    runs = second.folder / "runs"
+    first = train(*QUICK, "--run_name", "a")
+    runs = first.folder / "runs"
+    assert train("--config", "runs/a/config.json", "--run_name", "b", program=program).status == 0
     assert (runs / "a/history.jsonl").read_bytes() == (runs / "b/history.jsonl").read_bytes()
+    assert train(*QUICK, "--run_name", "c", program=program).status == 0
+    config = json.loads((runs / "c/config.json").read_text())
+    assert (config["optimizer"], config["batch_size"], config["wandb_project"]) == ("adam", 64, "chainrule")
+
+
+@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+def test_the_defaults_of_the_course(train: Train, optimizer: str) -> None:
+    import yaml
+
+    result = train("-o", optimizer, "--print_config")
+    config = yaml.safe_load(result.out)
+    expected = {
+        "wandb_project": "DA6401_A1",
+        "wandb_entity": None,
+        "dataset": "fashion_mnist",
+        "epochs": 10,
+        "batch_size": 16,
+        "loss": "cross_entropy",
+        "optimizer": optimizer,
+        "learning_rate": 0.0001,
+        "weight_decay": 0.0005,
+        "weight_init": "Xavier",
+        "num_layers": 4,
+        "hidden_size": 128,
+        "activation": "ReLU",
+    }
+    assert {name: config[name] for name in expected} == expected
+    more = {"momentum": 0.9, "beta": 0.9, "beta1": 0.9, "beta2": 0.999, "epsilon": 0.000001}
+    assert {name: more[name] for name in more if name in config} == {
+        name: config[name] for name in more if name in OPTIMIZERS[optimizer].fields()
+    }
+
+
+def test_defaults_of_the_course_that_an_optimizer_lacks_are_not_reported(train: Train) -> None:
+    result = train(*QUICK, "-o", "sgd", "--wandb_mode", "auto", env={"WANDB_MODE": "disabled"})
+    assert result.status == 0, result.err
+    assert "no effect" not in result.out
+    assert (result.read("config.json")["learning_rate"], result.read("config.json")["wandb_mode"]) == (0.003, "auto")
 
 
 def test_help_names_everything(train: Train) -> None:

@@ -47,7 +47,7 @@ def test_a_key_that_leads_nowhere_costs_nothing_and_is_not_written_down(train: T
     env = {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": "http://127.0.0.1:9"}
     result = train(*QUICK, "--wandb_mode", "online", env=env, timeout=60)
     assert result.status == 0, result.err
-    assert "no connection to W&B's server (127.0.0.1:9)" in result.out
+    assert "(127.0.0.1:9)" in result.out
     assert "wandb sync" in result.out
     assert KEY not in result.out + result.err
     for folder, _, files in os.walk(tmp_path):

@@ -219,23 +219,3 @@ def change_header_text(random: Random, content: bytes) -> bytes:
     length = int.from_bytes(content[:8], "little")
     text = random.choice(PLAIN)(random, content[8 : 8 + length])
     return len(text).to_bytes(8, "little") + text + content[8 + length :]
-
-
-def change_tar_header(random: Random, content: bytes) -> bytes:
-    """A tar archive with a field of a member's header changed, and the sum over the header right again."""
-    blocks = [place for place in range(0, len(content) - 511, 512) if content[place + 257 : place + 262] == b"ustar"]
-    if not blocks:
-        return content
-    place = random.choice(blocks)
-    header = bytearray(content[place : place + 512])
-    start, size = random.choice(((0, 100), (100, 8), (124, 12), (124, 12), (136, 12), (156, 1), (157, 100), (345, 155)))
-    value = random.choice(
-        (
-            *(b"\0", b"L", b"K", b"x", b"g", b"S", b"1", b"2", b"5", b"7", b"V", b"\xff" * size, b"\x80" + b"\0" * 8),
-            *(b"7" * size, b"-1", b"00000001000\0", b"77777777777\0", b"x" * size, b"../" * 9, random.randbytes(size)),
-        )
-    )
-    header[start : start + len(value[:size])] = value[:size]
-    header[148:156] = b" " * 8
-    header[148:156] = b"%06o\0 " % (sum(header) % 8**6)
-    return content[:place] + bytes(header) + content[place + 512 :]

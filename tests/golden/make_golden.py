@@ -121,7 +121,7 @@ def paper_trajectory(name: str, o: dict) -> list[list[float]]:
         loss, gradient = bowl(w)
         if name == "eve" and last is not None:
             d = abs(loss - last) / (min(loss, last) - o["loss_floor"])
-            d = min(max(d, 1 / o["clip"]), o["clip"])
+            d = min(max(d, 1 / o["change_limit"]), o["change_limit"])
             distance = o["beta3"] * distance + (1 - o["beta3"]) * d
         last = loss
         for i in range(4):
@@ -144,7 +144,7 @@ def main() -> None:
         for name, (make, theirs, ours) in TORCH_RULES.items()
     }
     common = {"learning_rate": 0.02, "beta1": 0.8, "beta2": 0.95, "epsilon": 0.001}
-    for name, extra in (("nadam", {}), ("eve", {"beta3": 0.9, "clip": 4.0, "loss_floor": 0.05})):
+    for name, extra in (("nadam", {}), ("eve", {"beta3": 0.9, "change_limit": 4.0, "loss_floor": 0.05})):
         options = {**common, **extra}
         trajectories[name] = {"options": options, "places": paper_trajectory(name, options)}
     golden = {

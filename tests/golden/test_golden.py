@@ -41,7 +41,7 @@ def test_trajectories_with_weight_decay(name) -> None:
         loss, gradient = bowl(w["w"])
         rule.step(w, {"w": gradient}, loss=loss)
         np.testing.assert_allclose(w["w"], place, rtol=1e-9, atol=1e-12)
-    assert rule.time == 40
+    assert rule.state.step_count == 40
 
 
 def test_golden_numbers_cover_every_built_in_optimizer() -> None:

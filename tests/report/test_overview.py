@@ -12,16 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from chainrule.charts.chart import ConfusionMatrix, LineChart, ParallelCoordinates, chart_from_dict, chart_to_dict
 from chainrule.cli import main
-from chainrule.report.charts import Confusion, Lines, Parallel, from_dict, to_dict
-from chainrule.report.overview import literal, overview, table
-from chainrule.report.records import find_records
-from chainrule.report.run_charts import confusion
+from chainrule.cli import report as report_command
+from chainrule.core.errors import ConfigError
+from chainrule.report import write_report
+from chainrule.report.overview import build_overview, escape_markdown, format_markdown_table
+from chainrule.report.run_charts import build_confusion_matrix
+from chainrule.report.run_records import find_run_records
 
 
 def test_a_report_on_a_sweep_has_all_its_sections(output_dir: Path) -> None:
-    records = find_records([], output_dir)
-    report = overview(records, "Digits")
+    records = find_run_records([output_dir])
+    report = build_overview(records, "Digits")
     assert report.title == "Digits"
     assert [section.title for section in report.sections] == [
         "Results",
@@ -30,43 +33,43 @@ def test_a_report_on_a_sweep_has_all_its_sections(output_dir: Path) -> None:
         "Mistakes",
     ]
     kinds = {name: type(chart) for section in report.sections for name, chart in section.charts.items()}
-    assert kinds["parallel"] is Parallel
-    assert kinds["best_so_far"] is Lines
+    assert kinds["parallel"] is ParallelCoordinates
+    assert kinds["best_so_far"] is LineChart
     assert len(report.runs) == 13
-    winner = max(record.number("val_accuracy") or 0 for record in records)
+    winner = max(record.get_metric("val_accuracy") or 0 for record in records)
     assert f"validation accuracy (%) {100 * winner:.2f}; test accuracy" in report.sections[0].text
 
 
 def test_every_chart_that_a_text_names_is_there_and_none_is_left_over(output_dir: Path) -> None:
-    for section in overview(find_records([], output_dir), "All").sections:
+    for section in build_overview(find_run_records([output_dir]), "All").sections:
         named = re.findall(r"\(chart:(\w+)\)", section.text)
         assert len(named) == len(set(named))
         assert set(named) == set(section.charts) or (not named and section.title == "Results")
 
 
-def test_the_confusion_matrix_has_pictures_of_its_cells(output_dir: Path) -> None:
-    report = overview(find_records([], output_dir), "All")
+def test_the_confusion_matrix_has_examples_of_its_cells(output_dir: Path) -> None:
+    report = build_overview(find_run_records([output_dir]), "All")
     chart = next(section.charts["confusion"] for section in report.sections if "confusion" in section.charts)
-    assert isinstance(chart, Confusion)
+    assert isinstance(chart, ConfusionMatrix)
     filled = {f"{i},{j}" for i, row in enumerate(chart.counts) for j, count in enumerate(row) if count}
     assert set(chart.examples) == filled
-    assert from_dict(to_dict(chart)) == chart
+    assert chart_from_dict(chart_to_dict(chart)) == chart
 
 
 def test_one_run_makes_a_report_too(output_dir: Path) -> None:
-    report = overview(find_records(["alone"], output_dir), "One")
+    report = build_overview(find_run_records([output_dir / "alone"]), "One")
     assert [section.title for section in report.sections] == ["Results", "Learning curves", "Mistakes"]
 
 
 def test_a_run_without_model_data_and_results_makes_a_report_too(output_dir: Path, tmp_path: Path) -> None:
     shutil.copytree(output_dir / "alone", tmp_path / "alone")
     (tmp_path / "alone" / "model.safetensors").unlink()
-    matrix = overview(find_records([], tmp_path), "One").sections[-1].charts["confusion"]
-    assert isinstance(matrix, Confusion)
+    matrix = build_overview(find_run_records([tmp_path]), "One").sections[-1].charts["confusion"]
+    assert isinstance(matrix, ConfusionMatrix)
     assert matrix.examples == {}
     for name in ("metrics.json", "history.jsonl", "config.json"):
         (tmp_path / "alone" / name).unlink()
-    (section,) = overview(find_records([], tmp_path), "One").sections
+    (section,) = build_overview(find_run_records([tmp_path]), "One").sections
     assert section.title == "Results"
 
 
@@ -85,22 +88,22 @@ def test_damaged_results_make_a_report_too(change: dict, output_dir: Path, tmp_p
     shutil.copytree(output_dir / "small", tmp_path / "small")
     file = next((tmp_path / "small").glob("0005_*")) / "metrics.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
-    report = overview(find_records([], tmp_path), "Damaged")
+    report = build_overview(find_run_records([tmp_path]), "Damaged")
     assert len(report.runs) == 12
-    assert overview(find_records([str(file.parent)], tmp_path), "Damaged").runs
+    assert build_overview(find_run_records([file.parent]), "Damaged").runs
 
 
 @pytest.mark.parametrize("counts", [[1, 2], [[1, -2], [3, 4]], [[10**30]], [[True]], [[1, 2]], [], "none"])
-def test_counts_that_are_none_are_not_drawn(counts: object, output_dir: Path) -> None:
-    (record,) = find_records(["alone"], output_dir)
-    assert confusion(record) is not None
-    assert confusion(replace(record, metrics={**record.metrics, "confusion_matrix": counts})) is None
+def test_invalid_counts_are_not_drawn(counts: object, output_dir: Path) -> None:
+    (record,) = find_run_records([output_dir / "alone"])
+    assert build_confusion_matrix(record) is not None
+    assert build_confusion_matrix(replace(record, metrics={**record.metrics, "confusion_matrix": counts})) is None
 
 
 def test_one_damaged_configuration_costs_only_itself(output_dir: Path, tmp_path: Path) -> None:
     shutil.copytree(output_dir / "small", tmp_path / "small")
     (next((tmp_path / "small").glob("0005_*")) / "config.json").write_text("{")
-    report = overview(find_records([], tmp_path), "Damaged")
+    report = build_overview(find_run_records([tmp_path]), "Damaged")
     assert report.sections[1].title == "What made the difference"
     assert sum(row["optimizer"] is None for row in report.runs) == 1
 
@@ -108,7 +111,7 @@ def test_one_damaged_configuration_costs_only_itself(output_dir: Path, tmp_path:
 def test_a_damaged_storage_costs_nothing_that_the_runs_know(output_dir: Path, tmp_path: Path) -> None:
     shutil.copytree(output_dir / "small", tmp_path / "small")
     (tmp_path / "small" / "trials.db").write_bytes(b"nonsense")
-    assert len(overview(find_records([], tmp_path), "Damaged").runs) == 12
+    assert len(build_overview(find_run_records([tmp_path]), "Damaged").runs) == 12
 
 
 def test_runs_of_a_plugin_are_reported_without_it(tmp_path: Path) -> None:
@@ -116,7 +119,7 @@ def test_runs_of_a_plugin_are_reported_without_it(tmp_path: Path) -> None:
     words = ["-d", "digits", "-e", "1", "--quiet", "--figures", "False", "--wandb_mode", "disabled"]
     command = [sys.executable, "-m", "chainrule", "train", *words, "--plugin", str(plugin), "-o", "lion"]
     subprocess.run([*command, "--output_dir", str(tmp_path)], check=True)
-    report = overview(find_records([], tmp_path), "Plugin")
+    report = build_overview(find_run_records([tmp_path]), "Plugin")
     assert [section.title for section in report.sections] == ["Results", "Learning curves", "Mistakes"]
 
 
@@ -136,17 +139,17 @@ def test_runs_without_validation_have_no_best_one(tmp_path: Path) -> None:
     ]
     for name in ("one", "two"):
         assert main(["train", *words, "--run_name", name, "--output_dir", str(tmp_path)]) == 0
-    (results,) = overview(find_records([], tmp_path), "None").sections
-    assert results.text == "No run that has ended has a validation accuracy (%)."
-    by_test = overview(find_records([], tmp_path), "Test", "test_accuracy")
+    (results,) = build_overview(find_run_records([tmp_path]), "None").sections
+    assert results.text == "No completed run has a validation accuracy (%)."
+    by_test = build_overview(find_run_records([tmp_path]), "Test", "test_accuracy")
     assert "The best run by test accuracy" in by_test.sections[0].text
 
 
-def test_a_loss_is_better_where_it_is_less(output_dir: Path) -> None:
-    records = find_records(["small"], output_dir)
-    least = min(records, key=lambda record: record.number("val_loss") or 0)
-    text = overview(records, "Loss", "val_loss").sections[0].text
-    assert f"The best run by validation loss is {literal(least.name)}:" in text
+def test_losses_are_minimized(output_dir: Path) -> None:
+    records = find_run_records([output_dir / "small"])
+    least = min(records, key=lambda record: record.get_metric("val_loss") or 0)
+    text = build_overview(records, "Loss", "val_loss").sections[0].text
+    assert f"The best run by validation loss is {escape_markdown(least.name)}:" in text
 
 
 def test_names_are_text_and_not_markdown(output_dir: Path, tmp_path: Path) -> None:
@@ -155,14 +158,14 @@ def test_names_are_text_and_not_markdown(output_dir: Path, tmp_path: Path) -> No
     name = "a`b *c* _d_ [e](f) ![g](chart:h) <i> | $x$"
     shutil.copytree(output_dir / "alone", tmp_path / name)
     shutil.copytree(output_dir / "alone", tmp_path / "plain")
-    text = overview(find_records([], tmp_path), "Names").sections[0].text.splitlines()[0]
+    text = build_overview(find_run_records([tmp_path]), "Names").sections[0].text.splitlines()[0]
     page = MarkdownIt("commonmark").render(text)
     assert "a`b *c* _d_ [e](f) ![g](chart:h) &lt;i&gt; | $x$" in page
     assert not {"<em>", "<a ", "<img", "<code>"} & set(re.findall(r"<\w+ ?>?", page))
 
 
 def test_a_table_is_markdown_and_keeps_what_it_is_given() -> None:
-    assert table([["a|b", 1.5], ["c", -2]], ["name", "x"]).splitlines() == [
+    assert format_markdown_table([["a|b", 1.5], ["c", -2]], ["name", "x"]).splitlines() == [
         "| name | x |",
         "| --- | ---: |",
         "| a\\|b | 1.5 |",
@@ -170,7 +173,7 @@ def test_a_table_is_markdown_and_keeps_what_it_is_given() -> None:
     ]
 
 
-def test_the_command_writes_a_page_and_says_where(output_dir: Path, tmp_path: Path, capsys) -> None:
+def test_the_command_writes_a_page_and_prints_its_path(output_dir: Path, tmp_path: Path, capsys) -> None:
     assert (
         main(["report", "small", "--output_dir", str(output_dir), "--to", str(tmp_path / "r"), "--title", "T<1>"]) == 0
     )
@@ -188,10 +191,10 @@ def test_the_command_writes_a_page_and_says_where(output_dir: Path, tmp_path: Pa
         (["nothing"], "no run, sweep or folder 'nothing'"),
         (["--tittle", "x"], "Did you mean '--title'"),
         (["--to"], "expected one argument"),
-        (["--metric", "accuracy"], "--metric must be one of val_accuracy"),
+        (["--metric", "accuracy"], "metric must be one of val_accuracy"),
     ],
 )
-def test_what_is_wrong_is_said(words: list[str], message: str, output_dir: Path, capsys) -> None:
+def test_wrong_arguments_are_reported(words: list[str], message: str, output_dir: Path, capsys) -> None:
     assert main(["report", *words, "--output_dir", str(output_dir)]) == 2
     assert message in capsys.readouterr().err
 
@@ -199,4 +202,29 @@ def test_what_is_wrong_is_said(words: list[str], message: str, output_dir: Path,
 def test_a_folder_that_cannot_be_written_is_an_error(output_dir: Path, tmp_path: Path, capsys) -> None:
     (tmp_path / "file").write_text("")
     assert main(["report", "alone", "--output_dir", str(output_dir), "--to", str(tmp_path / "file" / "r")]) == 1
-    assert "Cannot write to" in capsys.readouterr().err
+    assert "Cannot write the report to" in capsys.readouterr().err
+
+
+def test_write_report_takes_folders_and_returns_the_page(output_dir: Path, tmp_path: Path) -> None:
+    page = write_report([output_dir / "small", str(output_dir / "alone")], tmp_path / "new" / "r", metric="val_loss")
+    assert page == tmp_path / "new" / "r" / "report.html"
+    text = page.read_text()
+    assert "<title>Report</title>" in text
+    assert "13 runs" in text
+    assert "best run by validation loss" in text
+    with pytest.raises(ConfigError, match=r"metric.*val_accuracy.*'speed'"):
+        write_report([output_dir], tmp_path, metric="speed")
+    with pytest.raises(ConfigError, match="nowhere"):
+        write_report([tmp_path / "nowhere"], tmp_path)
+
+
+def test_a_pdf_flag_may_precede_names(output_dir: Path, tmp_path: Path, monkeypatch) -> None:
+    calls = []
+
+    def record(sources: list[Path], to: str, **given: object) -> Path:
+        calls.append((sources, given["pdf"]))
+        return Path(to) / "report.html"
+
+    monkeypatch.setattr(report_command, "write_report", record)
+    assert main(["report", "--pdf", "alone", "--output_dir", str(output_dir), "--to", str(tmp_path)]) == 0
+    assert calls == [([output_dir / "alone"], True)]

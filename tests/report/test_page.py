@@ -1,4 +1,4 @@
-"""A report's page in a real browser: what moves, what a narrow or dark screen sees, what hostile names can do."""
+"""The HTML page in a real browser: interaction, narrow and dark screens, hostile names."""
 
 from __future__ import annotations
 
@@ -11,15 +11,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import NOTHING_SKIPPED
 
+from chainrule.charts.chart import (
+    Axis,
+    BarChart,
+    Chart,
+    ConfusionMatrix,
+    ImageGrid,
+    LineChart,
+    ParallelCoordinates,
+    Series,
+    encode_png,
+)
 from chainrule.core.errors import ConfigError
-from chainrule.report.charts import Axis, Bars, Chart, Confusion, Images, Lines, Parallel, Series, png
-from chainrule.report.html.interactive import figure
 from chainrule.report.html.page import write_page
+from chainrule.report.html.plotly_figures import build_figure
 from chainrule.report.section import Report, Section
 
-CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -31,15 +39,15 @@ ARGUMENTS = [
     "--enable-unsafe-swiftshader",  # WebGL without a graphics card, for parallel coordinates
 ]
 CLASSES = ["Shirt", "Coat", "Bag"]
-PICTURE = png(np.eye(8))
+PICTURE = encode_png(np.eye(8))
 MISSING = "\N{EN DASH}"
-OTHER = png(np.ones((8, 8)))
+OTHER = encode_png(np.ones((8, 8)))
 
 
 def charts(name: str = "name") -> dict[str, Chart]:
     """A chart of each kind, with `name` in each text."""
     return {
-        "lines": Lines(
+        "lines": LineChart(
             name,
             name,
             [
@@ -47,18 +55,18 @@ def charts(name: str = "name") -> dict[str, Chart]:
                 Series(f"{name} 2", [1, 2], [1, 2], "points", low=[0, 1], high=[2, 3], notes=[name] * 2),
             ],
         ),
-        "bars": Bars(name, [name, f"{name} 2"], [Series(name, [], [1.0, 2.0], notes=[name] * 2)], reference=1.5),
-        "points": Bars(name, [name, "b"], [Series(name, [], [1, 2], low=[0, 1], high=[2, 3])], look="points"),
-        "parallel": Parallel(
+        "bars": BarChart(name, [name, f"{name} 2"], [Series(name, [], [1.0, 2.0], notes=[name] * 2)], reference=1.5),
+        "points": BarChart(name, [name, "b"], [Series(name, [], [1, 2], low=[0, 1], high=[2, 3])], mark="points"),
+        "parallel": ParallelCoordinates(
             [Axis(name, [0, 1, 0, 1], [name, "b"]), Axis(f"{name} 2", [0.1, 0.2, 0.3, 0.4])],
             ["run-0", "run-1", "run-2", "run-3"],
         ),
-        "confusion": Confusion(
+        "confusion": ConfusionMatrix(
             [name, *CLASSES[1:]],
             [[90, 8, 2], [12, 88, 0], [0, 1, 99]],
             {"0,1": [PICTURE], "1,0": [PICTURE, OTHER, OTHER]},
         ),
-        "images": Images([PICTURE] * 2, [name] * 2, 2, [[0.2, 0.8, 0], [1, 0, float("nan")]], [name, *CLASSES[1:]]),
+        "images": ImageGrid([PICTURE] * 2, [name] * 2, 2, [[0.2, 0.8, 0], [1, 0, float("nan")]], [name, *CLASSES[1:]]),
     }
 
 
@@ -78,32 +86,30 @@ def sample(name: str = "name", runs: Any = RUNS) -> Report:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if not shutil.which(CHROMIUM):
-        (pytest.fail if NOTHING_SKIPPED else pytest.skip)(f"{CHROMIUM} is missing. Run: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        found = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
         yield found
         found.close()
 
 
 class Visit:
-    """A page in the browser, and all that it said and asked for."""
+    """A page in the browser, with its errors and requests."""
 
     def __init__(self, browser: Any, file: Path, **settings: Any) -> None:
         self.page = browser.new_page(**settings)
         self.page.set_default_timeout(15_000)
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         self.requests: list[str] = []
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.complaints.append(dialog.message), dialog.dismiss()))
-        self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.errors.append(dialog.message), dialog.dismiss()))
+        self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(file.as_uri())
 
     def draw_all(self) -> None:
-        """Draw the charts that lie below the window too."""
+        """Draw also the charts below the viewport."""
         self.page.evaluate("dispatchEvent(new Event('beforeprint'))")
         self.page.wait_for_function(
             "[...document.querySelectorAll('.plot')].every((plot) => plot.querySelector('.main-svg'))"
@@ -122,21 +128,21 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def visit(browser: Any, file: Path) -> Iterator[Visit]:
-    """The sample report; at the end of each test that uses it, nothing may have been complained about or fetched."""
+    """The sample report; after each test there must be no errors and no requests."""
     visit = Visit(browser, file)
     yield visit
     visit.page.close()
-    assert visit.complaints == []
+    assert visit.errors == []
     assert [url for url in visit.requests if not url.startswith(("data:", "blob:"))] == [file.as_uri()]
 
 
 def test_every_chart_is_drawn(visit: Visit) -> None:
     visit.draw_all()
     assert visit.page.locator(".plot").count() == 5
-    assert visit.page.locator(".parallel canvas").count() > 0
+    assert visit.page.locator(".ParallelCoordinates canvas").count() > 0
     assert "WebGL" not in visit.page.inner_text("main")
-    assert visit.page.locator(".picture img").count() == 2
-    assert visit.page.locator(".picture .greatest").all_text_contents() == ["Coat", "", "80 %", "name", "", "100 %"]
+    assert visit.page.locator(".image img").count() == 2
+    assert visit.page.locator(".image .largest").all_text_contents() == ["Coat", "", "80 %", "name", "", "100 %"]
     # No button that would send the data to somebody.
     buttons = {button.get_attribute("data-title") for button in visit.page.locator(".modebar-btn").all()}
     assert buttons == {"Download plot as a PNG", "Reset axes"}
@@ -144,14 +150,14 @@ def test_every_chart_is_drawn(visit: Visit) -> None:
     assert visit.page.evaluate(loaded)
 
 
-def test_the_policy_stops_what_would_reach_out(browser: Any, file: Path) -> None:
+def test_the_security_policy_blocks_requests_and_scripts(browser: Any, file: Path) -> None:
     visit = Visit(browser, file)
     visit.page.evaluate("new Image().src = 'http://127.0.0.1:9/x.png'")
     visit.page.evaluate("document.body.append(Object.assign(document.createElement('script'), {text: 'alert(1)'}))")
     visit.page.wait_for_timeout(100)
     visit.page.close()
-    assert len(visit.complaints) == 2
-    assert all("Content Security Policy" in complaint for complaint in visit.complaints)
+    assert len(visit.errors) == 2
+    assert all("Content Security Policy" in complaint for complaint in visit.errors)
 
 
 FILTERS = {
@@ -176,14 +182,14 @@ def test_the_filter(visit: Visit) -> None:
         visit.page.fill("#filter", text)
         assert visit.first_column() == [f"run-{i}" for i in expected], text
         assert visit.page.inner_text("#shown") == f"{len(expected)} of 4 runs"
-        assert visit.page.is_hidden("#wrong"), text
+        assert visit.page.is_hidden("#filter-error"), text
     for text, problem in {
-        "lr>1": "There is no column “lr”. The columns are: run, optimizer, epochs, accuracy, note.",
+        "lr>1": "No column is named “lr”. The columns are: run, optimizer, epochs, accuracy, note.",
         "accuracy>": "“accuracy>” needs a value",
         "accuracy>high": "“high” is not a number",
     }.items():
         visit.page.fill("#filter", text)
-        assert problem in visit.page.inner_text("#wrong")
+        assert problem in visit.page.inner_text("#filter-error")
         assert len(visit.first_column()) == 4
 
 
@@ -201,7 +207,7 @@ def test_a_click_on_a_heading_sorts(visit: Visit) -> None:
     assert visit.page.locator("#table tbody td:nth-child(4)").all_text_contents() == ["0.90", "0.88", "0.80", MISSING]
 
 
-def test_a_long_table_shows_its_beginning_and_finds_the_rest(browser: Any, tmp_path: Path) -> None:
+def test_a_long_table_shows_its_first_rows_and_finds_the_others(browser: Any, tmp_path: Path) -> None:
     write_page(sample(runs=[{"run": f"run-{i}", "value": i / 7} for i in range(3000)]), tmp_path / "long.html")
     visit = Visit(browser, tmp_path / "long.html")
     assert len(visit.first_column()) == 200
@@ -216,44 +222,45 @@ def test_a_long_table_shows_its_beginning_and_finds_the_rest(browser: Any, tmp_p
 def test_brushing_an_axis_limits_the_table(visit: Visit) -> None:
     visit.draw_all()
     brush = (
-        "Plotly.restyle(document.querySelector('.parallel .plot'), {'dimensions[1].constraintrange': [[0.15, 0.35]]})"
+        "Plotly.restyle(document.querySelector('.ParallelCoordinates .plot'), "
+        "{'dimensions[1].constraintrange': [[0.15, 0.35]]})"
     )
     visit.page.evaluate(brush)
     assert visit.first_column() == ["run-1", "run-2"]
     visit.page.click("#theme")  # drawing anew keeps the brush
     visit.page.fill("#filter", "adam")
     assert visit.first_column() == ["run-2"]
-    visit.page.click("#brushed")
+    visit.page.click("#clear-brush")
     assert visit.first_column() == ["run-0", "run-2", "run-3"]
-    assert visit.page.is_hidden("#brushed")
+    assert visit.page.is_hidden("#clear-brush")
 
 
-def test_a_cell_of_the_confusion_matrix_shows_its_pictures(visit: Visit) -> None:
+def test_a_cell_of_the_confusion_matrix_shows_its_examples(visit: Visit) -> None:
     visit.draw_all()
-    sentence, pictures = visit.page.locator(".panel p").first, visit.page.locator(".panel img")
-    assert sentence.inner_text() == "true Coat, taken for name: 12 (12.0 %)"  # the largest confusion
-    assert pictures.count() == 3
-    plot = visit.page.locator(".confusion .plot")
+    description, images = visit.page.locator(".panel p").first, visit.page.locator(".panel img")
+    assert description.inner_text() == "true Coat, predicted as name: 12 (12.0 %)"  # the largest confusion
+    assert images.count() == 3
+    plot = visit.page.locator(".ConfusionMatrix .plot")
     plot.scroll_into_view_if_needed()
     box = plot.locator(".heatmaplayer").bounding_box()
     visit.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 6)
-    assert sentence.inner_text() == "true name, taken for Coat: 8 (8.0 %)"
-    assert pictures.count() == 1
+    assert description.inner_text() == "true name, predicted as Coat: 8 (8.0 %)"
+    assert images.count() == 1
     plot.focus()
     for key in ("ArrowDown", "ArrowRight", "ArrowRight"):
         visit.page.keyboard.press(key)
-    assert sentence.inner_text() == "true Coat, taken for Bag: 0 (0.0 %)"
-    assert "No pictures" in visit.page.inner_text(".panel")
+    assert description.inner_text() == "true Coat, predicted as Bag: 0 (0.0 %)"
+    assert "No examples" in visit.page.inner_text(".panel")
 
 
-def colours(page: Any) -> list[int]:
+def colors(page: Any) -> list[int]:
     """How light the page, its text, and a chart's text are, from 0 to 255."""
     return [
         sum(map(int, text.split("(")[1].rstrip(")").split(",")[:3])) // 3
         for text in page.evaluate(
             """() => {
                 const [body, label] = [document.body, document.querySelector(".plot .xtick text")].map(
-                    (place) => getComputedStyle(place));
+                    (element) => getComputedStyle(element));
                 return [body.backgroundColor, body.color, label.fill];
             }"""
         )
@@ -272,7 +279,7 @@ def test_light_and_dark(visit: Visit) -> None:
     ):
         act()
         visit.page.wait_for_timeout(300)
-        paper, ink, label = colours(visit.page)
+        paper, ink, label = colors(visit.page)
         assert (paper < 60, ink > 200, label > 200) == (dark,) * 3
         assert (paper > 200, ink < 60, label < 60) == (not dark,) * 3
         assert visit.page.inner_text("#theme") == ("Light" if dark else "Dark")
@@ -300,7 +307,7 @@ HOSTILE = [
 ]
 
 
-def test_hostile_names_are_texts(browser: Any, tmp_path: Path) -> None:
+def test_hostile_names_are_shown_as_text(browser: Any, tmp_path: Path) -> None:
     reports = [sample(name) for name in HOSTILE]
     runs = [dict.fromkeys(HOSTILE, name) for name in HOSTILE]
     sections = [section for report in reports for section in report.sections]
@@ -315,34 +322,34 @@ def test_hostile_names_are_texts(browser: Any, tmp_path: Path) -> None:
     for name, section in zip(HOSTILE, page.locator("main section").all(), strict=False):
         assert section.locator("h2").text_content() == name
         assert section.locator("dt").first.text_content() == name
-        assert section.locator(".picture p").first.text_content() == name
-        assert section.locator(".picture img").first.get_attribute("alt") == name
-        assert section.locator(".panel p").first.text_content() == f"true Coat, taken for {name}: 12 (12.0 %)"
+        assert section.locator(".image p").first.text_content() == name
+        assert section.locator(".image img").first.get_attribute("alt") == name
+        assert section.locator(".panel p").first.text_content() == f"true Coat, predicted as {name}: 12 (12.0 %)"
         for plot in section.locator(".plot").all():
             # Long labels stand on some lines, so without their spaces, and on three at most.
             shown = "".join("".join(plot.locator("svg text").all_text_contents()).split())
             assert "".join(name.split())[:28] in shown
     assert page.locator("main b, main img[src=x], main script, main a[href^=javascript]").count() == 0
     page.close()
-    assert visit.complaints == []
+    assert visit.errors == []
     assert [url for url in visit.requests if not url.startswith("data:")] == [(tmp_path / "hostile.html").as_uri()]
 
 
 def test_little_or_nothing_to_show(browser: Any, tmp_path: Path) -> None:
     nothing: dict[str, Chart] = {
-        "a": Lines("x", "y", []),
-        "b": Lines("x", "y", [Series("empty", [], [])]),
-        "c": Bars("x", [], []),
-        "d": Parallel([]),
-        "e": Parallel([Axis("a", [float("nan")])], ["run"]),
-        "f": Confusion([], [], {}),
-        "g": Images([], []),
+        "a": LineChart("x", "y", []),
+        "b": LineChart("x", "y", [Series("empty", [], [])]),
+        "c": BarChart("x", [], []),
+        "d": ParallelCoordinates([]),
+        "e": ParallelCoordinates([Axis("a", [float("nan")])], ["run"]),
+        "f": ConfusionMatrix([], [], {}),
+        "g": ImageGrid([], []),
     }
     little: dict[str, Chart] = {
-        "h": Lines("x", "y", [Series("", [1], [2.0])]),
-        "i": Parallel([Axis("a", [1.0]), Axis("b", [np.float32(2)])]),
-        "j": Confusion(["only"], [[0]], {}),
-        "k": Bars("x", ["a"], [Series("", [], [float("nan")])]),
+        "h": LineChart("x", "y", [Series("", [1], [2.0])]),
+        "i": ParallelCoordinates([Axis("a", [1.0]), Axis("b", [np.float32(2)])]),
+        "j": ConfusionMatrix(["only"], [[0]], {}),
+        "k": BarChart("x", ["a"], [Series("", [], [float("nan")])]),
     }
     text = "\n\n".join(f"![](chart:{key})" for key in nothing | little)
     runs = [{"run": "one", "value": float("inf"), "sizes": (64, np.int64(32)), "flag": True}]
@@ -357,12 +364,12 @@ def test_little_or_nothing_to_show(browser: Any, tmp_path: Path) -> None:
     visit.page.goto((tmp_path / "nothing.html").as_uri())
     assert visit.page.locator("#table").count() == 0
     visit.page.close()
-    assert visit.complaints == []
+    assert visit.errors == []
 
 
-def test_a_text_that_asks_for_a_chart_that_is_not_there(tmp_path: Path) -> None:
-    report = Report("r", "", [Section("Results", "![c](chart:curve)", {"curves": Lines("x", "y", [])})])
-    with pytest.raises(ValueError, match=r"section 'Results' asks for chart 'curve'\. Its charts are: curves"):
+def test_a_reference_to_a_missing_chart_is_an_error(tmp_path: Path) -> None:
+    report = Report("r", "", [Section("Results", "![c](chart:curve)", {"curves": LineChart("x", "y", [])})])
+    with pytest.raises(ValueError, match=r"Section 'Results'.*'curve'.*: curves"):
         write_page(report, tmp_path / "page.html")
     for text in ("- ![c](chart:curves)", "Here: ![c](chart:curves)"):
         with pytest.raises(ValueError, match="needs a paragraph of its own"):
@@ -370,7 +377,7 @@ def test_a_text_that_asks_for_a_chart_that_is_not_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pictures_from_elsewhere_are_words(tmp_path: Path) -> None:
+def test_external_images_are_replaced_by_their_description(tmp_path: Path) -> None:
     text = "# Head\n\n![their *words* <b>](https://example.org/x.png) <img src='y.png'> [a](javascript:b)"
     write_page(Report("r", "", [Section("s", text)]), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
@@ -380,7 +387,7 @@ def test_pictures_from_elsewhere_are_words(tmp_path: Path) -> None:
     assert 'href="javascript' not in page
 
 
-def test_what_to_install_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("plotly.offline", "jinja2", "markdown_it"):
         with monkeypatch.context() as context:
             context.setitem(sys.modules, name, None)
@@ -390,28 +397,28 @@ def test_what_to_install_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_figures_are_json() -> None:
     for chart in charts().values():
-        if not isinstance(chart, Images):
-            json.dumps(figure(chart), allow_nan=False)
+        if not isinstance(chart, ImageGrid):
+            json.dumps(build_figure(chart), allow_nan=False)
 
 
-def test_a_failed_run_does_not_press_the_others_together() -> None:
+def test_a_failed_run_does_not_squeeze_the_others() -> None:
     accuracy = [0.1, *np.linspace(0.8, 0.9, 21)]
-    metric = figure(Parallel([Axis("accuracy", accuracy)]))["data"][0]["dimensions"][-1]
+    metric = build_figure(ParallelCoordinates([Axis("accuracy", accuracy)]))["data"][0]["dimensions"][-1]
     assert 0.6 < metric["range"][0] < 0.8
     assert metric["range"][1] == pytest.approx(0.9)
     assert metric["values"][0] == metric["range"][0]
 
 
 def test_lines_of_a_category_are_spread_and_stay_near_it() -> None:
-    axis = figure(Parallel([Axis("optimizer", [0, 1] * 50, ["sgd", "adam"]), Axis("a", range(100))]))
+    axis = build_figure(ParallelCoordinates([Axis("optimizer", [0, 1] * 50, ["sgd", "adam"]), Axis("a", range(100))]))
     values = np.array(axis["data"][0]["dimensions"][0]["values"])
     assert len(set(values)) == 100
     assert np.array_equal(np.rint(values), [0, 1] * 50)
 
 
 def test_one_per_cent_and_ten_per_cent_of_errors_look_different() -> None:
-    confusion = Confusion(CLASSES, [[89, 1, 10], [0, 100, 0], [0, 0, 0]], {})
-    right, wrong = figure(confusion)["data"]
-    assert right["z"][0] == [0.89, None, None]
+    confusion = ConfusionMatrix(CLASSES, [[89, 1, 10], [0, 100, 0], [0, 0, 0]], {})
+    correct, wrong = build_figure(confusion)["data"]
+    assert correct["z"][0] == [0.89, None, None]
     assert wrong["z"][0][1] / wrong["zmax"] > 0.3
     assert wrong["z"][0][2] / wrong["zmax"] == pytest.approx(1)

@@ -1,4 +1,4 @@
-"""What settings do to results, on made-up runs whose answer is known."""
+"""Effects of hyperparameters, on synthetic runs with a known result."""
 
 from __future__ import annotations
 
@@ -9,67 +9,70 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chainrule.report.records import Record
-from chainrule.report.run_charts import best_so_far, learning_curves, parallel
-from chainrule.report.statistics import by_value, correlations, estimate, importances
+from chainrule.report.run_charts import build_best_so_far, build_learning_curves, build_parallel_coordinates
+from chainrule.report.run_records import RunRecord
+from chainrule.report.statistics import compute_correlations, compute_importances, estimate_mean, group_by_value
 from chainrule.training.history import EpochRecord, History
 
-WIDTHS, RULES, RATES = (32, 64, 128), ("adam", "sgd"), (0.1, 0.01)
+WIDTHS, OPTIMIZERS, RATES = (32, 64, 128), ("adam", "sgd"), (0.1, 0.01)
 
 
-def record(score: float | None, number: int = 0, **settings: object) -> Record:
+def record(score: float | None, number: int = 0, **settings: object) -> RunRecord:
     started = datetime(2026, 1, 1, 0, number, tzinfo=UTC)
     metrics = {} if score is None else {"val_accuracy": score}
-    return Record(f"r{number}", Path("none"), "", "finished", settings, metrics, History(), started, 1.0)
+    return RunRecord(f"r{number}", Path("none"), "", "finished", settings, metrics, History(), started, 1.0)
 
 
-def grid(score) -> list[Record]:
-    every = enumerate(itertools.product(WIDTHS, RULES, RATES))
+def grid(score) -> list[RunRecord]:
+    every = enumerate(itertools.product(WIDTHS, OPTIMIZERS, RATES))
     return [record(score(w, o, r), i, hidden_size=w, optimizer=o, learning_rate=r) for i, (w, o, r) in every]
 
 
 def test_an_estimate_by_students_table() -> None:
-    found = estimate([1.0, 2.0, 3.0])
+    found = estimate_mean([1.0, 2.0, 3.0])
     # t for two degrees of freedom and 97.5 % is 4.3027 in every table.
     assert found.high == pytest.approx(2 + 4.3027 / 3**0.5, abs=1e-4)
     assert found.low == pytest.approx(2 - 4.3027 / 3**0.5, abs=1e-4)
     assert (found.mean, found.std) == (2.0, 1.0)
-    alone = estimate([0.5])
+    alone = estimate_mean([0.5])
     assert (alone.mean, alone.std, alone.low, alone.high) == (0.5, 0.0, 0.5, 0.5)
 
 
-def test_a_setting_that_decides_all_correlates_fully_and_takes_all_the_variance() -> None:
-    records = grid(lambda width, rule, rate: width / 1000)
-    found = correlations(records, "val_accuracy")
+def test_the_only_relevant_hyperparameter_correlates_fully_and_explains_all_the_variance() -> None:
+    records = grid(lambda width, optimizer, rate: width / 1000)
+    found = compute_correlations(records, "val_accuracy")
     assert next(iter(found)) == "hidden_size"
     assert found["hidden_size"] == pytest.approx(1)
     assert found["optimizer = sgd"] == pytest.approx(0)
-    weights = importances(records, "val_accuracy")
+    weights = compute_importances(records, "val_accuracy")
     assert next(iter(weights)) == "hidden_size"
     assert weights["hidden_size"] > 0.9
-    # Where two settings decide together, neither does by itself.
-    together = importances(grid(lambda width, rule, rate: float((rule == "adam") == (rate == 0.1))), "val_accuracy")
+    # Of two hyperparameters that matter only together, neither explains variance alone.
+    together = compute_importances(
+        grid(lambda width, optimizer, rate: float((optimizer == "adam") == (rate == 0.1))), "val_accuracy"
+    )
     assert sum(together.values()) < 0.6
 
 
-def test_importances_of_settings_with_many_values_take_no_minutes() -> None:
+def test_importances_of_many_runs_with_many_values_are_fast() -> None:
     rng = np.random.default_rng(0)
     rates = rng.uniform(0, 1, 1200)
     records = [record(rate + rng.normal(0, 0.01), i % 50, rate=rate, width=i % 7) for i, rate in enumerate(rates)]
-    weights = importances(records, "val_accuracy")
+    weights = compute_importances(records, "val_accuracy")
     assert weights["rate"] > 0.95
     assert set(weights) == {"rate", "width"}
 
 
 def test_the_sign_of_a_correlation_and_names_as_columns() -> None:
-    found = correlations(grid(lambda width, rule, rate: 0.9 if rule == "adam" else 0.2 - rate), "val_accuracy")
+    records = grid(lambda width, optimizer, rate: 0.9 if optimizer == "adam" else 0.2 - rate)
+    found = compute_correlations(records, "val_accuracy")
     assert found["optimizer = adam"] == pytest.approx(-found["optimizer = sgd"])
     assert found["optimizer = adam"] > 0.8
     assert found["learning_rate"] < 0
 
 
-def test_groups_of_a_setting() -> None:
-    found = by_value(grid(lambda width, rule, rate: width / 1000 + rate), "val_accuracy", "hidden_size")
+def test_groups_of_a_hyperparameter() -> None:
+    found = group_by_value(grid(lambda width, optimizer, rate: width / 1000 + rate), "val_accuracy", "hidden_size")
     assert list(found) == ["32", "64", "128"]
     assert found["64"]["runs"] == 4
     assert found["64"]["best"] == pytest.approx(0.164)
@@ -77,52 +80,52 @@ def test_groups_of_a_setting() -> None:
 
 
 def test_runs_without_the_metric_are_left_out() -> None:
-    records = [*grid(lambda width, rule, rate: width / 1000), record(None, 50), record(float("nan"), 51)]
-    assert by_value(records[:12], "val_accuracy", "hidden_size")["32"]["runs"] == 4
-    assert correlations(records, "val_accuracy")["hidden_size"] == pytest.approx(1)
-    assert importances(records[:5], "val_accuracy") == {}
-    assert correlations([], "val_accuracy") == {}
+    records = [*grid(lambda width, optimizer, rate: width / 1000), record(None, 50), record(float("nan"), 51)]
+    assert group_by_value(records[:12], "val_accuracy", "hidden_size")["32"]["runs"] == 4
+    assert compute_correlations(records, "val_accuracy")["hidden_size"] == pytest.approx(1)
+    assert compute_importances(records[:5], "val_accuracy") == {}
+    assert compute_correlations([], "val_accuracy") == {}
 
 
 def test_the_best_so_far_never_falls_and_a_loss_never_rises() -> None:
     records = [record(score, minute, a=minute) for minute, score in enumerate([0.3, 0.5, 0.4, 0.7, 0.1])]
-    points, line = best_so_far(records).series
+    points, line = build_best_so_far(records).series
     assert list(points.y) == pytest.approx([30, 50, 40, 70, 10])
     assert list(line.y) == pytest.approx([30, 50, 50, 70, 70])
     assert list(line.x) == [0, 1, 2, 3, 4]
-    numbered = best_so_far(records, by_number=True).series[-1]
+    numbered = build_best_so_far(records, by_number=True).series[-1]
     assert list(numbered.x) == [1, 2, 3, 4, 5]
     losses = [
-        Record(
+        RunRecord(
             one.name,
             one.folder,
             "",
             "finished",
             {},
-            {"val_loss": one.number("val_accuracy")},
+            {"val_loss": one.get_metric("val_accuracy")},
             History(),
             one.started,
             1,
         )
         for one in records
     ]
-    assert list(best_so_far(losses, "val_loss").series[-1].y) == pytest.approx([0.3, 0.3, 0.3, 0.3, 0.1])
+    assert list(build_best_so_far(losses, "val_loss").series[-1].y) == pytest.approx([0.3, 0.3, 0.3, 0.3, 0.1])
 
 
 def test_learning_curves_are_means_with_their_range() -> None:
     def history(*accuracies: float) -> History:
         return History([EpochRecord(i, i, 1.0, 0.5, 1.0, value) for i, value in enumerate(accuracies, 1)])
 
-    (line,) = learning_curves({"one": [history(0.1, 0.2, 0.6), history(0.3, 0.4)]}).series
+    (line,) = build_learning_curves({"one": [history(0.1, 0.2, 0.6), history(0.3, 0.4)]}).series
     assert list(line.x) == [1, 2, 3]
     assert list(line.y) == pytest.approx([20, 30, 60])
     assert list(line.low) == pytest.approx([10, 20, 60])
     assert list(line.high) == pytest.approx([30, 40, 60])
-    assert learning_curves({"none": []}).series[0].x == []
+    assert build_learning_curves({"none": []}).series[0].x == []
 
 
 def test_parallel_coordinates_hold_what_the_runs_hold() -> None:
-    chart = parallel(grid(lambda width, rule, rate: width / 1000))
+    chart = build_parallel_coordinates(grid(lambda width, optimizer, rate: width / 1000))
     assert [axis.name for axis in chart.axes] == [
         "hidden_size",
         "optimizer",

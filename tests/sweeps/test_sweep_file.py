@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import CHECKER
 from sweeps.sweep_files import CASES
 
 from chainrule.core.errors import ConfigError
 from chainrule.sweeps.space.sweep_file import read_sweep
 
 ROOT = Path(__file__).parents[2]
-# W&B's validator needs an old NumPy, so it has an environment of its own: `make .venv-sweeps/.installed`.
-CHECKER = ROOT / ".venv-sweeps/bin/python"
 _CHECK = """
 import json, sys, warnings
 warnings.simplefilter("ignore")
@@ -50,10 +49,7 @@ def test_a_file_is_accepted_or_refused(tmp_path: Path, name: str) -> None:
     assert f"{file} has a problem:\n  line " in str(caught.value)
 
 
-@pytest.mark.skipif(
-    not CHECKER.exists() and not os.environ.get("CHAINRULE_TEST_ALL"),
-    reason="the checker is not installed: make .venv-sweeps/.installed",
-)
+@pytest.mark.checker
 def test_the_checker_of_wandb_agrees() -> None:
     files = {name: yaml.safe_load(text) for name, (text, _, _) in CASES.items()}
     own = {file.stem: yaml.safe_load(file.read_text()) for file in (ROOT / "sweeps").glob("*.yaml")}

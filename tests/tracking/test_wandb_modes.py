@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-import time
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from tracking.wandb_fake import FakeError, FakeRun, FakeWandb, started
 from tracking.wandb_session import RECORDS, toy_run
 
 from chainrule.core.errors import ConfigError
-from chainrule.runs.tracking import wandb_network
-from chainrule.runs.tracking.wandb import wandb_tracker
+from chainrule.runs.tracking import wandb_account
+from chainrule.runs.tracking.wandb import make_wandb_tracker
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
@@ -39,7 +39,7 @@ def test_a_resumed_run_goes_on_as_the_same_run_of_wandb(
 ) -> None:
     run = toy_run(tmp_path / "run")
     for resumed in (False, True):
-        tracker = wandb_tracker("offline", "demo", None, notify=lambda line: None)
+        tracker = make_wandb_tracker("offline", "demo", None, notify=lambda line: None)
         assert tracker is not None
         tracker.start(replace(run, resumed=resumed))
     assert "id" not in wandb.inits[0]
@@ -65,7 +65,9 @@ def test_the_environment_wins_over_the_file_and_the_file_over_the_login(
     assert wandb.inits[0]["settings"]["api_key"] == keys[place]
 
 
-@pytest.mark.parametrize(("mode", "warning"), [("auto", "W&B: not logged in"), ("online", "Warning: W&B was asked")])
+@pytest.mark.parametrize(
+    ("mode", "warning"), [("auto", "W&B: not logged in"), ("online", "W&B: warning: online mode was requested")]
+)
 def test_without_a_key_the_run_is_offline_and_one_line_says_what_to_do(
     wandb: FakeWandb, tmp_path: Path, mode: str, warning: str
 ) -> None:
@@ -148,7 +150,7 @@ def test_an_unreachable_server_is_noticed_without_init(
     told: list[str] = []
     started(tmp_path / "run", told, "auto")
     assert [options["mode"] for options in wandb.inits] == ["offline"]
-    assert told[0].startswith(f"W&B: no connection to W&B's server ({address.removeprefix('http://')}); recording")
+    assert all(fact in told[0] for fact in ("no connection", address.removeprefix("http://"), "recording offline"))
     # Behind a proxy, only the proxy can tell.
     monkeypatch.setenv("http_proxy", "http://proxy.example.org:3128")
     started(tmp_path / "run", told, "auto")
@@ -159,20 +161,23 @@ def test_an_unreachable_server_is_noticed_without_init(
 
 
 def test_the_probe_does_not_wait_for_a_slow_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wandb_network, "_PROBE_SECONDS", 0.1)
+    monkeypatch.setattr(wandb_account, "_CONNECT_SECONDS", 0.1)
+    answer, answered = threading.Event(), threading.Event()
 
     def slow(*_: Any, **__: Any) -> None:
-        time.sleep(2)
+        answer.wait(60)
+        answered.set()
         raise OSError
 
     monkeypatch.setattr(socket, "create_connection", slow)
-    before = time.monotonic()
-    assert not wandb_network.reachable("https://api.wandb.ai")
-    assert time.monotonic() - before < 1
+    assert not wandb_account.is_reachable("https://api.wandb.ai")
+    assert not answered.is_set()
+    answer.set()
+    assert answered.wait(60)
 
 
 def test_a_name_that_no_server_can_have_is_not_reachable(capfd: pytest.CaptureFixture[str]) -> None:
-    assert not wandb_network.reachable("http://a..b:80")
+    assert not wandb_account.is_reachable("http://a..b:80")
     assert capfd.readouterr().err == ""
 
 
@@ -191,7 +196,7 @@ def test_passwords_in_addresses_are_not_shown(
     del wandb.fails["online"]
     wandb.run.url = "http://me:secret@example.org/run"
     started(tmp_path / "run", told, "auto")
-    assert f"no connection to W&B's server ({host})" in told[0]
+    assert f"({host})" in told[0]
     assert "cannot reach http://proxy/path" in told[1]
     assert told[2] == "W&B: http://example.org/run"
     assert "secret" not in " ".join(told)
@@ -222,7 +227,7 @@ def test_an_empty_mode_is_like_none(
     wandb: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: str
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "")
-    tracker = wandb_tracker(flag, "demo", None, notify=[].append)
+    tracker = make_wandb_tracker(flag, "demo", None, notify=[].append)
     assert tracker is not None
     tracker.start(toy_run(tmp_path / "run"))
     # wandb reads the variable too, and does not start where it is empty.
@@ -234,17 +239,17 @@ def test_an_empty_mode_is_like_none(
 )
 def test_the_old_variable_that_disables(monkeypatch: pytest.MonkeyPatch, value: str, disabled: bool) -> None:
     monkeypatch.setenv("WANDB_DISABLED", value)
-    assert (wandb_tracker("auto", "demo", None, notify=pytest.fail) is None) == disabled
+    assert (make_wandb_tracker("auto", "demo", None, notify=pytest.fail) is None) == disabled
     monkeypatch.setenv("WANDB_MODE", "online")
-    assert (wandb_tracker("auto", "demo", None, notify=pytest.fail) is None) == disabled
-    assert wandb_tracker("offline", "demo", None, notify=pytest.fail) is not None
+    assert (make_wandb_tracker("auto", "demo", None, notify=pytest.fail) is None) == disabled
+    assert make_wandb_tracker("offline", "demo", None, notify=pytest.fail) is not None
 
 
 def test_disabled_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert wandb_tracker("disabled", "demo", None, notify=pytest.fail) is None
+    assert make_wandb_tracker("disabled", "demo", None, notify=pytest.fail) is None
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert wandb_tracker("auto", "demo", None, notify=pytest.fail) is None
-    assert wandb_tracker("offline", "demo", None, notify=pytest.fail) is not None
+    assert make_wandb_tracker("auto", "demo", None, notify=pytest.fail) is None
+    assert make_wandb_tracker("offline", "demo", None, notify=pytest.fail) is not None
 
 
 @pytest.mark.parametrize(
@@ -262,15 +267,15 @@ def test_the_flag_wins_over_the_variable(
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", variable)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    tracker = wandb_tracker(flag, "demo", None, notify=[].append)
+    tracker = make_wandb_tracker(flag, "demo", None, notify=[].append)
     assert tracker is not None
     tracker.start(toy_run(tmp_path / "run"))
     assert [options["mode"] for options in wandb.inits] == [expected]
 
 
 def test_unknown_modes_are_usage_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match=r"must be one of auto, online, offline, disabled\. Got 'of' instead"):
-        wandb_tracker("of", "demo", None, notify=pytest.fail)
+    with pytest.raises(ConfigError, match=r"wandb_mode.*auto, online, offline, disabled.*'of'"):
+        make_wandb_tracker("of", "demo", None, notify=pytest.fail)
     monkeypatch.setenv("WANDB_MODE", "sometimes")
-    with pytest.raises(ConfigError, match=r"WANDB_MODE must be one of online, offline, disabled\. Got 'sometimes'"):
-        wandb_tracker("auto", "demo", None, notify=pytest.fail)
+    with pytest.raises(ConfigError, match=r"WANDB_MODE.*online, offline, disabled.*'sometimes'"):
+        make_wandb_tracker("auto", "demo", None, notify=pytest.fail)

@@ -1,14 +1,13 @@
 """One tracked run of three epochs, as a program: `python wandb_session.py OPTIONS` with the options as JSON.
 
 It prints a JSON line when the run has started (then waits for a line on standard input if asked to) and one at the
-end, with what the user was told and how long the calls took.
+end, with what the user was told.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -77,32 +76,24 @@ def main(options: dict[str, Any]) -> None:
     told: list[str] = []
     tracking._INIT_SECONDS = options.get("init_seconds", 15.0)
     tracking._FINISH_SECONDS = options.get("finish_seconds", 10.0)
-    tracker = tracking.wandb_tracker(options["mode"], "demo", None, notify=told.append)
+    tracker = tracking.make_wandb_tracker(options["mode"], "demo", None, notify=told.append)
     if tracker is None:
         say({"disabled": True, "imported": "wandb" in sys.modules})
         return
     folder = Path(options["folder"])
-    seconds = {}
-
-    before = time.monotonic()
     tracker.start(toy_run(folder))
-    seconds["start"] = time.monotonic() - before
     network: Any = None
     tracker.log(RECORDS[0], network)
-    say({"told": told, "seconds": seconds})
+    say({"told": told})
     if options.get("wait"):
         sys.stdin.readline()
-    before = time.monotonic()
     for record in RECORDS[1:]:
         tracker.log(record, network)
     if options.get("report", True):
         figures, model = toy_files(folder)
         tracker.report(METRICS, toy_test(), figures, model)
-    seconds["report"] = time.monotonic() - before
-    before = time.monotonic()
     tracker.finish(options.get("status", "finished"), options.get("reason", ""))
-    seconds["finish"] = time.monotonic() - before
-    say({"told": told, "seconds": seconds})
+    say({"told": told})
 
 
 if __name__ == "__main__":

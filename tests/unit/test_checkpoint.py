@@ -22,8 +22,9 @@ def trainer(digits, *, optimizer="adam", engine="compiled", dtype="float32", bat
 
 
 def state(run: Trainer) -> tuple:
-    slots = [run.rule.state[slot].flat.tobytes() for slot in run.rule.slots]
-    return (run.network.parameters.flat.tobytes(), run.best_parameters.tobytes(), run.history, run.rule.memory, slots)
+    kept = run.optimizer.state
+    slots = [kept.slots[slot].flat.tobytes() for slot in run.optimizer.slots]
+    return (run.network.parameters.flat.tobytes(), run.best_parameters.tobytes(), run.history, kept.scalars, slots)
 
 
 def through_a_file(run: Trainer, path) -> Trainer:
@@ -36,7 +37,7 @@ def through_a_file(run: Trainer, path) -> Trainer:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_training_goes_on_to_the_bit(digits, tmp_path, monkeypatch, engine, optimizer, dtype) -> None:
     """From the middle of an epoch, between two epochs, and from before the first."""
-    monkeypatch.setattr("chainrule.training.trainer._FIRST_STRETCH", 200)
+    monkeypatch.setattr("chainrule.training.trainer._FIRST_CALL_SAMPLES", 200)
     whole = trainer(digits, optimizer=optimizer, engine=engine, dtype=dtype)
     list(whole.run(3))
     for looks in (1, 3, 10):
@@ -61,7 +62,7 @@ def test_the_comparison_above_can_fail(digits, tmp_path) -> None:
     list(whole.run(2))
     list(other.run(1))
     checkpoint = through_a_file(other, tmp_path / "c")
-    checkpoint.arrays["slot.square" if "slot.square" in checkpoint.arrays else "slot.v"][3] *= 1.001
+    checkpoint.arrays["slot.square" if "slot.square" in checkpoint.arrays else "slot.v"][-1] *= 1.001
     again = trainer(digits)
     again.restore(checkpoint)
     list(again.run(1))
@@ -134,10 +135,10 @@ def test_numbers_that_are_not_finite_are_refused_even_with_the_right_checksum(di
     [
         {"position": -1},
         {"position": 10**9},
-        {"memory": {}},
-        {"memory": {"a": 1.0}},
-        {"random": {"bit_generator": "MT19937"}},
-        {"random": {"bit_generator": "PCG64", "state": "x"}},
+        {"scalars": {}},
+        {"scalars": {"a": 1.0}},
+        {"shuffle_state": {"bit_generator": "MT19937"}},
+        {"shuffle_state": {"bit_generator": "PCG64", "state": "x"}},
     ],
 )
 def test_what_does_not_fit_changes_nothing(digits, change) -> None:

@@ -3,6 +3,7 @@ import pytest
 
 from chainrule.core.errors import ConfigError
 from chainrule.core.fields import Bool, Float, Int, LayerWidths, Str
+from chainrule.optim.optimizers import OPTIMIZERS
 from chainrule.runs.config import TrainConfig, optimizer_fields
 
 
@@ -124,28 +125,51 @@ def test_control_characters_are_refused() -> None:
 # --- the configuration ------------------------------------------------------------------------------------------------
 
 
-def test_defaults_are_the_courses() -> None:
+def test_defaults() -> None:
     expected = {
-        "wandb_project": "DA6401_A1",
-        "wandb_entity": None,
+        "wandb_project": "chainrule",
+        "wandb_mode": "disabled",
         "dataset": "fashion_mnist",
         "epochs": 10,
-        "batch_size": 16,
+        "batch_size": 64,
         "loss": "cross_entropy",
-        "optimizer": "rmsprop",
-        "learning_rate": 0.0001,
-        "beta": 0.9,
-        "epsilon": 0.000001,
-        "weight_decay": 0.0005,
-        "weight_init": "Xavier",
-        "num_layers": 4,
-        "hidden_size": 128,
+        "optimizer": "adam",
+        "weight_init": "He",
+        "num_layers": 2,
+        "hidden_size": 256,
         "activation": "ReLU",
+        "keep": "best",
     }
-    config = TrainConfig.from_mapping({}).to_dict()
+    config = TrainConfig().to_dict()
     assert {name: config[name] for name in expected} == expected
-    defaults = {name: uses[0][1].default for name, uses in optimizer_fields().items()}
-    assert (defaults["momentum"], defaults["beta1"], defaults["beta2"]) == (0.9, 0.9, 0.999)
+    assert config == TrainConfig.from_mapping({}).to_dict()
+    own = {name: field.default for name, field in OPTIMIZERS["adam"].fields().items()}
+    assert {name: config[name] for name in own} == own
+
+
+def test_other_defaults_give_way_to_what_is_given() -> None:
+    defaults = {"optimizer": "rmsprop", "learning_rate": 0.5, "beta": 0.8, "num_layers": 4, "hidden_size": 7}
+    config = TrainConfig.from_mapping({"learning_rate": 0.25}, defaults)
+    assert (config.optimizer, config.num_layers, config.hidden_sizes) == ("rmsprop", 4, (7, 7, 7, 7))
+    assert (config.hyperparameters["learning_rate"], config.hyperparameters["beta"]) == (0.25, 0.8)
+    # A default that another choice makes meaningless is no error, and nothing to report.
+    other = TrainConfig.from_mapping({"optimizer": "sgd", "hidden_size": [3, 2]}, defaults)
+    assert (other.hyperparameters["learning_rate"], other.hidden_sizes, other.ignored) == (0.5, (3, 2), {})
+    # A complete configuration leaves nothing to the defaults.
+    assert TrainConfig.from_mapping(TrainConfig().to_dict(), defaults).to_dict() == TrainConfig().to_dict()
+
+
+def test_keywords_and_mappings_make_the_same_configuration() -> None:
+    given = {"optimizer": "nesterov", "learning_rate": "0.5", "epochs": 3}
+    assert TrainConfig(**given).to_dict() == TrainConfig.from_mapping(given).to_dict()
+
+
+def test_what_must_agree_for_a_run_to_be_resumed() -> None:
+    config = TrainConfig(epochs=3, seed=1)
+    same, other = TrainConfig(epochs=9, seed=1, threads=2, figures=False), TrainConfig(epochs=3, seed=2)
+    assert config.identity_hash() == same.identity_hash() != other.identity_hash()
+    assert config.differences(same) == {}
+    assert config.differences(other) == {"seed": (1, 2)}
 
 
 def test_only_what_is_used_is_recorded() -> None:
@@ -172,7 +196,7 @@ def test_all_problems_at_once() -> None:
     with pytest.raises(ConfigError) as error:
         TrainConfig.from_mapping({"epochs": 0, "learning_rat": 1, "optimizer": "adm"})
     text = str(error.value)
-    assert "3 problems" in text
+    assert "3 errors" in text
     assert "epochs must be a whole number from 1 to 1000000000, got 0" in text
     assert "Did you mean 'learning_rate'" in text
     assert "Did you mean 'adam'" in text
@@ -237,8 +261,8 @@ def test_the_case_of_the_optimizers_name_does_not_matter_for_its_settings(monkey
 @pytest.mark.parametrize(
     ("name", "flag", "message"),
     [
-        ("config", "", "which training uses already"),
-        ("epochs", "", "which training uses already"),
+        ("config", "", "'config'.* is the name of an option"),
+        ("epochs", "", "'epochs'.* is the name of an option"),
         ("mine", "-h", "which is that of 'help'"),
         ("mine", "-b", "which is that of 'batch_size'"),
         ("mine", "rate", "must look like -x"),

@@ -94,7 +94,7 @@ def run(words: Sequence[str], program: str) -> int:
         return int(output.lost)
     settings = _settings(parse_words(parser, words))
     console = Console()
-    with console.showing_logs(), stopping_on_interrupt(console.note) as stop:
+    with console.show_logs(), stopping_on_interrupt(console.note) as stop:
         results = _measure(settings, console, stop.is_set)
     machine = describe()
     console.note("\n" + _sentence(machine))

@@ -1,4 +1,4 @@
-"""Command-line flags made from settings, and the words of a command line made into a mapping of settings."""
+"""Command-line flags made from fields, and command lines parsed into values by field name."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from chainrule.core.registry import did_you_mean
 from chainrule.optim.optimizers import OPTIMIZERS
 from chainrule.runs.config import TrainConfig, optimizer_fields
 
-__all__ = ["add_field", "build_parser", "new_parser", "parse_words", "plain"]
+__all__ = ["add_configuration_flags", "add_field", "build_parser", "new_parser", "parse_words", "plain"]
 
 
 class _Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose complaints are ConfigErrors, like all others."""
+    """An ArgumentParser whose errors are ConfigErrors."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message[:1].upper()}{message[1:]}. `--help` lists all flags.")
 
 
 class _Formatter(argparse.HelpFormatter):
-    """Help that names a flag's value once, `-e, --epochs N`, and puts choices with the text."""
+    """Help that names the value of a flag once: `-e, --epochs N`."""
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         flags = ", ".join(action.option_strings)
@@ -37,7 +37,7 @@ class _Formatter(argparse.HelpFormatter):
 
 
 def new_parser(program: str, description: str) -> argparse.ArgumentParser:
-    """A parser that knows no flags but `--help`. It leaves out what was not given, and its errors are ConfigErrors."""
+    """A parser without flags other than `--help`. Flags that are not given are left out; errors are ConfigErrors."""
     width = min(118, shutil.get_terminal_size().columns - 2)
     return _Parser(
         prog=program,
@@ -49,65 +49,89 @@ def new_parser(program: str, description: str) -> argparse.ArgumentParser:
     )
 
 
-def build_parser(program: str) -> argparse.ArgumentParser:
-    """The parser of the train command. Values stay text: `TrainConfig.from_mapping` is the only validator."""
+def build_parser(program: str, defaults: Mapping[str, object] | None = None) -> argparse.ArgumentParser:
+    """The parser of the train command. Values stay text: `TrainConfig` is the only validator.
+
+    Args:
+        program: what the user typed for the command.
+        defaults: shown in place of the library's defaults.
+    """
+    defaults = defaults or {}
     parser = new_parser(
         program, "Train a feedforward network whose forward and backward passes are written by hand on NumPy."
     )
     groups: dict[str, argparse._ArgumentGroup] = {}
-    for setting in TrainConfig.fields().values():
-        if setting.group not in groups:
-            groups[setting.group] = parser.add_argument_group(setting.group)
-        add_field(groups[setting.group], setting, setting.help)
-    optimizer = parser.add_argument_group("optimizer settings", "used by the optimizers named, ignored by the others")
-    for uses in optimizer_fields().values():
-        first = uses[0][1]
-        rules = [rule if s.default == first.default else f"{rule}: {plain(s.default)}" for rule, s in uses]
-        users = "all" if rules == list(OPTIMIZERS) else ", ".join(rules)
-        add_field(optimizer, first, f"{first.help} [{users}]")
-    files = parser.add_argument_group("configuration")
-    files.add_argument("--config", metavar="FILE", help="YAML or JSON file of settings; flags override it")
-    files.add_argument(
-        "--resume",
-        metavar="RUN",
-        help="go on with an interrupted run: its name or folder, or auto for the newest with this configuration",
+    for field in TrainConfig.fields().values():
+        if field.group not in groups:
+            groups[field.group] = parser.add_argument_group(field.group)
+        add_field(groups[field.group], field, default=defaults.get(field.name))
+    optimizer = parser.add_argument_group(
+        "hyperparameters of optimizers", "used by the optimizers named, ignored by the others"
     )
-    files.add_argument("--from-sweep", metavar="SWEEP", help="settings of a sweep's best trial; flags override them")
-    files.add_argument("--trial", metavar="K", help="with --from-sweep: the trial with this number instead")
-    files.add_argument("--print_config", action="store_true", help="print the resolved configuration as YAML and exit")
+    for name, uses in optimizer_fields().items():
+        first, default = uses[0][1], defaults.get(name)
+        users = [
+            user if field.default == first.default or default is not None else f"{user}: {plain(field.default)}"
+            for user, field in uses
+        ]
+        text = f"{first.help} [{'all' if users == list(OPTIMIZERS) else ', '.join(users)}]"
+        add_field(optimizer, first, text, default=default)
+    files = parser.add_argument_group("configuration")
+    add_configuration_flags(files)
+    files.add_argument("--print_config", action="store_true", help="print the complete configuration as YAML and exit")
     return parser
 
 
-def add_field(group: argparse._ActionsContainer, setting: Field[Any], text: str) -> None:
-    """Add one setting's flags, explained by `text`. The value stays text."""
-    options: dict[str, Any] = {"dest": setting.name, "metavar": "VALUE"}
-    if isinstance(setting, Choice):
+def add_configuration_flags(group: argparse._ActionsContainer) -> None:
+    """Add the flags that select a configuration, which other flags override."""
+    group.add_argument("--config", metavar="FILE", help="YAML or JSON file with a configuration")
+    group.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="resume an interrupted run: its name or folder, or auto for the latest with this configuration",
+    )
+    group.add_argument("--from-sweep", metavar="SWEEP", help="configuration of a sweep's best trial")
+    group.add_argument("--trial", metavar="K", help="with --from-sweep: number of the trial to use instead")
+
+
+def add_field(group: argparse._ActionsContainer, field: Field[Any], text: str = "", default: object = None) -> None:
+    """Add the flags of a field. The value stays text.
+
+    Args:
+        group: parser or argument group.
+        field: the field.
+        text: help text in place of the field's own.
+        default: shown in place of the field's own; None for the latter.
+    """
+    text, default = text or field.help, field.default if default is None else default
+    options: dict[str, Any] = {"dest": field.name, "metavar": "VALUE"}
+    if isinstance(field, Choice):
         options["metavar"] = "NAME"
-        text += f": {', '.join(setting.choices)}"
-    if isinstance(setting, Float | Int):
+        text += f": {', '.join(field.choices)}"
+    if isinstance(field, Float | Int):
         options["metavar"] = "N"
-    if isinstance(setting, LayerWidths):
+    if isinstance(field, LayerWidths):
         options |= {"nargs": "+", "metavar": "N"}
-    if isinstance(setting, StrList):
+    if isinstance(field, StrList):
         options |= {"action": "append", "metavar": "FILE"}
-    if isinstance(setting, Bool):
+    if isinstance(field, Bool):
         options |= {"nargs": "?", "const": "True", "metavar": "True"}
-    shown = setting.default is not None and not isinstance(setting, StrList | Bool)
-    default = f" (default: {plain(setting.default)})" if shown else ""
-    flags = [flag for flag in (setting.flag, f"--{setting.name}") if flag]
-    group.add_argument(*flags, help=f"{text}{default}".replace("%", "%%"), **options)
+    if default is not None and not isinstance(field, StrList | Bool):
+        text += f" (default: {plain(default)})"
+    flags = [flag for flag in (field.flag, f"--{field.name}") if flag]
+    group.add_argument(*flags, help=text.replace("%", "%%"), **options)
 
 
 def plain(value: object) -> str:
-    """A default as a person would type it: 0.0001 and not 1e-04."""
+    """Format a default as a person would type it: 0.0001, not 1e-04."""
     return np.format_float_positional(value, trim="-") if isinstance(value, float) else str(value)
 
 
 def parse_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[str, object]:
-    """The settings that were given, as text, by name.
+    """Parse a command line: the given values, as text, by name.
 
     Raises:
-        ConfigError: an unknown flag, with the nearest known one; a flag without a value.
+        ConfigError: a flag is unknown (the message suggests the nearest), or has no value.
     """
     known = [flag for action in parser._actions for flag in action.option_strings]
     found: Mapping[str, object] = vars(parser.parse_intermixed_args(_prepare(words, known)))
@@ -117,25 +141,25 @@ def parse_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[s
     return given
 
 
-def _ungrouped(word: str) -> list[str]:
-    """The flags that stand in a group: W&B's agent passes a sweep's nested parameters as `--group={'epochs': 5}`."""
+def _split_group(word: str) -> list[str]:
+    """Split `--group={'epochs': 5}`, as W&B's agent passes a sweep's nested parameters, into the flags of the group."""
     grouped = re.fullmatch(r"--[A-Za-z_][\w.-]*=(\{.*\})", word)
-    if not grouped or len(word) > _LONGEST_GROUP:
+    if not grouped or len(word) > _MAX_GROUP_LENGTH:
         return [word]
     try:
         group = ast.literal_eval(grouped[1])
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return [word]
-    return [flag for name, value in group.items() for flag in _ungrouped(f"--{name}={value}")] if group else [word]
+    return [flag for name, value in group.items() for flag in _split_group(f"--{name}={value}")] if group else [word]
 
 
-_LONGEST_GROUP = 10_000
+_MAX_GROUP_LENGTH = 10_000
 
 
 def _prepare(words: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Refuse unknown flags by name, and tie negative numbers to their flags, which argparse would take for flags."""
+    """Reject unknown flags, and attach negative numbers to their flags: argparse would parse them as flags."""
     ready: list[str] = []
-    for word in itertools.chain.from_iterable(map(_ungrouped, words)):
+    for word in itertools.chain.from_iterable(map(_split_group, words)):
         if re.fullmatch(r"-\.?\d.*|-inf|-nan", word) and ready and ready[-1] in known:
             ready[-1] += f"={word}"
             continue

@@ -1,82 +1,98 @@
-"""Choosing a command, and turning errors into one message and an exit status."""
+"""Dispatching to a command, and turning errors into one message and an exit status."""
 
 from __future__ import annotations
 
+import importlib
 import os
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from chainrule import __version__
-from chainrule.cli import bench, report, runs, sweep, train
 from chainrule.core.errors import ChainruleError, ConfigError
 from chainrule.core.registry import did_you_mean
-from chainrule.terminal.console import Output
+from chainrule.terminal.console import Output, print_text
 
 __all__ = ["main"]
 
+# A command's module, `chainrule.cli.<command>`, is imported when the command is run: some need half a second for it.
 _COMMANDS = {
-    "train": (train.run, "train a network and record the run"),
-    "sweep": (sweep.run, "train many networks over a space of settings"),
-    "runs": (runs.run, "list the runs of a folder, interrupted ones among them"),
-    "report": (report.run, "write a page, and a PDF, about runs and sweeps"),
-    "bench": (bench.run, "measure how fast training is on this machine"),
+    "train": "train a network and record the run",
+    "sweep": "train many networks over a search space",
+    "runs": "list the runs of a folder",
+    "report": "write a page, and optionally a PDF, about runs and sweeps",
+    "bench": "measure how fast training is on this machine",
 }
 _HELP = """usage: chainrule COMMAND [options]
 
 commands:
 {commands}
 
-`chainrule COMMAND --help` tells a command's options, `chainrule --version` the version.
+`chainrule COMMAND --help` lists the options of a command, `chainrule --version` prints the version.
 """
 
 
-def main(argv: Sequence[str] | None = None, program: str = "") -> int:
+def main(argv: Sequence[str] | None = None, program: str = "", defaults: Mapping[str, object] | None = None) -> int:
     """Run a command.
 
     Args:
-        argv: the words after the program's name; without it those of this process.
-        program: what the user typed for program and command, for `--help`; without it `chainrule <command>`.
+        argv: the command-line arguments; None for those of this process.
+        program: what the user typed for program and command, for `--help`; by default `chainrule <command>`.
+        defaults: for the train command: configuration values used in place of the library's defaults.
 
     Returns:
-        The exit status: 0 done, 1 failed, 2 used wrongly, 130 stopped by Ctrl-C.
+        The exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.
     """
-    _occupy_standard_streams()
-    words, output, complaints = list(sys.argv[1:] if argv is None else argv), Output(), Output("stderr")
+    _open_closed_streams()
+    words, stderr = list(sys.argv[1:] if argv is None else argv), Output("stderr")
     if not words or words[0] in ("-h", "--help"):
-        output.write(_HELP.format(commands="\n".join(f"  {name:8} {text}" for name, (_, text) in _COMMANDS.items())))
-        return int(output.lost) if words else 2
+        status = print_text(_HELP.format(commands="\n".join(f"  {name:8} {text}" for name, text in _COMMANDS.items())))
+        return status if words else 2
     if words[0] == "--version":
-        output.write(f"chainrule {__version__}\n")
-        return int(output.lost)
+        return print_text(f"chainrule {__version__}\n")
+    command = words[0]
     try:
-        if words[0] not in _COMMANDS:
-            hint = did_you_mean(words[0], _COMMANDS)
-            raise ConfigError(f"Unknown command {words[0]!r}.{hint} Choose from: {', '.join(_COMMANDS)}.")
-        return _COMMANDS[words[0]][0](words[1:], program or f"chainrule {words[0]}")
+        if command not in _COMMANDS:
+            hint = did_you_mean(command, _COMMANDS)
+            raise ConfigError(f"Unknown command {command!r}.{hint} Choose from: {', '.join(_COMMANDS)}.")
+        run = importlib.import_module(f"chainrule.cli.{command}").run
+        options = {"defaults": defaults} if defaults else {}
+        return int(run(words[1:], program or f"chainrule {command}", **options))
     except ChainruleError as error:
-        complaints.write(f"error: {error}\n")
+        train = program if program and command == "train" else "chainrule train"
+        stderr.write(f"error: {error}{_suggest_resume(error, train)}\n")
         return 2 if isinstance(error, ConfigError) else 1
     except MemoryError as error:
-        complaints.write(
+        stderr.write(
             f"error: Not enough memory{f' ({error})' if str(error) else ''}. "
-            "Take fewer or narrower layers (-nhl, -sz), or smaller data.\n"
+            "Use fewer or narrower layers (-nhl, -sz), or smaller data.\n"
         )
         return 1
     except SystemExit as error:
-        # Nothing of chainrule's ends the program so: its own status, perhaps 0, would hide that training was cut off.
-        complaints.write(f"error: A plugin ended the program with sys.exit({error.code!r}).\n")
+        # Only a plugin ends the program like this. Its own status, perhaps 0, would hide that training was cut off.
+        stderr.write(f"error: A plugin ended the program with sys.exit({error.code!r}).\n")
         return 1
     except KeyboardInterrupt:
-        complaints.write("Stopped.\n")
+        stderr.write("Stopped.\n")
         return 130
 
 
-def _occupy_standard_streams() -> None:
-    """Lead closed standard streams into nothing.
+def _suggest_resume(error: ChainruleError, train: str) -> str:
+    """The command that resumes the run that failed; empty if there is none."""
+    if error.run_folder is None:
+        return ""
+    folder = error.run_folder
+    name = folder.name if folder.parent == Path("runs") else str(folder)
+    return f" To resume: `{train} --resume {shlex.quote(name)}`"
 
-    Otherwise the next file that is opened, perhaps a result, gets the number of standard output, and whatever some
-    library prints goes into it.
+
+def _open_closed_streams() -> None:
+    """Open the null device for each standard stream that is closed.
+
+    Otherwise the next file opened, perhaps a result, would get the file descriptor of standard output, and whatever a
+    library prints would go into it.
     """
     while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(handle, True)  # for other programs, such as wandb's, the same holds
+        os.set_inheritable(handle, True)  # for child processes, such as wandb's
     os.close(handle)

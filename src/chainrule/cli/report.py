@@ -1,75 +1,86 @@
-"""The report command: one page, and on request a PDF, about runs and sweeps."""
+"""The report command: an HTML page, and optionally a PDF, about runs and sweeps."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from chainrule.cli.flags import new_parser, parse_words
+from chainrule.cli.flags import add_field, new_parser, parse_words
 from chainrule.core.errors import ConfigError, OutputError
+from chainrule.core.fields import Bool, Choice, Configurable, OptionalStr, Str
+from chainrule.report.writer import METRICS, write_report
 from chainrule.runs.config import TrainConfig
 from chainrule.terminal.console import Output
 
 __all__ = ["run"]
 
-_ABOUT = """Report on runs: one HTML page that needs no network, with the best run, what made the difference, learning
-curves and mistakes. Without names, on all runs and sweeps of the output folder."""
+_ABOUT = """Report on runs and sweeps: one HTML page that works offline, with the best run, hyperparameter importance,
+learning curves and mistakes. Without names, it covers all runs and sweeps of the output folder."""
 
-_METRICS = ("val_accuracy", "val_loss", "test_accuracy", "test_loss", "train_accuracy", "train_loss")
+
+class ReportSettings(Configurable):
+    """Where the report goes, and how it compares runs."""
+
+    output_dir = Str(str(TrainConfig.output_dir.default), "folder with the runs")
+    to = OptionalStr(None, "folder for the report; `report` in the folder with the runs if left out")
+    metric = Choice(METRICS[0], "metric by which runs are compared", METRICS)
+    title = Str("Report", "title of the report")
+    pdf = Bool(False, "also write report.tex and Report.pdf, which needs latexmk")
 
 
 def run(words: Sequence[str], program: str) -> int:
-    """Write a report.
+    """Write a report and print the paths of its files.
 
     Args:
         words: names of runs, sweeps or folders, and flags.
-        program: what the user typed before them.
+        program: the words before them on the command line.
 
     Returns:
-        0, or 1 when the result could not be told.
+        0, or 1 if the paths could not be printed.
 
     Raises:
         ConfigError: there are no such runs, or something that the report needs is not installed.
-        OutputError: it cannot be written.
+        OutputError: the report cannot be written.
     """
     parser, output = new_parser(program, _ABOUT), Output()
     parser.add_argument("names", nargs="*", metavar="RUN", help="a run, a sweep, or a folder of runs")
-    parser.add_argument("--output_dir", metavar="TEXT", help="folder with the runs (runs)")
-    parser.add_argument("--to", metavar="TEXT", help="folder for the report (report in the folder with the runs)")
-    parser.add_argument(
-        "--metric", metavar="NAME", help=f"what runs are compared by: {', '.join(_METRICS)} (val_accuracy)"
-    )
-    parser.add_argument("--title", metavar="TEXT", help="its heading (Report)")
-    parser.add_argument(
-        "--pdf", action="store_true", default=False, help="also write report.tex and Report.pdf (latexmk)"
-    )
+    for field in ReportSettings.fields().values():
+        if isinstance(field, Bool):  # takes no value, so that names of runs may follow it
+            parser.add_argument(f"--{field.name}", action="store_true", default=argparse.SUPPRESS, help=field.help)
+        else:
+            add_field(parser, field, field.help)
     if not {"-h", "--help"}.isdisjoint(words):
         output.write(parser.format_help())
         return int(output.lost)
     given = parse_words(parser, words)
-    output_dir = Path(str(given.get("output_dir", TrainConfig.output_dir.default)))
-    folder = Path(str(given.get("to", output_dir / "report")))
-    metric = str(given.get("metric", _METRICS[0]))
-    if metric not in _METRICS:
-        raise ConfigError(f"--metric must be one of {', '.join(_METRICS)}. Got {metric!r} instead.")
-    names = [str(name) for name in cast("list[str]", given.get("names", []))]
-
-    from chainrule.report.html.page import write_page
-    from chainrule.report.overview import overview
-    from chainrule.report.records import find_records
-
-    report = overview(find_records(names, output_dir), str(given.get("title", "Report")), metric)
+    names = cast("list[str]", given.pop("names", []))
+    settings = ReportSettings(**given)
+    output_dir = Path(settings.output_dir)
+    sources = [_find_source(name, output_dir) for name in names] or [output_dir]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_page(report, folder / "report.html")
-        output.write(f"{folder / 'report.html'}\n")
-        if given["pdf"]:
-            from chainrule.report.pdf.document import compile_pdf, write_document
-
-            output.write(f"{compile_pdf(write_document(report, folder))}\n")
-    except OSError as error:
-        raise OutputError(
-            f"Cannot write to {folder}: {error.strerror or error}. Give another --to, or make room."
-        ) from error
+        page = write_report(
+            sources,
+            settings.to or output_dir / "report",
+            title=settings.title,
+            metric=settings.metric,
+            pdf=settings.pdf,
+        )
+    except OutputError as error:
+        raise OutputError(f"{error} --to chooses another folder.") from error
+    output.write(f"{page}\n")
+    if settings.pdf:
+        output.write(f"{page.with_name('Report.pdf')}\n")
     return int(output.lost)
+
+
+def _find_source(name: str, output_dir: Path) -> Path:
+    """The folder of a run, a sweep or several runs, in the output folder or at a path."""
+    for path in (output_dir / name, Path(name)):
+        if path.is_dir():
+            return path
+    raise ConfigError(
+        f"There is no run, sweep or folder {name!r} in {output_dir} or in the current folder. `chainrule runs` and "
+        "`chainrule sweep list` list them."
+    )

@@ -3,102 +3,95 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chainrule.cli.flags import build_parser, parse_words
-from chainrule.core.errors import ConfigError
+from chainrule.cli.flags import add_configuration_flags, build_parser, new_parser, parse_words
+from chainrule.core.errors import ConfigError, missing_extra
 from chainrule.core.files import read_json
-from chainrule.core.plugins import load_plugin
 from chainrule.core.yaml_with_lines import read_mapping
-from chainrule.runs.config import TrainConfig
-from chainrule.runs.folder import MAY_CHANGE, RunFolder, differences, find_run, list_runs
-from chainrule.terminal.console import Console, Output
+from chainrule.runs.config import NON_IDENTITY_KEYS, TrainConfig
+from chainrule.runs.experiment import check_figures, load_plugins, resume_run, run_experiment
+from chainrule.runs.folder import CONFIG, RunFolder, find_run, list_runs
+from chainrule.sweeps.folder import find_sweep
+from chainrule.terminal.console import Console, print_text
 
 __all__ = ["run"]
 
 
-def run(words: Sequence[str], program: str) -> int:
-    """Train as the words say.
+def run(words: Sequence[str], program: str, defaults: Mapping[str, object] | None = None) -> int:
+    """Train as the command line says.
 
     Args:
         words: flags and values.
         program: what the user typed before them.
+        defaults: configuration values used in place of the library's defaults.
 
     Returns:
-        0 when training finished, 130 when Ctrl-C ended it early, 1 when what was asked for could not be printed.
+        0 if training finished, 130 if Ctrl-C ended it early, 1 if requested output could not be printed.
 
     Raises:
-        ChainruleError: anything that a person can mend; the message says how.
+        ChainruleError: an error that the user can fix; the message says how.
     """
-    # A plugin may bring settings of its own, so it is loaded before the flags are known.
-    files = _early(words, "--config")
-    file = read_mapping(Path(files[-1])) if files else {}
-    asked = _early(words, "--resume")
-    if asked and not asked[-1]:
-        raise ConfigError("--resume needs the name of a run, or auto.")
-    resume = asked[-1] if asked else ""
-    given_folder = _early(words, "--output_dir")
-    output_dir = Path(
-        TrainConfig.fields()["output_dir"].parse(given_folder[-1] if given_folder else file.get("output_dir", "runs"))
-    )
-    begun = find_run(resume, output_dir) if resume not in ("", "auto") else None
-    sweep, trial = _early(words, "--from-sweep"), _early(words, "--trial")
-    if trial and not sweep:
-        raise ConfigError("--trial goes with --from-sweep SWEEP.")
-    if sweep:
-        file = {**_settings_of_trial(sweep[-1], trial[-1] if trial else "best", output_dir), **file}
-    if begun:
-        file = {**read_json(begun.path / "config.json"), **file}
-    plugins = _early(words, "--plugin") or TrainConfig.plugin.parse(file.get("plugin"))
-    for plugin in plugins:
-        load_plugin(Path(plugin))
-    parser, output = build_parser(program), Output()
-    # Answered here and not by argparse, which takes no notice of a standard output that is closed or full.
+    early = _parse_early(words)
+    file = read_mapping(Path(early["config"])) if "config" in early else {}
+    output_dir = Path(TrainConfig.fields()["output_dir"].parse(early.get("output_dir", file.get("output_dir", "runs"))))
+    resume, resumed = early.get("resume"), None
+    if resume == "":
+        raise ConfigError("--resume requires the name of a run, or auto.")
+    if "from_sweep" in early:
+        file = {**_read_trial(early["from_sweep"], early.get("trial", "best"), output_dir), **file}
+    elif "trial" in early:
+        raise ConfigError("--trial requires --from-sweep SWEEP.")
+    if resume is not None and resume != "auto":
+        resumed = _find_run(resume, output_dir)
+        file = {**read_json(resumed.path / CONFIG), **file}
+    # A plugin may bring hyperparameters of its own, so it is loaded before the flags are known.
+    load_plugins({**file, **({"plugin": early["plugin"]} if "plugin" in early else {})})
+    parser = build_parser(program, defaults)
+    # Not by argparse, which ignores that standard output is closed or full.
     if not {"-h", "--help"}.isdisjoint(words):
-        output.write(parser.format_help())
-        return int(output.lost)
+        return print_text(parser.format_help())
     given = parse_words(parser, words)
-    given.pop("config", None)
-    for name in ("resume", "from_sweep", "trial"):
+    for name in ("config", "resume", "from_sweep", "trial"):
         given.pop(name, None)
     print_only = given.pop("print_config", False)
-    config = TrainConfig.from_mapping({**file, **given})
+    config = TrainConfig.from_mapping({**file, **given}, defaults)
     if print_only:
-        import yaml
-
-        output.write(yaml.safe_dump(config.to_dict(), sort_keys=False))
-        return int(output.lost)
-    # Where the home folder is read-only, it would say in the middle of the run that it works without.
+        return print_text(_format_yaml(config))
+    check_figures(given)
+    # matplotlib would warn in the middle of a run if its cache folder is read-only.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    # Imported here so that --help and wrong flags are answered at once.
-    from chainrule.runs.experiment import run_experiment
-
     console = Console(quiet=config.quiet)
     if resume == "auto":
-        begun = _interrupted(config, output_dir)
-        if begun is None:
-            console.note(f"No interrupted run with this configuration in {output_dir}: beginning a new one.")
-    if begun:
-        _check_unchanged(begun, config)
-        if config.epochs < begun.epochs:
-            raise ConfigError(
-                f"{begun.path} has {begun.epochs} finished epochs already, and was asked for {config.epochs}. Ask for "
-                "as many or more (-e), or begin a new run without --resume."
-            )
-        if begun.status == "finished" and config.epochs == begun.epochs:
-            console.note(f"{begun.path} is finished. To train on, ask for more than its {begun.epochs} epochs (-e).")
-            return 0
-    outcome = run_experiment(config, console, begun.path if begun else None)
-    return 0 if outcome.status == "finished" else 130
+        resumed = _find_interrupted(config, output_dir)
+        if resumed is None:
+            console.note(f"No interrupted run with this configuration in {output_dir}: starting a new one.")
+    result = resume_run(resumed, config, console) if resumed else run_experiment(config, console)
+    return 0 if result.status == "finished" else 130
 
 
-def _settings_of_trial(name: str, trial: str, output_dir: Path) -> dict[str, Any]:
-    """What a sweep's trial was trained with."""
-    from chainrule.sweeps.folder import find_sweep
+def _parse_early(words: Sequence[str]) -> dict[str, Any]:
+    """The flags that decide which configuration the others apply to, and which others there are."""
+    parser = new_parser("", "")
+    add_configuration_flags(parser)
+    parser.add_argument("--output_dir")
+    parser.add_argument("--plugin", action="append")
+    found, _ = parser.parse_known_args([word for word in words if word not in ("-h", "--help")])
+    return vars(found)
 
-    _, sweep, trials = find_sweep(name, output_dir)
+
+def _find_run(name: str, output_dir: Path) -> RunFolder:
+    try:
+        return find_run(name, output_dir)
+    except ConfigError as error:
+        raise ConfigError(f"{error} `chainrule runs` lists the runs.") from error
+
+
+def _read_trial(name: str, trial: str, output_dir: Path) -> dict[str, Any]:
+    """The configuration that a sweep's trial was trained with, as far as it determines the results."""
+    folder, sweep, trials = find_sweep(name, output_dir)
     try:
         chosen = trials.best
         if trial != "best":
@@ -107,40 +100,27 @@ def _settings_of_trial(name: str, trial: str, output_dir: Path) -> dict[str, Any
             chosen = trials[int(trial)]
         if chosen is None:
             raise ConfigError(f"The sweep {name} has no finished trial yet.")
-        return {**sweep.fixed, **chosen.settings}
+        complete = read_json(folder / chosen.folder / CONFIG)
+        recorded = {key: complete[key] for key in complete if key not in NON_IDENTITY_KEYS or key == "epochs"}
+        return {**recorded, **sweep.fixed, **chosen.settings}
     finally:
         trials.close()
 
 
-def _interrupted(config: TrainConfig, output_dir: Path) -> RunFolder | None:
-    """The newest run with this configuration that is not done, if there is one."""
-    for run in list_runs(output_dir):
+def _find_interrupted(config: TrainConfig, output_dir: Path) -> RunFolder | None:
+    """The latest unfinished run with this configuration, if there is one."""
+    for found in list_runs(output_dir):
         try:
-            if run.can_be_resumed and not differences(run.config(), config):
-                return run
+            if found.can_be_resumed and not found.config().differences(config):
+                return found
         except ConfigError:
             continue
     return None
 
 
-def _check_unchanged(run: RunFolder, config: TrainConfig) -> None:
-    """Raise ConfigError unless the run can go on with this configuration."""
-    changed = differences(run.config(), config)
-    if changed:
-        lines = [f"  {name}: was {before!r}, now {now!r}" for name, (before, now) in changed.items()]
-        raise ConfigError(
-            f"{run.path} was begun with other settings, and what comes out would be neither run:\n"
-            + "\n".join(lines)
-            + f"\nLeave them out to resume; only {', '.join(MAY_CHANGE)} may change. Without --resume a new run begins."
-        )
-
-
-def _early(words: Sequence[str], flag: str) -> tuple[str, ...]:
-    """The values of one flag, found before the others can be parsed."""
-    values = []
-    for position, word in enumerate(words):
-        if word == flag and position + 1 < len(words):
-            values.append(words[position + 1])
-        elif word.startswith(f"{flag}="):
-            values.append(word.split("=", 1)[1])
-    return tuple(values)
+def _format_yaml(config: TrainConfig) -> str:
+    try:
+        import yaml
+    except ImportError as error:
+        raise missing_extra("Configuration files", "train", error) from error
+    return str(yaml.safe_dump(config.to_dict(), sort_keys=False))

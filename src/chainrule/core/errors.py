@@ -1,8 +1,12 @@
-"""Every error that chainrule raises on purpose.
+"""All errors that chainrule raises on purpose.
 
-A message says what was wrong, what was got, what is allowed and what to do, so the command line can print it alone,
-without a traceback. Anything else that escapes is a bug.
+A message says what was wrong, what was got, what is allowed and what to do, so that the command line can print it
+alone, without a traceback. Any other exception that escapes is a bug.
 """
+
+from __future__ import annotations
+
+from pathlib import Path
 
 from chainrule.core.text import printable_lines
 
@@ -20,20 +24,26 @@ __all__ = [
 
 
 class ChainruleError(Exception):
-    """Base of all errors raised by chainrule."""
+    """Base of all errors raised by chainrule.
+
+    Attributes:
+        run_folder: the folder of the run that failed, if the run can be resumed once the cause is fixed.
+    """
+
+    run_folder: Path | None = None
 
     def __str__(self) -> str:
-        # KeyError, a base of UnknownNameError, would print the message with quotes around it. And a message quotes what
-        # was got, names and texts out of files among it.
+        # KeyError, a base of UnknownNameError, would print the message in quotes. Messages quote values and names from
+        # files, which may hold control characters.
         return printable_lines(str(self.args[0])) if self.args else ""
 
 
 class ConfigError(ChainruleError, ValueError):
-    """A setting is unknown, of the wrong type or out of range."""
+    """An option or hyperparameter is unknown, of the wrong type or out of range."""
 
 
 class CheckpointError(ChainruleError):
-    """A run cannot be resumed: a checkpoint is damaged, or belongs to something else."""
+    """A run cannot be resumed: a checkpoint is damaged or belongs to another run."""
 
 
 class DataError(ChainruleError):
@@ -45,18 +55,18 @@ class DivergenceError(ChainruleError, ArithmeticError):
 
 
 class ModelFileError(ChainruleError):
-    """A file of saved parameters is not one that chainrule can use."""
+    """A model file is damaged or of an unknown format."""
 
 
 class OutOfMemoryError(ChainruleError, MemoryError):
-    """Memory was short in a run that can go on where there is more."""
+    """Out of memory during a run that can be resumed."""
 
 
 class OutputError(ChainruleError):
-    """A run's results could not be written."""
+    """The results of a run could not be written."""
 
 
-def missing_extra(feature: str, extra: str, error: ImportError) -> "ConfigError":
+def missing_extra(feature: str, extra: str, error: ImportError) -> ConfigError:
     """The error for a feature whose optional packages are not installed."""
     return ConfigError(
         f"{feature} need packages that are not installed ({error.name}). Install them: pip install 'chainrule[{extra}]'"

@@ -1,4 +1,4 @@
-"""Writing a file so that it is the old one or the new one, whole, never half of either; reading what may be no file."""
+"""Atomic file replacement; defensive reads."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ __all__ = [
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; when the block ends well, move what was written there into place.
+    """Replace a file atomically: yield a temporary path beside `path` and rename it to `path` if the block succeeds.
 
-    The bytes are flushed to disk before the move, so a crash or a power cut leaves the old file or the new one. When
-    the block raises, or the disk is full, the temporary file is removed and `path` stays as it was.
+    The contents are flushed to disk before the rename, so a crash or a power failure leaves the old or the new file. If
+    the block raises, or the disk is full, the temporary file is removed and `path` is unchanged.
 
     Args:
-        path: the file to write. Its folder must exist.
+        path: the file to replace or create, in an existing folder.
 
     Raises:
         OSError: the folder cannot be written to, or the disk is full.
@@ -44,7 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        # mkstemp makes files that only their owner can read; a result should follow the user's umask.
+        # mkstemp creates files that only their owner can read; results follow the umask.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -57,7 +57,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Ask the disk to remember a move; some file systems cannot, which costs only the guarantee."""
+    """Flush a rename to disk. Not all file systems support it."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -67,33 +67,33 @@ def _flush_folder(folder: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`."""
+    """Replace a file atomically by `content`."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: Path, content: str) -> None:
-    """Replace `path` by `content`, as UTF-8."""
+    """Replace a file atomically by `content`, encoded as UTF-8."""
     write_bytes(path, content.encode("utf-8"))
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Replace `path` by `content` as indented JSON. A number that is not finite is an error: JSON has no NaN."""
+    """Replace a file atomically by `content` as indented JSON. Numbers must be finite: JSON has no NaN."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def exists(path: Path) -> bool:
-    """Whether there is such a file or folder; False too where that cannot be told, as for a name that is too long."""
+    """Whether the file or folder exists; False also if that cannot be determined, as for a name that is too long."""
     with suppress(OSError, ValueError):
         return path.exists()
     return False
 
 
 def size_of(path: Path) -> int:
-    """The bytes in a regular file. Ask before it is opened: a pipe makes its reader wait, and a device may never end.
+    """The size of a regular file in bytes. Check it before opening a file: a pipe would block, a device may never end.
 
     Raises:
-        OSError: it is not there, or no regular file.
+        OSError: it does not exist or is no regular file.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
@@ -102,15 +102,15 @@ def size_of(path: Path) -> int:
 
 
 def read_text(path: Path, largest: int) -> str:
-    """The text of a regular file of UTF-8.
+    """Read a regular file of at most `largest` bytes as UTF-8.
 
     Raises:
         OSError: it cannot be read, or has more than `largest` bytes.
-        UnicodeDecodeError: it is no text.
+        UnicodeDecodeError: it is not valid UTF-8.
     """
     size = size_of(path)
     if size > largest:
-        raise OSError(errno.EFBIG, f"it has {size:,} bytes, and at most {largest:,} are taken", str(path))
+        raise OSError(errno.EFBIG, f"it has {size:,} bytes, the limit is {largest:,}", str(path))
     return path.read_text(encoding="utf-8")
 
 
@@ -118,7 +118,7 @@ _LARGEST = 16 * 1024 * 1024  # bytes of a JSON file that is read
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; an empty one where the file is missing, too large or damaged."""
+    """Read the object in a JSON file; an empty one if the file is missing, too large or damaged."""
     try:
         content = json.loads(read_text(path, _LARGEST))
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Loading a user's own Python file, whose parts register themselves like the built-in ones."""
+"""Plugins: Python files of the user that register parts."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ __all__ = ["load_plugin"]
 
 
 def load_plugin(path: Path) -> None:
-    """Run a plugin file, once in a process.
+    """Execute a plugin file, once per process.
 
     Args:
-        path: a Python file, for example one with a class under `@OPTIMIZERS.register("mine")`. It runs with all the
-            rights of the user, like any program: load only files that you trust.
+        path: a Python file, for example one with a class under `@OPTIMIZERS.register("mine")`. It runs with all
+            permissions of the user: load only files that you trust.
 
     Raises:
-        ConfigError: the file is missing, or fails; the message gives its line and reason.
+        ConfigError: the file is missing or raises; the message gives the line and the reason.
     """
     try:
         resolved = path.resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a name with a zero byte
-        raise ConfigError(f"The plugin {str(path)!r} is not a path that can be followed: {error}.") from error
+    except (OSError, RuntimeError, ValueError) as error:  # a symlink loop, a null byte
+        raise ConfigError(f"The plugin {str(path)!r} is not a valid path: {error}.") from error
     name = f"chainrule_plugin_{resolved.stem}_{abs(hash(str(resolved))):x}"
     if name in sys.modules:
         return
@@ -38,7 +38,7 @@ def load_plugin(path: Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    # Not only Exception: a plugin that calls sys.exit() would end the program without a word, as if all were well.
+    # Not only Exception: sys.exit() in a plugin would end the program silently, perhaps with status 0.
     except BaseException as error:
         del sys.modules[name]
         if isinstance(error, KeyboardInterrupt):

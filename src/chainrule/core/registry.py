@@ -108,6 +108,17 @@ class Registry(Mapping[str, Part]):
         """Each alias that is not itself a registered name, with the name it stands for."""
         return {alias: name for alias, name in self._aliases.items() if alias != name.lower()}
 
+    def name_of(self, part: Part) -> str:
+        """The name under which a part is registered.
+
+        Raises:
+            UnknownNameError: it is not registered.
+        """
+        for name, known in self._parts.items():
+            if known is part:
+                return name
+        raise UnknownNameError(f"{part!r:.100} is not a registered {self.kind}. Register it under a name first.")
+
     def __getitem__(self, name: str) -> Part:
         return self._parts[self.canonical(name)]
 

@@ -1,7 +1,7 @@
-"""Random numbers: one seed for a run, and one independent generator for each use of it.
+"""Random number generators: one seed per run, one independent generator per purpose.
 
-Because each use has a generator of its own, changing the batch size or the depth of a network does not change which
-images are held out for validation, and the other way round. NumPy's global generator is never touched.
+Changing the batch size or the depth of a network therefore does not change which samples are held out for validation,
+and vice versa. NumPy's global generator is never used.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from chainrule.core.errors import ConfigError
 __all__ = ["generator"]
 
 Purpose = Literal["initial weights", "shuffling", "validation split"]
-# The order is part of every seed's meaning: append, never reorder.
+# The position determines the generator: append, never reorder.
 _PURPOSES: tuple[Purpose, ...] = ("initial weights", "shuffling", "validation split")
 
 
 def generator(seed: int, purpose: Purpose) -> np.random.Generator:
-    """The generator for one purpose of a run: child number k of `np.random.SeedSequence(seed)`.
+    """The generator for one purpose: child k of `np.random.SeedSequence(seed)` for the k-th purpose.
 
     Args:
-        seed: a whole number of 0 or more.
+        seed: an integer of at least 0.
         purpose: what the numbers are for.
 
     Raises:
-        ConfigError: the seed is negative or no whole number.
+        ConfigError: the seed is negative or no integer.
 
     >>> float(generator(0, "shuffling").random()) == float(generator(0, "shuffling").random())
     True

@@ -1,4 +1,4 @@
-"""Text from outside, made harmless for a terminal."""
+"""Escaping of untrusted text for terminals."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["printable", "printable_lines"]
 
 
 def printable(text: str) -> str:
-    """The text with an escape in place of each character that would command the terminal or cannot be encoded.
+    """Escape every control character and every character that cannot be encoded.
 
     >>> printable("a\\x1b[31m b")
     'a\\\\x1b[31m b'
@@ -15,5 +15,5 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """The same for a text of some lines."""
+    """Escape a text of several lines, keeping the line breaks."""
     return "\n".join(map(printable, text.split("\n")))

@@ -1,46 +1,54 @@
 """A dataset: training, validation and test samples, ready for a network.
 
-A loader, registered in `DATASETS`, returns what a source holds, as it is (`Samples`). `load_dataset` does what is the
-same for all of them: check it, hold out a validation set, and scale the values.
+Own arrays become one by `Dataset.from_arrays`. A registered dataset has a loader, which returns what a source holds,
+neither split nor scaled (`RawDataset`); `load_dataset` validates it, holds out a validation set and scales the values.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-import operator
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from chainrule.core.errors import ChainruleError, ConfigError, DataError
 from chainrule.core.registry import Registry
 from chainrule.core.seeding import generator
+from chainrule.data.splits import stratified_split
+from chainrule.data.validation import (
+    check_class_names,
+    check_dtype,
+    check_features,
+    check_fraction,
+    check_image_shape,
+    check_labels,
+    check_same_length,
+    check_scale,
+)
 
-__all__ = ["DATASETS", "Dataset", "Samples", "load_dataset", "read_samples", "stratified_split"]
+__all__ = ["DATASETS", "Dataset", "RawDataset", "load_dataset", "load_raw_dataset"]
 
-_ROWS_AT_ONCE = 4096
+_BLOCK_ROWS = 4096
 
 
 # Arrays have no single truth value, so the == that dataclasses write would raise: both classes compare by identity.
 @dataclass(frozen=True, eq=False)
-class Samples:
-    """What a dataset's loader returns: n training and m test samples with d values each, of k classes.
+class RawDataset:
+    """What a dataset's loader returns: n training and m test samples with d features each, of k classes.
 
     Attributes:
-        x_train: (n, d), whole or floating-point numbers.
-        y_train: (n,), the class of each sample: whole numbers from 0 to k - 1.
+        x_train: (n, d) integers or floating-point numbers.
+        y_train: (n,) class numbers from 0 to k - 1.
         x_test: (m, d).
         y_test: (m,).
-        classes: the names of the k classes, at least two and each another; a list or an array of texts will do too.
+        classes: the names of the k classes, at least two and all different: a tuple, list or array of strings.
         image_shape: (height, width) with height * width = d where a sample is an image, or None.
-        scale: the value that stands for 1.0; 255 for images of bytes.
+        scale: what the features are divided by; 255 for images of bytes.
     """
 
     x_train: NDArray[Any]
@@ -52,27 +60,38 @@ class Samples:
     scale: float = 1.0
 
 
-Loader = Callable[[Path | None], Samples]
+Loader = Callable[[Path | None], RawDataset]
 
 DATASETS: Registry[Loader] = Registry("dataset")
 
 
+def _no_indices() -> NDArray[np.int64]:
+    return np.empty(0, dtype=np.int64)
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A dataset of k classes, split and scaled.
+    """Training, validation and test samples of k classes, validated.
+
+    Features are finite C-contiguous arrays of one dtype, labels int64; arrays that are so already are not copied. The
+    validation and the test set may be empty.
 
     Attributes:
-        name: what it is registered as.
-        x_train: (n, d) float32 or float64, the source's values divided by its scale: from 0 to 1 in those built in.
+        name: its name in run folders and reports; the registered one for a dataset that `load_dataset` returned.
+        x_train: (n, d) float32 or float64, n >= 1.
         y_train: (n,) int64, from 0 to k - 1.
-        x_val: (v, d). Held out of the source's training samples, with the same share of every class.
+        x_val: (v, d).
         y_val: (v,) int64.
-        x_test: (m, d). The source's own test samples.
+        x_test: (m, d).
         y_test: (m,) int64.
         classes: the names of the k classes.
         image_shape: (height, width) where a sample is an image, or None.
-        train_indices: (n,) int64, the positions of x_train in the source's training samples, in order.
+        train_indices: (n,) int64, the indices of x_train in the samples that were split; empty where unknown.
         val_indices: (v,) int64, those of x_val.
+
+    Raises:
+        ConfigError: the arrays have the wrong shape, lengths that differ, values that are not finite, or labels that
+            are no class numbers.
     """
 
     name: str
@@ -83,17 +102,105 @@ class Dataset:
     x_test: NDArray[Any]
     y_test: NDArray[np.int64]
     classes: tuple[str, ...]
-    image_shape: tuple[int, int] | None
-    train_indices: NDArray[np.int64]
-    val_indices: NDArray[np.int64]
+    image_shape: tuple[int, int] | None = None
+    train_indices: NDArray[np.int64] = field(default_factory=_no_indices)
+    val_indices: NDArray[np.int64] = field(default_factory=_no_indices)
+
+    def __post_init__(self) -> None:
+        classes = check_class_names(self.classes)
+        dtype = "float64" if getattr(self.x_train, "dtype", None) == np.float64 else "float32"
+        n_features = None
+        values: dict[str, Any] = {"classes": classes}
+        for part in ("train", "val", "test"):
+            names = f"x_{part}", f"y_{part}"
+            x = check_features(getattr(self, names[0]), n_features=n_features, dtype=dtype, name=names[0])
+            y = check_labels(getattr(self, names[1]), n_classes=len(classes), name=names[1])
+            check_same_length(x, y, names=names)
+            n_features = x.shape[1]
+            values.update(zip(names, (x, y), strict=True))
+        if len(values["y_train"]) == 0:
+            raise ConfigError("The training set is empty: x_train and y_train must have at least one row.")
+        values["image_shape"] = check_image_shape(self.image_shape, values["x_train"].shape[1])
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        val_fraction: float = 0.0,
+        test_data: tuple[ArrayLike, ArrayLike] | None = None,
+        classes: Sequence[str] | None = None,
+        seed: int = 0,
+        dtype: str = "float32",
+        name: str = "arrays",
+    ) -> Dataset:
+        """A dataset of arrays in memory. The features are not scaled.
+
+        Args:
+            x: (n, d) training features.
+            y: (n,) their class numbers, 0 to k - 1.
+            validation_data: (x_val, y_val), evaluated after every epoch. None: see `val_fraction`.
+            val_fraction: without validation_data, the fraction of every class of x and y to hold out for validation.
+            test_data: (x_test, y_test), or None.
+            classes: the names of the k classes. None: "0", "1", ..., and then every class must occur in y.
+            seed: of the choice of the samples held out.
+            dtype: ``float32`` or ``float64``. C-contiguous arrays of this dtype are used without copying them.
+            name: what run folders and reports call the dataset.
+
+        Raises:
+            ConfigError: the arrays do not fit together, hold values that are not finite or labels that are no class
+                numbers, or another argument is out of range.
+
+        >>> data = Dataset.from_arrays([[0.0, 1.0], [1.0, 0.0], [0.2, 0.9], [0.8, 0.1]], [0, 1, 0, 1], val_fraction=0.5)
+        >>> data.x_train.shape, data.x_val.shape, data.x_test.shape, data.classes
+        ((2, 2), (2, 2), (0, 2), ('0', '1'))
+        """
+        check_dtype(dtype)
+        fraction = check_fraction(val_fraction)
+        if validation_data is not None and fraction:
+            raise ConfigError(f"Give validation_data or val_fraction, not both; val_fraction is {fraction}.")
+        features, labels = check_features(x, dtype=dtype), check_labels(y)
+        check_same_length(features, labels)
+        no_data = features[:0], labels[:0]
+        x_val, y_val = no_data if validation_data is None else _unpack_pair(validation_data, "validation_data")
+        x_test, y_test = no_data if test_data is None else _unpack_pair(test_data, "test_data")
+        data = cls(
+            name,
+            x_train=features,
+            y_train=labels,
+            x_val=x_val,
+            y_val=y_val,
+            x_test=x_test,
+            y_test=y_test,
+            classes=_number_classes(labels) if classes is None else check_class_names(classes),
+            train_indices=np.arange(len(labels)),
+        )
+        return data._hold_out(fraction, seed) if fraction else data
+
+    def _hold_out(self, fraction: float, seed: int) -> Dataset:
+        """Move a fraction of the training set to the validation set."""
+        train, val = stratified_split(self.y_train, fraction, generator(seed, "validation split"))
+        return replace(
+            self,
+            x_train=self.x_train[train],
+            y_train=self.y_train[train],
+            x_val=self.x_train[val],
+            y_val=self.y_train[val],
+            train_indices=train,
+            val_indices=val,
+        )
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the samples and labels that are trained on and looked at. It takes a fifth of a second."""
+        """SHA-256 of the training and the validation set. It takes a fifth of a second for MNIST."""
         total = hashlib.sha256()
         for array in (self.x_train, self.y_train, self.x_val, self.y_val):
             total.update(f"{array.dtype.str}{array.shape}".encode())
-            total.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
+            total.update(array.view(np.uint8).data if array.size else b"")
         return total.hexdigest()
 
 
@@ -104,23 +211,23 @@ def load_dataset(
     val_fraction: float = 0.1,
     dtype: str = "float32",
     data_dir: str | Path | None = None,
-    samples: Samples | None = None,
+    raw: RawDataset | None = None,
 ) -> Dataset:
     """Load a registered dataset, downloading it where needed.
 
     Args:
-        name: ``fashion_mnist``, ``mnist``, ``digits`` or what else `DATASETS` holds.
-        seed: picks the validation samples; the same seed, the same samples.
-        val_fraction: the share of the training samples to hold out, at least 0 and less than 1. With 0, x_val and y_val
-            are empty.
+        name: ``fashion_mnist``, ``mnist``, ``digits`` or another name in `DATASETS`.
+        seed: of the choice of validation samples.
+        val_fraction: the fraction of every class of the training samples to hold out for validation, at least 0 and
+            less than 1. With 0, x_val and y_val are empty.
         dtype: ``float32`` or ``float64``.
         data_dir: a folder that holds the dataset's files. None: search for them (see `chainrule.data.sources`).
-        samples: what `read_samples` returned for this dataset, so that the next split need not read the files again.
+        raw: what `load_raw_dataset` returned for this dataset, to split it again without reading its files again.
 
     Raises:
         UnknownNameError: no dataset is registered under the name.
         ConfigError: another argument is out of range.
-        DataError: the data cannot be found, or is not as it should be.
+        DataError: the data cannot be found, or are invalid.
 
     >>> data = load_dataset("digits", seed=0)
     >>> data.x_train.shape, data.x_val.shape, data.x_test.shape
@@ -130,210 +237,99 @@ def load_dataset(
     """
     name = DATASETS.canonical(name)
     rng = generator(seed, "validation split")
-    if dtype not in ("float32", "float64"):
-        raise ConfigError(f"dtype must be one of float32, float64. Got {dtype!r} instead.")
-    number = isinstance(val_fraction, int | float | np.number) and not isinstance(val_fraction, bool)
-    if not number or not 0 <= val_fraction < 1:
-        raise ConfigError(f"val_fraction must be a number of at least 0 and less than 1, got {val_fraction!r}.")
-    source = samples or read_samples(name, data_dir)
-
-    y_train = source.y_train.astype(np.int64)
-    train, val = stratified_split(y_train, val_fraction, rng)
-    return Dataset(
-        name=name,
-        x_train=_scaled(name, source.x_train, train, source.scale, dtype),
-        y_train=y_train[train],
-        x_val=_scaled(name, source.x_train, val, source.scale, dtype),
-        y_val=y_train[val],
-        x_test=_scaled(name, source.x_test, np.arange(len(source.y_test)), source.scale, dtype),
-        y_test=source.y_test.astype(np.int64),
-        classes=source.classes,
-        image_shape=source.image_shape,
-        train_indices=train,
-        val_indices=val,
-    )
-
-
-def read_samples(name: str, data_dir: str | Path | None = None) -> Samples:
-    """What a registered dataset's source holds, checked, and neither split nor scaled. Raises like `load_dataset`."""
-    name = DATASETS.canonical(name)
-    return _checked(name, _loaded(name, None if data_dir is None else Path(data_dir)))
-
-
-def stratified_split(
-    labels: NDArray[Any], fraction: float, rng: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Hold out the same share of every class. (Ten lines here, because importing scikit-learn takes a second.)
-
-    The number held out is ``round(fraction * n)``. Each class gives its share rounded down, and those that lose most
-    by it give one more until the number is right. Every class keeps at least one sample.
-
-    Args:
-        labels: (n,) whole numbers from 0.
-        fraction: the share to hold out, at least 0 and less than 1.
-        rng: chooses the samples.
-
-    Returns:
-        The positions kept, (n - v,), and the positions held out, (v,), each in order.
-
-    Raises:
-        ConfigError: the fraction is so small, or the classes are, that no sample at all can be held out.
-
-    >>> kept, held_out = stratified_split(np.array([0, 0, 0, 0, 1, 1, 1, 1]), 0.25, np.random.default_rng(0))
-    >>> len(kept), len(held_out)
-    (6, 2)
-    """
-    n = len(labels)
-    counts = np.bincount(labels)
-    spare = np.maximum(counts - 1, 0)
-    total = min(round(fraction * n), int(spare.sum()))
-    if fraction > 0 and total == 0:
-        raise ConfigError(
-            f"A share of {fraction} of {n} samples in {np.count_nonzero(counts)} classes leaves none to hold out, "
-            f"since every class keeps one: take a larger share, or 0 to hold out none on purpose."
+    check_dtype(dtype)
+    fraction = check_fraction(val_fraction)
+    source = raw or load_raw_dataset(name, data_dir)
+    train, val = stratified_split(source.y_train, fraction, rng)
+    try:
+        return Dataset(
+            name,
+            _scale_rows(source.x_train, train, source.scale, dtype),
+            source.y_train[train],
+            _scale_rows(source.x_train, val, source.scale, dtype),
+            source.y_train[val],
+            _scale_rows(source.x_test, np.arange(len(source.y_test)), source.scale, dtype),
+            source.y_test,
+            classes=source.classes,
+            image_shape=source.image_shape,
+            train_indices=train,
+            val_indices=val,
         )
-    shares = fraction * counts
-    give = np.minimum(np.floor(shares).astype(np.int64), spare)
-    while give.sum() < total:
-        give[np.argmax(np.where(give < spare, shares - give, -np.inf))] += 1
-    members = [rng.permutation(np.flatnonzero(labels == label)) for label in range(len(counts))]
-    held_out = np.zeros(n, dtype=bool)
-    for positions, number in zip(members, give, strict=True):
-        held_out[positions[:number]] = True
-    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    except ConfigError as error:  # the values are not finite as dtype
+        raise DataError(f"Dataset {name!r}: {error}") from error
 
 
-def _scaled(name: str, x: NDArray[Any], rows: NDArray[np.int64], scale: float, dtype: str) -> NDArray[Any]:
-    """Rows of `x`, (len(rows), d), as `dtype` and divided by `scale` in that precision.
+def load_raw_dataset(name: str, data_dir: str | Path | None = None) -> RawDataset:
+    """What a registered dataset's source holds, validated, neither split nor scaled. Raises like `load_dataset`."""
+    name = DATASETS.canonical(name)
+    try:
+        source = DATASETS[name](None if data_dir is None else Path(data_dir))
+    except (ChainruleError, MemoryError):
+        raise
+    # A loader is the user's code. With SystemExit, it would end the program without a message.
+    except (Exception, SystemExit) as error:
+        raise DataError(f"The loader of dataset {name!r} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(source, RawDataset):
+        raise DataError(f"The loader of dataset {name!r} must return a RawDataset, got {type(source).__name__}.")
+    try:
+        return _validate(source)
+    except ConfigError as error:
+        raise DataError(f"Dataset {name!r}: {error}") from error
 
-    A part at a time: the real datasets have 47 MB of bytes, and 190 MB as float32, so whole copies on the way would
-    count.
 
-    Raises:
-        DataError: a value is not finite.
+def _validate(source: RawDataset) -> RawDataset:
+    """Check what a loader returned, apart from the values of the features, which are checked when they are scaled."""
+    classes = check_class_names(source.classes)
+    labels = {}
+    for part in ("train", "test"):
+        names = f"x_{part}", f"y_{part}"
+        x, y = (getattr(source, name) for name in names)
+        if not isinstance(x, np.ndarray) or x.ndim != 2 or x.shape[1] == 0 or x.dtype.kind not in "biuf":
+            got = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
+            raise ConfigError(f"{names[0]} must be a NumPy array of numbers of shape (n, d), d >= 1; got {got}.")
+        labels[names[1]] = check_labels(y, n_classes=len(classes), name=names[1])
+        check_same_length(x, labels[names[1]], names=names)
+        if len(x) == 0:
+            raise ConfigError(f"{names[0]} must have at least one row, got 0.")
+    if source.x_train.shape[1] != source.x_test.shape[1]:
+        raise ConfigError(
+            f"x_train and x_test must have the same number of columns, got {source.x_train.shape[1]} and "
+            f"{source.x_test.shape[1]}."
+        )
+    shape = check_image_shape(source.image_shape, source.x_train.shape[1])
+    return replace(source, **labels, classes=classes, image_shape=shape, scale=check_scale(source.scale))
+
+
+def _scale_rows(x: NDArray[Any], rows: NDArray[np.int64], scale: float, dtype: str) -> NDArray[Any]:
+    """Rows of `x`, (len(rows), d), converted to `dtype` and divided by `scale` in that precision.
+
+    Works in blocks: the built-in image datasets have 47 MB of bytes and 190 MB as float32, too much for whole
+    intermediate copies.
     """
     scaled = np.empty((len(rows), x.shape[1]), dtype=dtype)
-    # A value too large for float32, or a scale too small for it, is reported below, in words.
+    # A value too large for float32, or a scale too small for it, is reported by `Dataset`.
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            part = scaled[start : start + _ROWS_AT_ONCE]
-            part[...] = x[rows[start : start + _ROWS_AT_ONCE]]
-            part /= scale
-            if not np.isfinite(part).all():
-                raise DataError(f"Dataset {name!r}: its samples have values that are not finite as {dtype}.")
+        for start in range(0, len(rows), _BLOCK_ROWS):
+            block = scaled[start : start + _BLOCK_ROWS]
+            block[...] = x[rows[start : start + _BLOCK_ROWS]]
+            block /= scale
     return scaled
 
 
-def _loaded(name: str, data_dir: Path | None) -> Samples:
-    """What the loader of a dataset returns.
-
-    Raises:
-        DataError: it fails, in whatever way, or returns something else than samples.
-    """
-    try:
-        source = DATASETS[name](data_dir)
-    except (ChainruleError, MemoryError):
-        raise
-    # A loader is code of the user's: it may even call sys.exit(), which would end the program without a word.
-    except (Exception, SystemExit) as error:
-        raise DataError(f"The loader of dataset {name!r} failed: {type(error).__name__}: {error}") from error
-    if not isinstance(source, Samples):
-        raise DataError(f"The loader of dataset {name!r} must return Samples, got {type(source).__name__}.")
-    return source
+def _unpack_pair(pair: Any, name: str) -> tuple[Any, Any]:
+    """(x, y) of an argument that must be such a pair."""
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise ConfigError(f"{name} must be a pair (x, y), got {type(pair).__name__}.")
+    return pair[0], pair[1]
 
 
-def _checked(name: str, source: Samples) -> Samples:
-    """The samples with everything beside the arrays in its proper type.
-
-    Raises:
-        DataError: something is not as `Samples` says.
-    """
-    classes = _class_names(name, source.classes)
-    _check_arrays(name, source, len(classes))
-    image_shape = _image_shape(name, source.image_shape, source.x_train.shape[1])
-    return replace(source, classes=classes, image_shape=image_shape, scale=_scale(name, source.scale))
-
-
-def _class_names(name: str, given: Any) -> tuple[str, ...]:
-    """The names of the classes, out of any sequence of texts."""
-    if not isinstance(given, tuple | list | np.ndarray) or (isinstance(given, np.ndarray) and given.ndim != 1):
-        raise DataError(f"Dataset {name!r}: its classes must be a tuple of names, got {_short(given)}.")
-    for label in given:
-        # What cannot be printed would reach terminals, files and figures.
-        if not isinstance(label, str) or not label or not label.isprintable():
-            raise DataError(
-                f"Dataset {name!r}: each of its classes must be a name, which is a printable text, got "
-                f"{_short(label)}. tuple(map(str, classes)) makes names of numbers."
-            )
-    classes = tuple(map(str, given))  # an array of texts holds NumPy's own
-    if len(classes) < 2:
-        raise DataError(f"Dataset {name!r}: expected the names of at least two classes, got {classes}.")
-    twice = [label for label, count in Counter(classes).items() if count > 1]
-    if twice:
-        raise DataError(f"Dataset {name!r}: each of its classes must have a name of its own, got {twice[0]!r} twice.")
-    return classes
-
-
-def _image_shape(name: str, given: Any, values: int) -> tuple[int, int] | None:
-    """The height and width of images of so many values, out of any pair of whole numbers."""
-    if given is None:
-        return None
-    try:
-        height, width = (operator.index(side) for side in given)
-    except (TypeError, ValueError):
-        height = width = 0
-    if min(height, width) < 1 or height * width != values:
-        raise DataError(
-            f"Dataset {name!r}: its image shape {_short(given)} does not fit samples of {values} values; expected "
-            f"(height, width) with height * width = {values}, or None."
+def _number_classes(labels: NDArray[np.int64]) -> tuple[str, ...]:
+    """The names "0" to "k - 1" for labels in which each of these classes occurs."""
+    present = np.unique(labels)
+    if len(present) < 2 or present[-1] != len(present) - 1:
+        shown = ", ".join(map(str, present[:10].tolist())) + (", ..." if len(present) > 10 else "")
+        raise ConfigError(
+            f"y must hold every class number from 0 to k - 1, k >= 2, got {shown or 'none'}. Name all classes with "
+            "classes=, or number them by np.unique(y, return_inverse=True)[1]."
         )
-    return height, width
-
-
-def _scale(name: str, given: Any) -> float:
-    """The scale as Python's own float, which leaves the precision of the arrays alone."""
-    try:
-        scale = float(given) if isinstance(given, int | float | np.integer | np.floating) else 0.0
-    except OverflowError:
-        scale = math.inf
-    if not 0 < scale < math.inf:
-        raise DataError(f"Dataset {name!r}: its scale must be a number above 0, got {_short(given)}.")
-    return scale
-
-
-def _short(value: object) -> str:
-    """A value as code, or the start of it."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."
-
-
-def _check_arrays(name: str, source: Samples, k: int) -> None:
-    """Raise DataError unless the arrays of a loader fit together and have labels of k classes."""
-    for part, x, y in (("train", source.x_train, source.y_train), ("test", source.x_test, source.y_test)):
-        if not (isinstance(x, np.ndarray) and isinstance(y, np.ndarray)):
-            raise DataError(
-                f"Dataset {name!r}: expected x_{part} and y_{part} to be NumPy arrays, got {type(x).__name__} and "
-                f"{type(y).__name__}."
-            )
-        if x.ndim != 2 or x.dtype.kind not in "biuf" or y.ndim != 1 or y.dtype.kind not in "iu":
-            raise DataError(
-                f"Dataset {name!r}: expected x_{part} of shape (n, d) with numbers and y_{part} of shape (n,) with "
-                f"whole numbers, got {x.dtype} {x.shape} and {y.dtype} {y.shape}."
-            )
-        if len(x) != len(y) or len(y) == 0:
-            raise DataError(
-                f"Dataset {name!r}: expected as many samples as labels, and at least one, got {len(x)} in x_{part} and "
-                f"{len(y)} in y_{part}."
-            )
-        if x.shape[1] == 0:
-            raise DataError(f"Dataset {name!r}: expected at least one value in a sample, got x_{part} of {x.shape}.")
-        if x.shape[1] != source.x_train.shape[1]:
-            raise DataError(
-                f"Dataset {name!r}: expected as many values in a test sample as in a training sample, got "
-                f"{x.shape[1]} and {source.x_train.shape[1]}."
-            )
-        if y.min() < 0 or y.max() >= k:
-            raise DataError(
-                f"Dataset {name!r}: expected the labels in y_{part} from 0 to {k - 1} ({k} classes), got "
-                f"{y.min()} to {y.max()}."
-            )
+    return tuple(map(str, range(len(present))))

@@ -1,9 +1,9 @@
 """The IDX file format: how MNIST's authors store an array of bytes.
 
-An IDX file is a header and then the values, row after row: two zero bytes, one byte for the type of the values (8 for
-unsigned bytes), one byte for the number of dimensions, and each dimension as a big-endian 32-bit number. The files are
-commonly packed with gzip. Nothing in a file is believed before it has been checked: a broken or hostile one gets an
-error, and never costs more memory than the file it claims to be.
+An IDX file is a header followed by the values in row-major order. The header has two zero bytes, one byte for the type
+of the values (8 for unsigned bytes), one byte for the number of dimensions, and each dimension as a big-endian 32-bit
+integer. The files are usually compressed with gzip. Everything in a file is validated before it is used: a damaged or
+hostile file is an error, and never costs more memory than the file that is expected.
 """
 
 from __future__ import annotations
@@ -23,19 +23,18 @@ __all__ = ["read_idx", "read_shape", "unpack"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _UNSIGNED_BYTES = 8
-_MOST_DIMENSIONS = 8  # NumPy has at most 64, and no dataset more than 4
+_MAX_DIMENSIONS = 8  # NumPy has at most 64, and no dataset more than 4
 
 
 def unpack(content: bytes, *, limit: int, name: str) -> bytes:
-    """The unpacked bytes of a gzip file, or `content` itself where it is not packed.
+    """The unpacked bytes of a gzip file, or `content` itself if it is not compressed.
 
-    What tells the two apart is their first bytes, not the file's name: some browsers unpack a download and keep the
-    ``.gz`` at the end of its name.
+    The first bytes decide, not the file's name: some browsers unpack a download and keep the ``.gz`` in its name.
 
     Args:
         content: a file's bytes.
         limit: unpacking stops after this many bytes, so that a small file cannot unpack to something huge.
-        name: what to call the file in an error.
+        name: the file's name in an error.
 
     Raises:
         DataError: the gzip file is truncated or corrupt.
@@ -47,12 +46,12 @@ def unpack(content: bytes, *, limit: int, name: str) -> bytes:
             return file.read(limit)
     except (EOFError, OSError, zlib.error) as error:
         raise DataError(
-            f"{name} is not a whole gzip file: {error}. It has {len(content):,} bytes; it may be truncated or corrupt."
+            f"{name} is not a complete gzip file: {error}. Its {len(content):,} bytes may be truncated or corrupt."
         ) from error
 
 
 def read_shape(content: bytes, *, name: str) -> tuple[int, ...]:
-    """The shape that an IDX header declares; the values after it are not looked at.
+    """The shape that an IDX header declares; the values after it are not read.
 
     Raises:
         DataError: the bytes do not start with an IDX header for unsigned bytes.
@@ -63,9 +62,9 @@ def read_shape(content: bytes, *, name: str) -> tuple[int, ...]:
             f"of dimensions, got {content[:4].hex(' ') or 'an empty file'}."
         )
     dimensions = content[3]
-    if dimensions > _MOST_DIMENSIONS:
+    if dimensions > _MAX_DIMENSIONS:
         raise DataError(
-            f"{name} is damaged or no IDX file: it declares {dimensions} dimensions; {_MOST_DIMENSIONS} are allowed."
+            f"{name} is damaged or not an IDX file: it declares {dimensions} dimensions; {_MAX_DIMENSIONS} are allowed."
         )
     if len(content) < 4 + 4 * dimensions:
         raise DataError(
@@ -75,24 +74,24 @@ def read_shape(content: bytes, *, name: str) -> tuple[int, ...]:
 
 
 def read_idx(content: bytes, *, name: str) -> NDArray[np.uint8]:
-    """The array in the (unpacked) bytes of an IDX file.
+    """The array in the unpacked bytes of an IDX file.
 
     Args:
-        content: the whole file. The array is a read-only view of it: nothing is copied.
-        name: what to call the file in an error.
+        content: the whole file. The array is a read-only view of it.
+        name: the file's name in an error.
 
     Returns:
         An array of the shape in the header: (n, height, width) for images, (n,) for labels.
 
     Raises:
-        DataError: the bytes are no IDX file, or more or fewer than its header declares.
+        DataError: the bytes are not an IDX file, or more or fewer than its header declares.
 
     >>> read_idx(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 9]), name="labels")
     array([7, 2, 9], dtype=uint8)
     """
     shape = read_shape(content, name=name)
     start = 4 + 4 * len(shape)
-    declared = math.prod(shape)  # Python's integers: a product of large dimensions cannot overflow
+    declared = math.prod(shape)  # Python integers cannot overflow
     if len(content) - start != declared:
         raise DataError(
             f"{name} is truncated or corrupt: its header declares {' x '.join(map(str, shape))} values, so expected "
@@ -100,5 +99,5 @@ def read_idx(content: bytes, *, name: str) -> NDArray[np.uint8]:
         )
     try:
         return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
-    except ValueError as error:  # no values, for one dimension is 0, but others that are too large for NumPy
+    except ValueError as error:  # no values, as one dimension is 0, but the others are too large for NumPy
         raise DataError(f"{name} is corrupt: its header declares {' x '.join(map(str, shape))} values.") from error

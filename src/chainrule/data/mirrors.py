@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import queue
 import threading
-from typing import TYPE_CHECKING
+import time
 
 from chainrule.core.errors import DataError
-
-if TYPE_CHECKING:
-    import requests
 
 __all__ = ["UnreachableError", "download"]
 
@@ -16,26 +14,7 @@ _CHUNK = 8192
 
 
 class UnreachableError(DataError):
-    """A server did not answer, or stopped answering: there is no point in asking it for another file."""
-
-
-class _Buffer:
-    """A file-like object in memory that takes at most `limit` bytes, and none once nobody waits for them."""
-
-    def __init__(self, limit: int) -> None:
-        self.content = bytearray()
-        self.limit = limit
-        self.abandoned = False
-
-    def write(self, chunk: bytes) -> None:
-        if self.abandoned:
-            raise UnreachableError("nobody waits for this download any more")
-        if len(self.content) + len(chunk) > self.limit:
-            raise DataError(f"it sends more than the {self.limit:,} bytes that the file can have")
-        self.content += chunk
-
-    def flush(self) -> None:
-        """Nothing to do in memory; the downloader asks for it."""
+    """A server did not answer, or stopped answering: its other files are not worth a request."""
 
 
 def download(url: str, *, limit: int, patience: float = 5.0) -> bytes:
@@ -43,59 +22,56 @@ def download(url: str, *, limit: int, patience: float = 5.0) -> bytes:
 
     Args:
         url: the file's address.
-        limit: the most bytes to take.
-        patience: seconds to wait for the next 8 KiB (or the end of the file).
+        limit: the maximum number of bytes; a longer answer is refused.
+        patience: seconds to wait for each 8 KiB (or the end of the file).
 
     Raises:
-        UnreachableError: nothing answers there, or nothing more arrives.
+        UnreachableError: the server does not answer, or too slowly.
         DataError: the server answers, but not with such a file.
     """
-    buffer = _Buffer(limit)
-    failures: list[Exception] = []
-    responses: list[requests.Response] = []
-
-    def work() -> None:
-        try:
-            import pooch
-
-            keep = {"response": lambda response, **_: responses.append(response)}
-            pooch.HTTPDownloader(chunk_size=_CHUNK, timeout=patience, hooks=keep)(url, buffer, None)
-        except Exception as error:  # handed to the waiting thread, which raises it
-            failures.append(error)
-        finally:
-            for response in responses:  # pooch leaves the connection of a download that fails open
-                response.close()
-
-    # The time limits of the HTTP library hold for one connection attempt and one read. They cover neither a name server
-    # that does not answer, nor a host with eight addresses that are all down, nor a server that sends a byte a second.
-    # So the download gets a thread of its own, and this one watches what arrives.
-    worker = threading.Thread(target=work, daemon=True)
-    worker.start()
+    # A socket's timeout covers one connection attempt and one read, but neither the look-up of the host's name, nor a
+    # host with eight addresses that are all down, nor a server that sends a byte a second. So a thread downloads while
+    # this one watches the rate.
+    chunks: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
+    abandoned = threading.Event()
+    threading.Thread(target=_fetch, args=(url, patience, chunks, abandoned), daemon=True).start()
+    content = bytearray()
+    expected, deadline = _CHUNK, time.monotonic() + patience
     try:
-        arrived = -_CHUNK
-        while worker.is_alive() and len(buffer.content) - arrived >= _CHUNK:
-            arrived = len(buffer.content)
-            worker.join(patience)
-        if worker.is_alive():
-            raise UnreachableError(f"no answer, or too slow a one, within {patience:g} s")
+        while chunk := chunks.get(timeout=max(0, deadline - time.monotonic())):
+            if isinstance(chunk, Exception):
+                raise _explain(chunk) from chunk
+            content += chunk
+            if len(content) > limit:
+                raise DataError(f"it sends more than the {limit:,} bytes that the file can have")
+            if len(content) >= expected:
+                expected, deadline = len(content) + _CHUNK, time.monotonic() + patience
+    except queue.Empty:
+        raise UnreachableError(f"no answer, or too slow, within {patience:g} s") from None
     finally:
-        buffer.abandoned = True
-    if failures:
-        raise _explained(failures[0]) from failures[0]
-    return bytes(buffer.content)
+        abandoned.set()
+    return bytes(content)
 
 
-def _explained(error: Exception) -> DataError:
-    """The failure of a download in a few words; the HTTP library's own text fills several lines."""
-    import requests
+def _fetch(url: str, patience: float, chunks: queue.SimpleQueue[bytes | Exception], abandoned: threading.Event) -> None:
+    """Put the chunks of a file into a queue, then an empty one; or the exception that ended the download."""
+    try:
+        import urllib.request  # here, because it takes as long to import as the rest of this package
 
-    if isinstance(error, DataError):
-        return error
-    if isinstance(error, requests.HTTPError):
-        return DataError(f"it answers with HTTP status {error.response.status_code}")
-    if isinstance(error, requests.Timeout):
-        return UnreachableError("no answer in time")
-    cause = getattr(error.args[0], "reason", error) if error.args else error
-    # "HTTPConnection(host='...', port=80): Failed to resolve ...": the part after the object says it all.
-    before, _, after = str(cause).partition("): ")
-    return UnreachableError(after or before or type(error).__name__)
+        with urllib.request.urlopen(url, timeout=patience) as response:
+            while not abandoned.is_set() and (chunk := response.read1(_CHUNK)):
+                chunks.put(chunk)
+        chunks.put(b"")
+    except Exception as error:
+        chunks.put(error)
+
+
+def _explain(error: Exception) -> DataError:
+    """The failure of a download in a few words."""
+    import urllib.error
+
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()
+        return DataError(f"HTTP status {error.code}")
+    reason = getattr(error, "reason", error)
+    return UnreachableError(str(reason) or type(reason).__name__)

@@ -1,40 +1,60 @@
-"""Engines: the ways to run a training step. Each is registered in `ENGINES` where it is written."""
+"""Engines: the ways to run a training step. `reference` is plain NumPy, `compiled` is machine code.
+
+They know networks and optimizers, and neither epochs nor files. Numba takes a quarter of a second to import, so the
+compiled engine's modules are loaded when the first such engine is made.
+"""
 
 from __future__ import annotations
 
+import importlib
 import logging
-from typing import TYPE_CHECKING
 
-from chainrule.engine import reference as _reference  # noqa: F401
-from chainrule.engine.base import ENGINES, Engine, Stretch
-from chainrule.engine.compiled import engine as _compiled  # noqa: F401  (importing it registers the engine)
-from chainrule.engine.compiled.scalar_source import NotCompilableError
+from chainrule.engine.base import ENGINES, BatchResults, Engine, LogitsPredictor, NotCompilableError
+from chainrule.engine.reference import ReferenceEngine
+from chainrule.nn.network import Network
+from chainrule.optim.optimizer import Optimizer
 
-if TYPE_CHECKING:
-    from chainrule.nn.network import Network
-    from chainrule.optim.optimizer import Optimizer
-
-__all__ = ["ENGINES", "Engine", "Stretch", "make_engine"]
+__all__ = ["ENGINES", "BatchResults", "Engine", "LogitsPredictor", "make_engine", "make_predictor"]
 
 _log = logging.getLogger("chainrule.engine")
 
 
-def make_engine(name: str, network: Network, rule: Optimizer, batch_size: int, threads: int = 0) -> Engine:
-    """An engine for a network, a rule and a batch size.
+@ENGINES.register("compiled")
+def _make_compiled(network: Network, optimizer: Optimizer, batch_size: int, threads: int) -> Engine:
+    module = importlib.import_module("chainrule.engine.compiled.engine")
+    engine: Engine = module.CompiledEngine(network, optimizer, batch_size, threads)
+    return engine
+
+
+ENGINES.register("numpy", aliases=("reference",))(ReferenceEngine)
+
+
+def make_engine(name: str, network: Network, optimizer: Optimizer, batch_size: int, threads: int = 0) -> Engine:
+    """Make an engine for a network, an optimizer and a batch size.
 
     Args:
         name: from `ENGINES`.
-        network: what it trains.
-        rule: how.
-        batch_size: samples a step.
-        threads: processor cores for a step; 0 chooses what is fastest.
+        network: trained in place.
+        optimizer: its state is updated.
+        batch_size: samples per step.
+        threads: processor cores to use; 0 chooses what is fastest.
 
     Returns:
-        The engine asked for. Where a part cannot be compiled, the numpy engine takes its place, and a message that is
-        logged says why.
+        The engine of this name. If a part cannot be compiled, the reference engine takes its place, and a logged
+        warning says why.
     """
     try:
-        return ENGINES[name](network, rule, batch_size, threads)
+        return ENGINES[name](network, optimizer, batch_size, threads)
     except (NotCompilableError, ImportError) as error:
         _log.warning("Using the numpy engine, which is slower: %s.", error)
-        return ENGINES["numpy"](network, rule, batch_size, threads)
+        return ReferenceEngine(network, optimizer, batch_size, threads)
+
+
+def make_predictor(network: Network) -> LogitsPredictor | None:
+    """Make a predictor that runs in machine code; None if a part of the network cannot be compiled."""
+    try:
+        module = importlib.import_module("chainrule.engine.compiled.prediction")
+        predictor: LogitsPredictor = module.Predictor(network)
+    except (NotCompilableError, ImportError):
+        return None
+    return predictor

@@ -2,48 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.core.registry import Registry
+from chainrule.nn.metrics import Evaluation
+from chainrule.nn.network import Network
 from chainrule.nn.parameters import Array, Labels
+from chainrule.optim.optimizer import Optimizer
 
-if TYPE_CHECKING:
-    from chainrule.nn.metrics import Evaluation
-    from chainrule.nn.network import Network
-    from chainrule.optim.optimizer import Optimizer
+__all__ = ["ENGINES", "BatchResults", "Engine", "LogitsPredictor", "NotCompilableError"]
 
-__all__ = ["ENGINES", "Engine", "Stretch"]
+
+class NotCompilableError(Exception):
+    """A part cannot be turned into machine code; the message says which and why."""
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """What happened in a stretch of consecutive batches.
+class BatchResults:
+    """Results of consecutive batches.
 
     Attributes:
         losses: each batch's mean loss, float64. If the last one is not finite, its step was not taken and the batches
             after it were not looked at.
-        correct: samples classified correctly, each at the moment its batch was trained on.
+        score_sum: the sum of the samples' scores, each at the moment its batch was trained on; for the accuracy, the
+            number of samples classified correctly.
     """
 
     losses: NDArray[np.float64]
-    correct: int
+    score_sum: float
 
 
 class Engine(Protocol):
-    """Made once for a network, a rule and a batch size; then asked for stretches of batches."""
+    """Made once for a network, an optimizer and a batch size, then called for many consecutive batches."""
 
-    def __init__(self, network: Network, rule: Optimizer, batch_size: int, threads: int) -> None:
-        """Allocate what the steps need. `threads` is the number of processor cores to use; 0 leaves the choice."""
-
-    def train(self, x: Array, y: Labels, order: NDArray[np.int64]) -> Stretch:
+    def train(self, x: Array, y: Labels, order: NDArray[np.int64]) -> BatchResults:
         """Take the steps for the samples `order` (indices into x (n, d) and y (n,)), `batch_size` at a time."""
 
     def evaluate(self, x: Array, y: Labels) -> Evaluation:
-        """Loss, accuracy and predictions on x (n, d) and y (n,)."""
+        """Loss, score and predictions on x (n, d) and y (n,)."""
 
 
-ENGINES: Registry[type[Engine]] = Registry("engine")
+class LogitsPredictor(Protocol):
+    """Computes the output layer's z of a network for many samples."""
+
+    def compute_logits(self, x: Array) -> Array:
+        """(n, d) -> (n, k)."""
+
+
+# Each makes an engine from a network, an optimizer, a batch size and a number of threads, of which 0 leaves the choice.
+ENGINES: Registry[Callable[[Network, Optimizer, int, int], Engine]] = Registry("engine")

@@ -11,7 +11,7 @@ from typing import Any
 
 from chainrule.core.machine import cores
 
-__all__ = ["Choice", "blas_threads", "threads_for"]
+__all__ = ["ThreadTuner", "blas_threads", "threads_for"]
 
 # Rows of a batch from which a second thread pays in BLAS, for widths around 128: a smaller product is done before
 # another thread has woken up.
@@ -30,8 +30,8 @@ def threads_for(rows: int) -> int:
     return cores() if rows >= _ROWS_THAT_PAY else 1
 
 
-class Choice:
-    """Chooses how many threads take the steps of the compiled engine, by the clock.
+class ThreadTuner:
+    """Chooses the number of threads for the compiled engine's steps by measuring.
 
     Whether another thread pays depends on the shape of the network, on the batch and on what else the machine does just
     now. So each number is tried twice, the first time to warm up; after that the fastest is chosen, and now and then
@@ -54,8 +54,8 @@ class Choice:
         self._spent, self._lost = 0.0, 0.0
         self.threads, self.trying = self._to_try[0], len(candidates) > 1
 
-    def learn(self, seconds: float, steps: int, trial: int) -> None:
-        """Take in how long steps took, and choose for the next ones.
+    def record(self, seconds: float, steps: int, trial: int) -> None:
+        """Record how long steps took, and choose the number of threads for the next ones.
 
         Args:
             seconds: what they took with `threads` threads.

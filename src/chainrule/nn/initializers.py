@@ -84,6 +84,7 @@ def initialize(parameters: ParameterDict, initializer: type[Initializer], random
         random: where the numbers come from; drawn in float64 whatever the parameters' dtype, so that a float32 network
             starts from the float64 network's weights, rounded.
     """
-    for weights, biases in parameters.layers():
+    for layer in parameters.by_layer():
+        weights = layer["weights"]
         weights[...] = random.normal(0.0, initializer.std(*weights.shape), weights.shape)
-        biases[...] = 0
+        layer["biases"][...] = 0

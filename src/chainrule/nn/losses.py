@@ -19,14 +19,16 @@ Adding one: docs/adding-a-loss.md.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
 from chainrule.core.errors import ConfigError
-from chainrule.core.registry import Registry
-from chainrule.nn.parameters import Array, Labels
+from chainrule.core.fields import Configurable
+from chainrule.core.registry import Registry, did_you_mean
+from chainrule.nn.parameters import Array
 
 __all__ = ["LOSSES", "CrossEntropy", "Loss", "MeanSquaredError", "log_softmax"]
 
@@ -48,59 +50,50 @@ def log_softmax(logits: Array) -> Array:
     return shifted
 
 
-class Loss:
-    """A sum over classes of an elementwise function of y, p and log p; averaged over the samples of a batch."""
+class Loss(Configurable):
+    """A sum over classes of an elementwise function of y, p and log p.
+
+    Its hyperparameters, if it has any, are fields; `value` and `derivative` ask for those they need by name, after y, p
+    and log_p.
+
+    """
 
     value: ClassVar[Callable[..., Any]]
     """One class's share of one sample's loss, from y (0 or 1), p and log p."""
 
     derivative: ClassVar[Callable[..., Any]]
-    """The derivative of `value` with respect to log p, from the same three arguments."""
+    """The derivative of `value` with respect to log p, from the same arguments."""
 
     @classmethod
-    def value_and_gradient(cls, logits: Array, labels: Labels) -> tuple[float, Array]:
-        """The mean loss of a batch and its gradient.
+    def arguments(cls, function: str) -> tuple[str, ...]:
+        """The hyperparameters that `value` or `derivative` asks for."""
+        return tuple(inspect.signature(getattr(cls, function)).parameters)[3:]
 
-        Args:
-            logits: the output layer's z, (n, k).
-            labels: the right classes, (n,), each from 0 to k - 1.
-
-        Returns:
-            The mean over the n samples, and its derivative with respect to the logits, (n, k), of the logits' dtype. A
-            batch that is shorter than the others divides by its own length.
-        """
-        log_p, p, y = cls._compare(logits, labels)
-        slope = cls.derivative(y, p, log_p)
-        gradient = slope - p * slope.sum(axis=1, keepdims=True)
-        gradient /= len(labels)
-        return float(cls.value(y, p, log_p).sum(dtype=np.float64)) / len(labels), gradient
-
-    @classmethod
-    def values(cls, logits: Array, labels: Labels) -> Array:
-        """The loss of each sample by itself, (n,)."""
-        log_p, p, y = cls._compare(logits, labels)
-        each: Array = cls.value(y, p, log_p).sum(axis=1)
-        return each
-
-    @staticmethod
-    def _compare(logits: Array, labels: Labels) -> tuple[Array, Array, Array]:
-        """log p, p and y, each (n, k)."""
-        log_p = log_softmax(logits)
-        y = np.zeros_like(log_p)
-        y[np.arange(len(labels)), labels] = 1
-        return log_p, np.exp(log_p), y
+    def apply(self, function: str, y: Array, p: Array, log_p: Array) -> Array:
+        """Call `value` or `derivative` with this loss's hyperparameters: three arrays (n, k) -> (n, k)."""
+        given = {name: getattr(self, name) for name in self.arguments(function)}
+        result: Array = getattr(self, function)(y, p, log_p, **given)
+        return result
 
 
 def _check_loss(loss: type[Loss]) -> None:
     """Try a new loss on two samples of three classes."""
     if not (isinstance(loss, type) and issubclass(loss, Loss)):
         raise ConfigError(f"A loss must be a class built on chainrule.nn.losses.Loss, got {loss!r}.")
-    logits = np.array([[0.0, 1.0, 2.0], [2.0, 0.0, -1.0]])
-    log_p, p, y = loss._compare(logits, np.array([0, 1]))
-    for what, value in (("value", loss.value(y, p, log_p)), ("derivative", loss.derivative(y, p, log_p))):
-        if np.shape(value) != logits.shape:
+    for function in ("value", "derivative"):
+        for name in loss.arguments(function):
+            if name not in loss.fields():
+                raise ConfigError(
+                    f"{loss.__name__}.{function} asks for {name!r}.{did_you_mean(name, loss.fields())} It can "
+                    f"ask for y, p, log_p and the loss's hyperparameters: {', '.join(loss.fields()) or 'none'}."
+                )
+    log_p = log_softmax(np.array([[0.0, 1.0, 2.0], [2.0, 0.0, -1.0]]))
+    y = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    for function in ("value", "derivative"):
+        values = loss().apply(function, y, np.exp(log_p), log_p)
+        if np.shape(values) != log_p.shape:
             raise ConfigError(
-                f"{loss.__name__}.{what} must be elementwise: it made {value!r} of {logits.shape} numbers."
+                f"{loss.__name__}.{function} must be elementwise: it made {values!r} of {log_p.shape} numbers."
             )
 
 

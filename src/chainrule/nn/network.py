@@ -27,9 +27,10 @@ from chainrule.core.errors import ConfigError
 from chainrule.core.seeding import generator
 from chainrule.nn.activations import ACTIVATIONS
 from chainrule.nn.initializers import INITIALIZERS, initialize
-from chainrule.nn.losses import LOSSES, log_softmax
-from chainrule.nn.metrics import Evaluation
-from chainrule.nn.parameters import Array, Labels, ParameterDict
+from chainrule.nn.layer import Layer, build_layers
+from chainrule.nn.losses import LOSSES, Loss
+from chainrule.nn.objective import Objective, SoftmaxClassification
+from chainrule.nn.parameters import Array, ParameterDict, as_numbers
 
 __all__ = ["Network", "check_pairs"]
 
@@ -45,12 +46,14 @@ class Network:
             and is softmax regression.
         activation: name of the hidden layers' function, from `ACTIVATIONS`.
         weight_init: name of the initializer, from `INITIALIZERS`.
-        loss: name of the loss, from `LOSSES`.
+        loss: name of the loss, from `LOSSES`, or one with hyperparameters of its own.
         seed: of the initial weights.
         dtype: "float32", or "float64" for gradient checks.
 
     Attributes:
         parameters: the weights (fan_in, fan_out) and biases (fan_out,) by name, "layer1.weights" first.
+        layers: the same by layer, with each layer's activation and buffers.
+        objective: output link, form of the targets, loss and score.
 
     Raises:
         ConfigError: fewer than two sizes or one below 1 (or a single class), an unknown name, another dtype.
@@ -64,18 +67,20 @@ class Network:
         sizes: Sequence[int],
         activation: str = "ReLU",
         weight_init: str = "Xavier",
-        loss: str = "cross_entropy",
+        loss: str | Loss = "cross_entropy",
         seed: int = 0,
         dtype: str = "float32",
     ) -> None:
         self.sizes = _check_sizes(sizes)
         self.activation = ACTIVATIONS.canonical(activation)
         self.weight_init = INITIALIZERS.canonical(weight_init)
-        self.loss = LOSSES.canonical(loss)
+        self.loss = LOSSES.name_of(type(loss)) if isinstance(loss, Loss) else LOSSES.canonical(loss)
         if not isinstance(dtype, str) or dtype not in ("float32", "float64"):
             raise ConfigError(f"dtype must be float32 or float64, got {dtype!r}.")
         self.dtype = dtype
+        self.objective: Objective = SoftmaxClassification(loss if isinstance(loss, Loss) else LOSSES[loss]())
         self.parameters = ParameterDict(self.sizes, self.dtype)
+        self.layers: tuple[Layer, ...] = build_layers(self.parameters, self.activation)
         initialize(self.parameters, INITIALIZERS[weight_init], generator(seed, "initial weights"))
 
     def forward(self, x: Array) -> list[tuple[Array, Array]]:
@@ -87,13 +92,12 @@ class Network:
         Returns:
             For each layer (z, a), both (n, width). The output layer has no activation: its z and a are the logits.
         """
-        function = ACTIVATIONS[self.activation].function
-        layers, a = self.parameters.layers(), x
         outputs: list[tuple[Array, Array]] = []
-        for number, (weights, biases) in enumerate(layers, start=1):
-            z = a @ weights
-            z += biases
-            a = function(z) if number < len(layers) else z
+        a = x
+        for layer in self.layers:
+            z = a @ layer.weights
+            z += layer.biases
+            a = layer.activation.function(z) if layer.activation else z
             outputs.append((z, a))
         return outputs
 
@@ -106,16 +110,16 @@ class Network:
             delta: the derivative of the loss with respect to the logits, (n, k).
             gradients: written to; laid out like `parameters`.
         """
-        derivative = ACTIVATIONS[self.activation].derivative
-        weights, slopes = self.parameters.layers(), gradients.layers()
         inputs = [x] + [a for _, a in outputs[:-1]]
-        for layer in reversed(range(len(outputs))):
-            weight_slopes, bias_slopes = slopes[layer]
-            np.matmul(inputs[layer].T, delta, out=weight_slopes)
-            np.sum(delta, axis=0, out=bias_slopes)
-            if layer > 0:
-                delta = delta @ weights[layer][0].T
-                delta *= derivative(*outputs[layer - 1])
+        slopes = gradients.by_layer()
+        for number in reversed(range(len(self.layers))):
+            np.matmul(inputs[number].T, delta, out=slopes[number]["weights"])
+            np.sum(delta, axis=0, out=slopes[number]["biases"])
+            if number > 0:
+                below = self.layers[number - 1].activation
+                delta = delta @ self.layers[number].weights.T
+                if below:
+                    delta *= below.derivative(*outputs[number - 1])
 
     def loss_and_gradients(self, x: ArrayLike, y: ArrayLike) -> tuple[float, ParameterDict]:
         """The mean loss of a batch and its gradient with respect to every parameter.
@@ -132,12 +136,12 @@ class Network:
         Raises:
             ConfigError: a shape or a label that does not fit; the message says which and what is expected.
         """
-        samples, labels = self.check_samples(x), self.check_labels(y)
-        check_pairs(samples, labels)
+        samples, targets = self.check_samples(x), self.check_targets(y)
+        check_pairs(samples, targets)
         gradients = self.parameters.zeros_like()
         with np.errstate(all="ignore"):
             outputs = self.forward(samples)
-            loss, delta = LOSSES[self.loss].value_and_gradient(outputs[-1][0], labels)
+            loss, delta = self.objective.loss_and_gradient(outputs[-1][0], targets)
             self.backward(samples, outputs, delta, gradients)
         return loss, gradients
 
@@ -149,19 +153,13 @@ class Network:
                 logits[start : start + _BLOCK_ROWS] = self.forward(x[start : start + _BLOCK_ROWS])[-1][0]
         return logits
 
-    def evaluate_logits(self, logits: Array, labels: NDArray[np.int64]) -> Evaluation:
-        """Loss, accuracy and predictions from the output layer's z, (n, k), and the labels, (n,)."""
-        predictions = logits.argmax(axis=1)
-        with np.errstate(all="ignore"):
-            losses = LOSSES[self.loss].values(logits, labels)
-            probabilities = np.exp(log_softmax(logits))
-        return Evaluation(
-            loss=float(losses.mean(dtype=np.float64)),
-            score=float((predictions == labels).mean()),
-            labels=labels,
-            predictions=predictions,
-            probabilities=probabilities,
-        )
+    def __getstate__(self) -> dict[str, object]:
+        """For copies, here or in another process: the layers are views of arrays that a copy does not share."""
+        return {name: value for name, value in self.__dict__.items() if name != "layers"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.layers = build_layers(self.parameters, self.activation)
 
     def __repr__(self) -> str:
         return (
@@ -171,21 +169,14 @@ class Network:
 
     def check_samples(self, x: ArrayLike) -> Array:
         """Samples as an (n, d) array of the network's dtype, or a ConfigError that says what does not fit."""
-        samples = _as_numbers(x, "x")
+        samples = as_numbers(x, "x")
         if samples.ndim != 2 or samples.shape[1] != self.sizes[0]:
             raise ConfigError(f"x must have the shape (n, {self.sizes[0]}), a row a sample; got {samples.shape}.")
         return samples.astype(self.dtype, copy=False)
 
-    def check_labels(self, y: ArrayLike) -> NDArray[np.int64]:
-        """Labels as an (n,) int64 array, or a ConfigError that says what does not fit."""
-        labels, k = _as_numbers(y, "y"), self.sizes[-1]
-        if labels.ndim != 1:
-            raise ConfigError(f"y must have the shape (n,), a class number a sample; got {labels.shape}.")
-        with np.errstate(invalid="ignore"):
-            whole = labels.astype(np.int64, copy=False)
-        if len(labels) and not (np.array_equal(whole, labels) and whole.min() >= 0 and whole.max() < k):
-            raise ConfigError(f"y must hold class numbers from 0 to {k - 1}, got {_first_bad(labels, k)!r}.")
-        return whole
+    def check_targets(self, y: ArrayLike) -> NDArray[Any]:
+        """Targets in the form that the objective takes, or a ConfigError that says what does not fit."""
+        return self.objective.check_targets(y, self.sizes[-1])
 
 
 def _check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
@@ -203,27 +194,9 @@ def _check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     return tuple(whole)
 
 
-def _as_numbers(values: ArrayLike, name: str) -> NDArray[Any]:
-    """An array of real numbers, or a ConfigError."""
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise ConfigError(f"{name} must be an array of numbers with rows of one length; {error}") from error
-    if array.dtype.kind not in "iufb":
-        raise ConfigError(f"{name} must hold numbers, got an array of {array.dtype}.")
-    return array
-
-
-def check_pairs(samples: Array, labels: Labels) -> None:
+def check_pairs(samples: Array, targets: NDArray[Any]) -> None:
     """At least one sample, and a label for each."""
-    if len(samples) != len(labels) or len(samples) == 0:
+    if len(samples) != len(targets) or len(samples) == 0:
         raise ConfigError(
-            f"x and y must have the same number of rows, 1 or more; got {len(samples)} and {len(labels)}."
+            f"x and y must have the same number of rows, 1 or more; got {len(samples)} and {len(targets)}."
         )
-
-
-def _first_bad(labels: NDArray[Any], k: int) -> float:
-    """The first label that is no class number."""
-    bad = ~np.isin(labels, np.arange(k))
-    value: float = labels[bad][0].item()
-    return value

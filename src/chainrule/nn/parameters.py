@@ -6,18 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from chainrule.core.errors import ConfigError
 
-__all__ = ["Array", "Labels", "ParameterDict", "aligned_zeros", "check_memory", "takes_weight_decay"]
+__all__ = ["Array", "Labels", "ParameterDict", "aligned_zeros", "as_numbers", "check_memory", "takes_weight_decay"]
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 Labels: TypeAlias = NDArray[np.integer[Any]]
 
-# Elements of a piece of the flat buffer. An update makes a handful of temporaries of this size, which then stay in a
+# Elements of a chunk of the flat buffer. An update makes a handful of temporaries of this size, which then stay in a
 # core's own cache (128 KiB each in float32) instead of travelling through memory.
-_PIECE = 32768
+_CHUNK = 32768
 
 
 def takes_weight_decay(name: str) -> bool:
@@ -43,12 +43,27 @@ def check_memory(size: int) -> None:
     np.empty(size + 2**20, np.uint8)
 
 
+def as_numbers(values: ArrayLike, name: str) -> NDArray[Any]:
+    """Convert to an array of real numbers.
+
+    Raises:
+        ConfigError: it is none; the message names it by `name`.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ConfigError(f"{name} must be an array of numbers with rows of one length; {error}") from error
+    if array.dtype.kind not in "iufb":
+        raise ConfigError(f"{name} must hold numbers, got an array of {array.dtype}.")
+    return array
+
+
 class ParameterDict(dict[str, Array]):
     """`{"layer1.weights": (d, h), "layer1.biases": (h,), "layer2.weights": ...}`, all views of one flat array.
 
     Reading and iterating work as in any dict. Setting a name copies into its view, so that the flat array and the
-    views can never part. In the flat array all weights come first and all biases last, so that whatever applies to
-    weights only (the L2 penalty) applies to one unbroken run of memory.
+    views can never part; no name can be added or removed. In the flat array all weights come first and all biases last,
+    so that whatever applies to weights only (the L2 penalty) applies to one contiguous range of memory.
 
     Args:
         sizes: width of each layer, inputs first: `[784, 128, 10]` makes two layers of weights.
@@ -95,7 +110,7 @@ class ParameterDict(dict[str, Array]):
         view[...] = given
 
     def _refuse(self, *_: object, **__: object) -> Any:
-        """Stands for every way in which a dict can lose or gain a key."""
+        """Replaces every method by which a dict can lose or gain a key."""
         raise ConfigError("A network's parameters can be changed, but none can be added or removed.")
 
     __delitem__ = pop = popitem = clear = setdefault = __ior__ = _refuse
@@ -105,16 +120,19 @@ class ParameterDict(dict[str, Array]):
         for name, value in dict(*others, **values).items():
             self[name] = value
 
-    def layers(self) -> list[tuple[Array, Array]]:
-        """The weights and biases of each layer, first layer first."""
-        arrays = list(self.values())
-        return list(zip(arrays[0::2], arrays[1::2], strict=True))
+    def by_layer(self) -> list[dict[str, Array]]:
+        """The parameters of each layer by their own name: `[{"weights": ..., "biases": ...}, ...]`."""
+        layers: list[dict[str, Array]] = [{} for _ in self.sizes[1:]]
+        for name, view in self.items():
+            layer, _, own = name.partition(".")
+            layers[int(layer.removeprefix("layer")) - 1][own] = view
+        return layers
 
-    def pieces(self) -> Iterator[tuple[str, Array]]:
-        """The flat array cut into large pieces, each named "weights" or "biases" after what it holds."""
+    def chunks(self) -> Iterator[tuple[str, Array]]:
+        """The flat array in large chunks, each named "weights" or "biases" after what it holds."""
         for name, part in (("weights", self.flat_weights), ("biases", self.flat_biases)):
-            for start in range(0, part.size, _PIECE):
-                yield name, part[start : start + _PIECE]
+            for start in range(0, part.size, _CHUNK):
+                yield name, part[start : start + _CHUNK]
 
     def zeros_like(self) -> ParameterDict:
         """The same names, shapes and dtype, all 0."""
@@ -126,7 +144,7 @@ class ParameterDict(dict[str, Array]):
         twin.flat[...] = self.flat
         return twin
 
-    # A plain dict would be copied and stored view by view, and the copies would no longer share one buffer.
+    # Copied view by view, the copies would no longer share one buffer.
     def __copy__(self) -> ParameterDict:
         return self.copy()
 

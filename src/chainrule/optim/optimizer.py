@@ -1,17 +1,27 @@
-"""What an optimizer is: an elementwise update, the arrays and numbers that it remembers, and its settings.
+"""What an optimizer is: an elementwise rule, the state that it keeps, and what all rules share.
 
-The optimizers themselves are in `optimizers.py`; this file holds what they share. A rule is a class with
+The optimizers themselves are in `optimizers.py`. Each is a class with
 
-    settings    attributes such as `beta = Float(0.9, "...", ge=0, lt=1)`: flags, config keys, help follow
-    slots       names of arrays that it keeps for every parameter, 0 at first
-    scalars     names of numbers that it computes once a step (a bias correction, say), 0 at first
-    prepare     the function that computes them
-    update      the function that gives the new weight and the new value of each slot
+    hyperparameters   fields such as `beta = Float(0.9, "...", ge=0, lt=1)`; flags, config keys and help follow
+    slots             names of arrays that it keeps for every parameter, 0 at first
+    scalars           names of numbers that it computes once a step (a bias correction, say), 0 at first
+    prepare           the function that computes the scalars
+    update            the function that returns the step and the new value of each slot
 
-`prepare` and `update` ask for what they need by the names of their arguments: `update` for `weight`, `gradient`, any
-slot, scalar or setting; `prepare` for `time` (1 in the first step), `loss` (the batch's), any setting, and any scalar
-as the step before left it. Both are plain functions of these arguments alone, so the same function can run on whole
-arrays or, compiled, element by element.
+`prepare` and `update` ask for what they need by the names of their arguments: `update` for `gradient`, `weight`,
+`learning_rate`, any slot, scalar or hyperparameter; `prepare` for `t` (1 in the first step), `loss` (the batch's), any
+hyperparameter, and any scalar as the step before left it. Both are plain functions of these arguments alone, so the
+same function runs on whole arrays or, compiled, element by element.
+
+The base class does the rest, the same for every rule:
+
+    learning_rate <- learning_rate * schedule(progress)
+    gradient      <- clip(gradient, -clip_value, clip_value)              if clip_value is not 0
+    gradient      <- gradient + weight_decay * weight                     L2; weights only
+    weight        <- weight - step                                        what `update` returned
+    weight        <- weight - learning_rate * weight_decay * weight       instead of L2, if the decay is decoupled
+
+This file does it for the reference engine (`Optimizer.step`), engine/compiled/binding.py for the compiled one.
 """
 
 from __future__ import annotations
@@ -19,29 +29,50 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
 from chainrule.core.errors import ConfigError
-from chainrule.core.fields import Configurable, Float
+from chainrule.core.fields import Choice, Configurable, Float
 from chainrule.core.registry import Registry, did_you_mean
 from chainrule.nn.parameters import Array, ParameterDict, takes_weight_decay
+from chainrule.optim.schedules import SCHEDULES
 
-__all__ = ["OPTIMIZERS", "Optimizer"]
+__all__ = ["OPTIMIZERS", "Optimizer", "OptimizerState", "make_optimizer"]
+
+
+@dataclass
+class OptimizerState:
+    """What an optimizer remembers from step to step.
+
+    Attributes:
+        step_count: steps taken; it keeps counting from epoch to epoch.
+        scalars: the rule's scalars by name, as the last step left them.
+        slots: for each slot, arrays with the names and shapes of the parameters.
+    """
+
+    step_count: int = 0
+    scalars: dict[str, float] = field(default_factory=dict)
+    slots: dict[str, MutableMapping[str, Array]] = field(default_factory=dict)
 
 
 class Optimizer(Configurable):
-    """Base of all optimizers: keeps their memory and applies their update to every parameter.
+    """Base of all optimizers: keeps their state and applies their rule to every parameter.
 
     Attributes:
-        time: steps taken so far; it goes on counting from epoch to epoch.
-        memory: the scalars by name, as the last step left them.
-        state: for each slot, arrays with the names and shapes of the parameters.
+        state: step count, scalars and slots.
+        schedule_span: (first step, number of steps) over which the schedule runs; set by the training loop.
     """
 
-    learning_rate = Float(0.0001, "step size", flag="-lr", gt=0)
-    weight_decay = Float(0.0005, "L2 penalty: this times the weight joins its gradient", flag="-w_d", ge=0)
+    learning_rate = Float(0.001, "learning rate", flag="-lr", gt=0)
+    weight_decay = Float(0.0, "weight decay of weights, not of biases", flag="-w_d", ge=0)
+    decay_type = Choice(
+        "l2", "l2 adds the decay to the gradient, decoupled shrinks the weights directly (AdamW)", ("l2", "decoupled")
+    )
+    schedule = Choice("constant", "learning rate schedule", SCHEDULES)
+    clip_value = Float(0.0, "gradients are clipped to this absolute value, elementwise; 0 clips nothing", ge=0)
 
     slots: ClassVar[tuple[str, ...]] = ()
     scalars: ClassVar[tuple[str, ...]] = ()
@@ -54,46 +85,54 @@ class Optimizer(Configurable):
         super().__init_subclass__()
         _check_names(cls)
         known = [*cls.fields(), *cls.scalars]
-        cls.update_arguments = _arguments(cls, "update", ["weight", "gradient", *cls.slots, *known])
-        cls.prepare_arguments = _arguments(cls, "prepare", ["time", "loss", *known]) if cls.scalars else ()
+        cls.update_arguments = _read_arguments(cls, "update", ["weight", "gradient", *cls.slots, *known])
+        cls.prepare_arguments = _read_arguments(cls, "prepare", ["t", "loss", *known]) if cls.scalars else ()
 
     def __init__(self, **values: object) -> None:
         super().__init__(**values)
-        self.time = 0
-        self.memory = dict.fromkeys(self.scalars, 0.0)
-        self.state: dict[str, MutableMapping[str, Array]] = {}
-        self._changed = ("weight", *self.slots)
-        self._aligned: tuple[list[object], list[_Piece]] = ([], [])
+        self.state = OptimizerState(scalars=dict.fromkeys(self.scalars, 0.0))
+        self.schedule_span = (0, 0)
+        self._changed = ("step", *self.slots)
+        self._aligned: tuple[list[object], list[_Chunk]] = ([], [])
 
-    def step(self, parameters: MutableMapping[str, Array], gradients: Mapping[str, Array], *, loss: float) -> None:
+    def step(
+        self, parameters: MutableMapping[str, Array], gradients: Mapping[str, Array], *, loss: float | None = None
+    ) -> None:
         """Take one step, in place.
 
         Args:
             parameters: arrays by name, such as `network.parameters`; changed.
             gradients: arrays of the same names and shapes; left as they are.
-            loss: the batch's mean loss, which a few rules look at.
+            loss: the batch's mean loss; a few rules need it.
 
         Raises:
             ConfigError: the gradients do not fit the parameters, these have other shapes than those of the last step or
-                hold no floating-point numbers, or the rule's own functions fail.
+                hold no floating-point numbers, the rule needs the loss, or the rule's own functions fail.
         """
-        pieces = self._align(parameters, gradients)
-        self.time += 1
-        numbers: dict[str, Any] = {**self.as_dict(), **self.memory, "time": self.time, "loss": float(loss)}
+        if loss is None and "loss" in self.prepare_arguments:
+            raise ConfigError(f"{type(self).__name__} needs the loss of each batch: step(..., loss=loss).")
+        chunks = self._align(parameters, gradients)
+        rate = self.learning_rate * self.schedule_factor()
+        self.state.step_count += 1
+        numbers: dict[str, Any] = {**self.as_dict(), **self.state.scalars, "t": self.state.step_count, "loss": loss}
+        numbers["learning_rate"] = rate
         if self.scalars:
             given = {name: numbers[name] for name in self.prepare_arguments}
-            self.memory = dict(zip(self.scalars, self._call("prepare", given, self.scalars), strict=True))
-            numbers |= self.memory
+            self.state.scalars = dict(zip(self.scalars, self._call("prepare", given, self.scalars), strict=True))
+            numbers |= self.state.scalars
         constants = {name: numbers[name] for name in self.update_arguments if name in numbers}
-        for name, arrays in pieces:
+        for name, arrays in chunks:
             weight, gradient = arrays["weight"], arrays["gradient"]
-            # The one place where the L2 penalty, 1/2 * weight_decay * weight**2, joins the gradient.
-            if self.weight_decay and takes_weight_decay(name):
-                gradient = gradient + self.weight_decay * weight
+            decay = self.weight_decay if takes_weight_decay(name) else 0.0
+            if self.clip_value:
+                gradient = np.clip(gradient, -self.clip_value, self.clip_value)
+            # The penalty is 1/2 * weight_decay * weight**2.
+            if decay and self.decay_type == "l2":
+                gradient = gradient + decay * weight
             roles = {**arrays, "gradient": gradient}
             given = {**constants, **{role: array for role, array in roles.items() if role in self.update_arguments}}
             new = self._call("update", given, self._changed)
-            # An argument handed back as it is (a slot that keeps the last weight, say) would change under our hands.
+            # An argument returned as it is (a slot that keeps the last weight, say) would change while it is copied.
             new = [np.array(value) if any(value is array for array in roles.values()) else value for value in new]
             for role, value in zip(self._changed, new, strict=True):
                 if np.shape(value) != weight.shape:
@@ -101,10 +140,30 @@ class Optimizer(Configurable):
                         f"{type(self).__name__}.update must return a {role} of the shape that it got, {weight.shape}; "
                         f"got {np.shape(value)}."
                     )
-                arrays[role][...] = value
+            target = weight - new[0]
+            if decay and self.decay_type == "decoupled":
+                target = target - rate * decay * weight
+            weight[...] = target
+            for slot, value in zip(self.slots, new[1:], strict=True):
+                arrays[slot][...] = value
+
+    def schedule_factor(self) -> float:
+        """The schedule's factor for the next step.
+
+        Raises:
+            ConfigError: the schedule is not constant, and how many steps it is for is not known.
+        """
+        first, steps = self.schedule_span
+        if self.schedule == "constant":
+            return 1.0
+        if steps < 1:
+            raise ConfigError(
+                f"The schedule {self.schedule!r} needs to know for how many steps: set schedule_span = (0, steps)."
+            )
+        return SCHEDULES[self.schedule](min((self.state.step_count - first) / steps, 1.0))
 
     def __getstate__(self) -> dict[str, object]:
-        """For copies, here or in another process: the pieces are views of arrays that a copy does not share."""
+        """For copies, here or in another process: the chunks are views of arrays that a copy does not share."""
         return {**self.__dict__, "_aligned": ([], [])}
 
     def allocate(self, parameters: MutableMapping[str, Array]) -> None:
@@ -117,17 +176,17 @@ class Optimizer(Configurable):
             if array.dtype.kind != "f":
                 raise ConfigError(f"Parameters must be floating-point arrays; {name!r} holds {array.dtype}.")
         for slot in self.slots:
-            old = self.state.get(slot)
-            if old is not None and _shapes(old) != _shapes(parameters):
+            old = self.state.slots.get(slot)
+            if old is not None and _get_shapes(old) != _get_shapes(parameters):
                 raise ConfigError(
-                    f"This {type(self).__name__} remembers steps on parameters of other shapes; make a new one."
+                    f"This {type(self).__name__} has the state of parameters of other shapes; make a new one."
                 )
             if isinstance(parameters, ParameterDict):
                 if not isinstance(old, ParameterDict) or old.flat.dtype != parameters.flat.dtype:
-                    self.state[slot] = parameters.zeros_like()
-                    self.state[slot].update(old or {})
+                    self.state.slots[slot] = parameters.zeros_like()
+                    self.state.slots[slot].update(old or {})
             elif old is None:
-                self.state[slot] = {name: np.zeros_like(array) for name, array in parameters.items()}
+                self.state.slots[slot] = {name: np.zeros_like(array) for name, array in parameters.items()}
 
     def _call(self, function: str, given: Mapping[str, Any], wanted: Sequence[str]) -> Sequence[Any]:
         """Call `prepare` or `update`, and see that it returns one value for each name in `wanted`."""
@@ -143,57 +202,62 @@ class Optimizer(Configurable):
             )
         return values
 
-    def _align(self, parameters: MutableMapping[str, Array], gradients: Mapping[str, Array]) -> list[_Piece]:
-        """Cut parameters, gradients and slots into the same pieces: large flat ones where all lie in flat buffers."""
-        # The arrays in a ParameterDict never change their place, so those of the last step still stand.
-        given = [parameters, gradients, *(self.state.get(slot) for slot in self.slots)]
+    def _align(self, parameters: MutableMapping[str, Array], gradients: Mapping[str, Array]) -> list[_Chunk]:
+        """Cut parameters, gradients and slots into the same chunks: large flat ones where all have flat buffers."""
+        # The arrays of a ParameterDict are never reallocated, so the chunks of the last step are still valid.
+        given = [parameters, gradients, *(self.state.slots.get(slot) for slot in self.slots)]
         if len(self._aligned[0]) == len(given) and all(map(operator.is_, given, self._aligned[0])):
             return self._aligned[1]
-        if _shapes(gradients) != _shapes(parameters):
+        if _get_shapes(gradients) != _get_shapes(parameters):
             raise ConfigError(
-                f"The gradients do not fit: the parameters have {_shapes(parameters)}, they have {_shapes(gradients)}."
+                f"The gradients do not fit: the parameters have {_get_shapes(parameters)}, "
+                f"they have {_get_shapes(gradients)}."
             )
         self.allocate(parameters)
-        groups = {"weight": parameters, "gradient": gradients, **self.state}
+        groups = {"weight": parameters, "gradient": gradients, **self.state.slots}
         flat = [group for group in groups.values() if isinstance(group, ParameterDict)]
         if len(flat) == len(groups):
-            rows = zip(*(group.pieces() for group in flat), strict=True)
-            pieces = [(row[0][0], dict(zip(groups, (array for _, array in row), strict=True))) for row in rows]
-            self._aligned = ([*groups.values()], pieces)
-            return pieces
+            rows = zip(*(group.chunks() for group in flat), strict=True)
+            chunks = [(row[0][0], dict(zip(groups, (array for _, array in row), strict=True))) for row in rows]
+            self._aligned = ([*groups.values()], chunks)
+            return chunks
         return [(name, {key: group[name] for key, group in groups.items()}) for name in parameters]
 
 
-def _check_rule(rule: type[Optimizer]) -> None:
-    """A registered optimizer must be a class built on Optimizer, which has checked the rest."""
-    if not (isinstance(rule, type) and issubclass(rule, Optimizer)):
-        raise ConfigError(f"An optimizer must be a class built on chainrule.optim.optimizer.Optimizer, got {rule!r}.")
+def _check_optimizer(optimizer: type[Optimizer]) -> None:
+    """Check that a part to register is a subclass of Optimizer, which has checked the rest."""
+    if not (isinstance(optimizer, type) and issubclass(optimizer, Optimizer)):
+        raise ConfigError(
+            f"An optimizer must be a class built on chainrule.optim.optimizer.Optimizer, got {optimizer!r}."
+        )
 
 
-OPTIMIZERS: Registry[type[Optimizer]] = Registry("optimizer", _check_rule)
+OPTIMIZERS: Registry[type[Optimizer]] = Registry("optimizer", _check_optimizer)
 
 # A parameter's name and its aligned arrays by role: "weight", "gradient" and each slot.
-_Piece = tuple[str, dict[str, Array]]
+_Chunk = tuple[str, dict[str, Array]]
 
 
-def _shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
+def _get_shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
     return {name: array.shape for name, array in arrays.items()}
 
 
 def _check_names(cls: type[Optimizer]) -> None:
-    """Slots, scalars and settings must not answer to one name, nor to one that optimizers use themselves."""
-    taken = {"weight", "gradient", "time", "loss", "memory", "state", *dir(Optimizer)} - set(Optimizer.fields())
+    """Check that slots, scalars and hyperparameters have names of their own, which optimizers do not use themselves."""
+    taken = {"weight", "gradient", "step", "t", "loss", "state", "schedule_span", *dir(Optimizer)} - set(
+        Optimizer.fields()
+    )
     for kind in ("slots", "scalars"):
         if isinstance(getattr(cls, kind), str):
             raise ConfigError(f"{cls.__name__}.{kind} must be a tuple of names, such as ('mean',); mind the comma.")
     for name in (*cls.fields(), *cls.slots, *cls.scalars):
         if name in taken:
-            raise ConfigError(f"{cls.__name__} uses the name {name!r} twice, or it is taken; choose another.")
+            raise ConfigError(f"{cls.__name__} uses the name {name!r} twice, or it is reserved; choose another.")
         taken.add(name)
 
 
-def _arguments(cls: type[Optimizer], function: str, known: Sequence[str]) -> tuple[str, ...]:
-    """The argument names of `update` or `prepare`, each of which must be one that the rule can be given."""
+def _read_arguments(cls: type[Optimizer], function: str, known: Sequence[str]) -> tuple[str, ...]:
+    """Read the argument names of `update` or `prepare`, and check that the rule can be given each of them."""
     if not callable(getattr(cls, function, None)):
         raise ConfigError(f"{cls.__name__} needs a static method {function!r}; docs/adding-an-optimizer.md shows one.")
     if not isinstance(inspect.getattr_static(cls, function), staticmethod):
@@ -206,3 +270,21 @@ def _arguments(cls: type[Optimizer], function: str, known: Sequence[str]) -> tup
                 f"It can ask for: {', '.join(known)}."
             )
     return names
+
+
+def make_optimizer(optimizer: Optimizer | type[Optimizer] | str) -> Optimizer:
+    """An optimizer from itself, its class or its name; the latter two with default hyperparameters.
+
+    Raises:
+        ConfigError: it is none of these, or no optimizer has this name.
+    """
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
+        return optimizer()
+    if isinstance(optimizer, str):
+        return OPTIMIZERS[optimizer]()
+    raise ConfigError(
+        f"optimizer must be a name ({', '.join(OPTIMIZERS)}) or an Optimizer, such as Adam(learning_rate=0.001); "
+        f"got {optimizer!r:.100}."
+    )

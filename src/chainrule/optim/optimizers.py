@@ -1,8 +1,9 @@
 """Optimizers: how a gradient becomes a step, sorted from simple to complex.
 
-Each class is one rule. Its docstring gives the formula with w = `weight`, g = `gradient` (to which the base class has
-added the L2 term), t = `time` and the class's own settings under their names; `update` is that formula. Slots start
-at 0. What `slots`, `scalars`, `prepare` and `update` mean: optimizer.py.
+Each class is one rule. Its docstring gives the formula with w = `weight`, g = `gradient` (clipped, and with the L2 term
+added, by the base class) and the class's own hyperparameters under their names. `update` is that formula: it returns
+what is subtracted from w, and the new slots. Slots start at 0. What `slots`, `scalars`, `prepare` and `update` mean:
+optimizer.py.
 
 Adding one: docs/adding-an-optimizer.md.
 """
@@ -17,11 +18,13 @@ from chainrule.optim.optimizer import OPTIMIZERS, Optimizer
 
 __all__ = ["NAG", "OPTIMIZERS", "SGD", "Adam", "Eve", "Momentum", "Nadam", "RMSprop"]
 
-# Settings that several rules share are declared once, here.
+# Hyperparameters that several rules share are declared once, here.
+# Rules whose steps grow with the gradient take longer ones by default than rules that divide by its size.
+PLAIN_LEARNING_RATE = Float(0.01, "learning rate", flag="-lr", gt=0)
 MOMENTUM = Float(0.9, "share of the velocity kept from step to step", flag="-m", ge=0, lt=1)
 BETA1 = Float(0.9, "decay of the mean of gradients", flag="-beta1", ge=0, lt=1)
 BETA2 = Float(0.999, "decay of the mean of squared gradients", flag="-beta2", ge=0, lt=1)
-EPSILON = Float(0.000001, "added to a root of mean squares before dividing by it", flag="-eps", ge=1e-30)
+EPSILON = Float(0.00000001, "added to a root of mean squares before dividing by it", flag="-eps", ge=1e-30)
 
 
 @OPTIMIZERS.register("sgd")
@@ -33,15 +36,17 @@ class SGD(Optimizer):
     Reference: Robbins and Monro, "A Stochastic Approximation Method" (1951).
 
     >>> w = {"w": np.array([1.0])}
-    >>> SGD(learning_rate=0.5, weight_decay=0).step(w, {"w": np.array([0.5])}, loss=1.0)
+    >>> SGD(learning_rate=0.5).step(w, {"w": np.array([0.5])})
     >>> w["w"]
     array([0.75])
     """
 
+    learning_rate = PLAIN_LEARNING_RATE
+
     @staticmethod
-    def update(weight: Array, gradient: Array, learning_rate: float) -> Array:
-        """The new weight."""
-        return weight - learning_rate * gradient
+    def update(gradient: Array, learning_rate: float) -> Array:
+        """The step."""
+        return learning_rate * gradient
 
 
 @OPTIMIZERS.register("momentum")
@@ -55,16 +60,15 @@ class Momentum(Optimizer):
     once the learning rate changes). Reference: Polyak (1964).
     """
 
+    learning_rate = PLAIN_LEARNING_RATE
     momentum = MOMENTUM
     slots = ("velocity",)
 
     @staticmethod
-    def update(
-        weight: Array, gradient: Array, velocity: Array, learning_rate: float, momentum: float
-    ) -> tuple[Array, Array]:
-        """The new weight and velocity."""
+    def update(gradient: Array, velocity: Array, learning_rate: float, momentum: float) -> tuple[Array, Array]:
+        """The step and the new velocity."""
         velocity = momentum * velocity + gradient
-        return weight - learning_rate * velocity, velocity
+        return learning_rate * velocity, velocity
 
 
 @OPTIMIZERS.register("nag", aliases=("nesterov",))
@@ -79,16 +83,15 @@ class NAG(Optimizer):
     Reference: Nesterov (1983); Sutskever et al. (2013).
     """
 
+    learning_rate = PLAIN_LEARNING_RATE
     momentum = MOMENTUM
     slots = ("velocity",)
 
     @staticmethod
-    def update(
-        weight: Array, gradient: Array, velocity: Array, learning_rate: float, momentum: float
-    ) -> tuple[Array, Array]:
-        """The new weight and velocity."""
+    def update(gradient: Array, velocity: Array, learning_rate: float, momentum: float) -> tuple[Array, Array]:
+        """The step and the new velocity."""
         velocity = momentum * velocity + gradient
-        return weight - learning_rate * (gradient + momentum * velocity), velocity
+        return learning_rate * (gradient + momentum * velocity), velocity
 
 
 @OPTIMIZERS.register("rmsprop")
@@ -110,11 +113,11 @@ class RMSprop(Optimizer):
 
     @staticmethod
     def update(
-        weight: Array, gradient: Array, square: Array, learning_rate: float, beta: float, epsilon: float
+        gradient: Array, square: Array, learning_rate: float, beta: float, epsilon: float
     ) -> tuple[Array, Array]:
-        """The new weight and mean square."""
+        """The step and the new mean square."""
         square = beta * square + (1 - beta) * gradient * gradient
-        return weight - learning_rate * gradient / (np.sqrt(square) + epsilon), square
+        return learning_rate * gradient / (np.sqrt(square) + epsilon), square
 
 
 @OPTIMIZERS.register("adam")
@@ -136,20 +139,20 @@ class Adam(Optimizer):
     scalars = ("mean_correction", "square_correction")
 
     @staticmethod
-    def prepare(time: int, beta1: float, beta2: float) -> tuple[float, float]:
+    def prepare(t: int, beta1: float, beta2: float) -> tuple[float, float]:
         """1 - beta1**t and 1 - beta2**t."""
-        return 1 - beta1**time, 1 - beta2**time
+        return 1 - beta1**t, 1 - beta2**t
 
     @staticmethod
     def update(
-        weight: Array, gradient: Array, mean: Array, square: Array, learning_rate: float, beta1: float, beta2: float,
+        gradient: Array, mean: Array, square: Array, learning_rate: float, beta1: float, beta2: float,
         epsilon: float, mean_correction: float, square_correction: float,
     ) -> tuple[Array, Array, Array]:  # fmt: skip
-        """The new weight, mean and mean square."""
+        """The step, the new mean and the new mean square."""
         mean = beta1 * mean + (1 - beta1) * gradient
         square = beta2 * square + (1 - beta2) * gradient * gradient
         step = learning_rate * (mean / mean_correction) / (np.sqrt(square / square_correction) + epsilon)
-        return weight - step, mean, square
+        return step, mean, square
 
 
 @OPTIMIZERS.register("nadam")
@@ -171,27 +174,27 @@ class Nadam(Optimizer):
     scalars = ("mean_correction", "square_correction")
 
     @staticmethod
-    def prepare(time: int, beta1: float, beta2: float) -> tuple[float, float]:
+    def prepare(t: int, beta1: float, beta2: float) -> tuple[float, float]:
         """1 - beta1**t and 1 - beta2**t."""
-        return 1 - beta1**time, 1 - beta2**time
+        return 1 - beta1**t, 1 - beta2**t
 
     @staticmethod
     def update(
-        weight: Array, gradient: Array, mean: Array, square: Array, learning_rate: float, beta1: float, beta2: float,
+        gradient: Array, mean: Array, square: Array, learning_rate: float, beta1: float, beta2: float,
         epsilon: float, mean_correction: float, square_correction: float,
     ) -> tuple[Array, Array, Array]:  # fmt: skip
-        """The new weight, mean and mean square."""
+        """The step, the new mean and the new mean square."""
         mean = beta1 * mean + (1 - beta1) * gradient
         square = beta2 * square + (1 - beta2) * gradient * gradient
         ahead = (beta1 * mean + (1 - beta1) * gradient) / mean_correction
-        return weight - learning_rate * ahead / (np.sqrt(square / square_correction) + epsilon), mean, square
+        return learning_rate * ahead / (np.sqrt(square / square_correction) + epsilon), mean, square
 
 
 @OPTIMIZERS.register("eve")
 class Eve(Optimizer):
     """Adam whose step shrinks while the loss jumps about and grows while it changes little.
 
-        d = |f - f_last| / (min(f, f_last) - loss_floor), kept within 1/clip to clip; clip if the divisor is not above 0
+        d = |f - f_last| / (min(f, f_last) - loss_floor), clipped to [1/c, c], c = change_limit; c if divided by <= 0
         D <- beta3 * D + (1 - beta3) * d             (D = 1 in the first step)
         w <- w - (learning_rate / D) * mhat / (sqrt(vhat) + epsilon)
 
@@ -203,7 +206,7 @@ class Eve(Optimizer):
     beta1 = BETA1
     beta2 = BETA2
     beta3 = Float(0.999, "decay of the mean of relative loss changes", flag="-beta3", ge=0, lt=1)
-    clip = Float(10.0, "largest relative loss change that counts; the smallest is 1 / clip", ge=1)
+    change_limit = Float(10.0, "upper limit of relative loss changes; the lower one is 1 / change_limit", ge=1)
     loss_floor = Float(0.0, "the lowest loss thought possible", ge=0)
     epsilon = EPSILON
     slots = ("mean", "square")
@@ -211,25 +214,25 @@ class Eve(Optimizer):
 
     @staticmethod
     def prepare(
-        time: int, loss: float, last_loss: float, distance: float, beta1: float, beta2: float, beta3: float,
-        clip: float, loss_floor: float,
+        t: int, loss: float, last_loss: float, distance: float, beta1: float, beta2: float, beta3: float,
+        change_limit: float, loss_floor: float,
     ) -> tuple[float, float, float, float]:  # fmt: skip
         """The bias corrections, D and the loss to compare the next one with."""
-        if time == 1:
+        if t == 1:
             distance = 1.0
         else:
             room = min(loss, last_loss) - loss_floor
-            change = abs(loss - last_loss) / room if room > 0 else clip
-            distance = beta3 * distance + (1 - beta3) * min(max(change, 1 / clip), clip)
-        return 1 - beta1**time, 1 - beta2**time, distance, loss
+            change = abs(loss - last_loss) / room if room > 0 else change_limit
+            distance = beta3 * distance + (1 - beta3) * min(max(change, 1 / change_limit), change_limit)
+        return 1 - beta1**t, 1 - beta2**t, distance, loss
 
     @staticmethod
     def update(
-        weight: Array, gradient: Array, mean: Array, square: Array, learning_rate: float, beta1: float, beta2: float,
+        gradient: Array, mean: Array, square: Array, learning_rate: float, beta1: float, beta2: float,
         epsilon: float, mean_correction: float, square_correction: float, distance: float,
     ) -> tuple[Array, Array, Array]:  # fmt: skip
-        """The new weight, mean and mean square."""
+        """The step, the new mean and the new mean square."""
         mean = beta1 * mean + (1 - beta1) * gradient
         square = beta2 * square + (1 - beta2) * gradient * gradient
         step = learning_rate / distance * (mean / mean_correction) / (np.sqrt(square / square_correction) + epsilon)
-        return weight - step, mean, square
+        return step, mean, square

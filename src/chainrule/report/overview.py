@@ -1,4 +1,4 @@
-"""The report of any set of runs: what they were, what they reached, and which settings made the difference."""
+"""The report on any set of runs: results, hyperparameters that made the difference, learning curves, mistakes."""
 
 from __future__ import annotations
 
@@ -7,53 +7,60 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from chainrule.report.charts import Chart
-from chainrule.report.records import Record, best, sign, varied
-from chainrule.report.run_charts import bars, best_so_far, confusion, learning_curves, parallel, percent_label
+from chainrule.charts.chart import Chart
+from chainrule.report.run_charts import (
+    build_bar_chart,
+    build_best_so_far,
+    build_confusion_matrix,
+    build_learning_curves,
+    build_parallel_coordinates,
+    format_metric_label,
+)
+from chainrule.report.run_records import RunRecord, find_varied_hyperparameters, get_metric_sign, select_best
 from chainrule.report.section import Report, Section
-from chainrule.report.statistics import by_value, correlations, importances, scored
+from chainrule.report.statistics import compute_correlations, compute_importances, group_by_value, select_scored
 
-__all__ = ["literal", "overview", "rows", "table"]
+__all__ = ["build_overview", "escape_markdown", "format_markdown_table", "tabulate_runs"]
 
-_TOP = 10
-_FEW = 6
+_MAX_ROWS = 10
+_MAX_GROUPS = 6  # learning curves, and hyperparameters with a table of their own
 
 
-def overview(records: Sequence[Record], title: str, metric: str = "val_accuracy") -> Report:
-    """The report of at least one run.
+def build_overview(records: Sequence[RunRecord], title: str, metric: str = "val_accuracy") -> Report:
+    """Build the report on one or more runs.
 
     Args:
         records: the runs.
-        title: its heading.
-        metric: what runs are compared by. Of one that ends in "loss" less is better, of others more.
+        title: the title.
+        metric: the metric by which runs are compared.
     """
     statuses = Counter(record.status for record in records)
-    about = f"{len(records)} runs ({', '.join(f'{n} {status}' for status, n in statuses.items())})"
-    parts = (_results, _settings, _curves, _mistakes)
-    sections = [section for part in parts for section in part(records, metric)]
-    moment = f"{datetime.now(UTC):%Y-%m-%d}"
-    return Report(title, f"{about}, {moment}", sections, rows(records))
+    counts = ", ".join(f"{count} {status}" for status, count in statuses.items())
+    builders = (_build_results, _build_differences, _build_curves, _build_mistakes)
+    sections = [section for build in builders if (section := build(records, metric))]
+    about = f"{len(records)} runs ({counts}), {datetime.now(UTC):%Y-%m-%d}"
+    return Report(title, about, sections, tabulate_runs(records))
 
 
-def rows(records: Sequence[Record]) -> list[dict[str, object]]:
-    """The table of runs: results first, then the settings in which they differ."""
-    names = list(varied(records))
-    found = []
+def tabulate_runs(records: Sequence[RunRecord]) -> list[dict[str, object]]:
+    """Rows of the table of runs: results first, then the varied hyperparameters."""
+    names = list(find_varied_hyperparameters(records))
+    rows = []
     for record in records:
         results: dict[str, object] = {
             "run": record.name,
             "status": record.status,
             "epochs trained": len(record.history),
-            "val_accuracy": record.number("val_accuracy"),
-            "test_accuracy": record.number("test_accuracy"),
+            "val_accuracy": record.get_metric("val_accuracy"),
+            "test_accuracy": record.get_metric("test_accuracy"),
             "seconds": record.seconds,
         }
-        found.append(results | {name: record.settings.get(name) for name in names})
-    return found
+        rows.append(results | {name: record.config.get(name) for name in names})
+    return rows
 
 
-def table(rows: Sequence[Sequence[object]], head: Sequence[str]) -> str:
-    """A Markdown table; columns of numbers are set to the right. Cells may hold Markdown (see `literal`)."""
+def format_markdown_table(rows: Sequence[Sequence[object]], head: Sequence[str]) -> str:
+    """Format a Markdown table with numeric columns right-aligned. Cells are Markdown (see `escape_markdown`)."""
     numeric = [all(_is_number(row[column]) for row in rows) for column in range(len(head))]
     lines = [head, ["---:" if number else "---" for number in numeric], *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
@@ -63,108 +70,116 @@ def _is_number(cell: object) -> bool:
     return str(cell).strip("*").split(" ")[0].replace(".", "", 1).lstrip("-").isdigit()
 
 
-def literal(text: object) -> str:
-    """A user's text in Markdown, to be read as it is.
+def escape_markdown(text: object) -> str:
+    """Escape text so that Markdown shows it literally.
 
-    >>> literal("a_b*")
+    >>> escape_markdown("a_b*")
     'a\\\\_b\\\\*'
     """
-    # A | belongs to the table, which escapes it.
+    # `format_markdown_table` escapes "|".
     return re.sub(r"([\\`*_{}\[\]()<>#+!~&$-])", r"\\\1", " ".join(str(text).split()))
 
 
-def _shown(value: float | None, metric: str) -> str:
-    """A metric for a table: an accuracy in percent."""
+def _format_metric(value: float | None, metric: str) -> str:
+    """Format a metric for a table; accuracies in percent."""
     if value is None:
         return ""
     return f"{100 * value:.2f}" if metric.endswith("accuracy") else f"{value:.4g}"
 
 
-def _ranked(records: Sequence[Record], metric: str) -> list[tuple[Record, float]]:
-    return sorted(scored(records, metric), key=lambda pair: -sign(metric) * pair[1])
+def _rank(records: Sequence[RunRecord], metric: str) -> list[tuple[RunRecord, float]]:
+    return sorted(select_scored(records, metric), key=lambda pair: -get_metric_sign(metric) * pair[1])
 
 
-def _results(records: Sequence[Record], metric: str) -> list[Section]:
-    winner, label, pairs = best(records, metric), percent_label(metric), _ranked(records, metric)
-    names = list(varied([record for record, _ in pairs]))
-    text, charts = [f"No run that has ended has a {label}."], {}
-    if winner is not None:
-        of = f"{label} {_shown(winner.number(metric), metric)}"
-        test = _shown(winner.number("test_accuracy"), "test_accuracy")
-        text = [f"The best run by {label} is {literal(winner.name)}: {of}; test accuracy {test or 'unknown'} %."]
+def _build_results(records: Sequence[RunRecord], metric: str) -> Section:
+    best, label, ranked = select_best(records, metric), format_metric_label(metric), _rank(records, metric)
+    names = list(find_varied_hyperparameters([record for record, _ in ranked]))
+    text, charts = [f"No completed run has a {label}."], {}
+    if best is not None:
+        value = _format_metric(best.get_metric(metric), metric)
+        test = _format_metric(best.get_metric("test_accuracy"), "test_accuracy") or "unknown"
+        text = [f"The best run by {label} is {escape_markdown(best.name)}: {label} {value}; test accuracy {test} %."]
     if "dataset" in names:
-        text.append("The runs are of several datasets, whose results do not compare: name runs or sweeps of one.")
-    if len(pairs) > 1:
-        charts["best_so_far"] = best_so_far(records, metric)
+        text.append("The runs use several datasets, whose results are not comparable: select runs or sweeps of one.")
+    if len(ranked) > 1:
+        charts["best_so_far"] = build_best_so_far(records, metric)
         text.append(f"![The {label} of each run, and the best so far](chart:best_so_far)")
         cells = [
             [
-                _shown(value, metric),
-                _shown(record.number("test_accuracy"), "test_accuracy"),
-                *(literal(record.settings.get(name)) for name in names),
+                _format_metric(value, metric),
+                _format_metric(record.get_metric("test_accuracy"), "test_accuracy"),
+                *(escape_markdown(record.config.get(name)) for name in names),
             ]
-            for record, value in pairs[:_TOP]
+            for record, value in ranked[:_MAX_ROWS]
         ]
-        heading = "The best" if len(pairs) > _TOP else "All"
-        text += [f"{heading} {len(cells)}:", table(cells, [label, "test accuracy (%)", *map(literal, names)])]
-    return [Section("Results", "\n\n".join(text), charts)]
+        heading = "The best" if len(ranked) > _MAX_ROWS else "All"
+        head = [label, "test accuracy (%)", *map(escape_markdown, names)]
+        text += [f"{heading} {len(cells)}:", format_markdown_table(cells, head)]
+    return Section("Results", "\n\n".join(text), charts)
 
 
-def _settings(records: Sequence[Record], metric: str) -> list[Section]:
-    """What made the difference; nothing where the runs are alike, or too few."""
-    space, label = varied([record for record, _ in scored(records, metric)]), percent_label(metric)
-    if not space or len(scored(records, metric)) < 3:
-        return []
-    charts: dict[str, Chart] = {"parallel": parallel(records, metric)}
-    text = ["![Each line is a run](chart:parallel)"]
-    if weights := importances(records, metric):
-        charts["importance"] = bars(weights, "share of the variance")
-        text.append(f"![The share of the variance of {label} that each setting explains by itself](chart:importance)")
-    if ranks := correlations(records, metric):
-        charts["correlation"] = bars(ranks, f"rank correlation with {label}")
-        text.append(f"![Rank correlation of settings with {label}](chart:correlation)")
-    for name in list(weights or space)[:_FEW]:
-        groups = by_value(records, metric, name)
-        if len(groups) > _TOP:
+def _build_differences(records: Sequence[RunRecord], metric: str) -> Section | None:
+    """How the varied hyperparameters affect the metric; None for fewer than three runs or without variation."""
+    scored, label = select_scored(records, metric), format_metric_label(metric)
+    space = find_varied_hyperparameters([record for record, _ in scored])
+    if not space or len(scored) < 3:
+        return None
+    charts: dict[str, Chart] = {"parallel": build_parallel_coordinates(records, metric)}
+    text = ["![One line per run](chart:parallel)"]
+    if importances := compute_importances(records, metric):
+        charts["importance"] = build_bar_chart(importances, "share of the variance")
+        text.append(f"![Share of the variance of {label} explained by each hyperparameter alone](chart:importance)")
+    if correlations := compute_correlations(records, metric):
+        charts["correlation"] = build_bar_chart(correlations, f"rank correlation with {label}")
+        text.append(f"![Rank correlation of hyperparameters with {label}](chart:correlation)")
+    for name in list(importances or space)[:_MAX_GROUPS]:
+        groups = group_by_value(records, metric, name)
+        if len(groups) > _MAX_ROWS:
             continue
         cells = [
-            [literal(value), int(found["runs"]), _shown(found["median"], metric), _shown(found["best"], metric)]
-            for value, found in groups.items()
+            [
+                escape_markdown(value),
+                int(group["runs"]),
+                _format_metric(group["median"], metric),
+                _format_metric(group["best"], metric),
+            ]
+            for value, group in groups.items()
         ]
-        text.append(table(cells, [literal(name), "runs", "median", "best"]))
-    return [Section("What made the difference", "\n\n".join(text), charts)]
+        text.append(format_markdown_table(cells, [escape_markdown(name), "runs", "median", "best"]))
+    return Section("What made the difference", "\n\n".join(text), charts)
 
 
-def _curves(records: Sequence[Record], metric: str) -> list[Section]:
-    shown = [record for record, _ in _ranked(records, metric) if len(record.history)][:_FEW]
+def _build_curves(records: Sequence[RunRecord], metric: str) -> Section | None:
+    shown = [record for record, _ in _rank(records, metric) if len(record.history)][:_MAX_GROUPS]
     if not shown:
-        return []
-    alike = Counter(record.name for record in shown)
-    trained = {f"{one.group} {one.name}" if alike[one.name] > 1 else one.name: [one.history] for one in shown}
+        return None
+    names = Counter(record.name for record in shown)
+    curves = {f"{one.sweep} {one.name}" if names[one.name] > 1 else one.name: [one.history] for one in shown}
     charts: dict[str, Chart] = {
-        "accuracy": learning_curves(trained),
-        "loss": learning_curves(trained, "val_loss"),
+        "accuracy": build_learning_curves(curves),
+        "loss": build_learning_curves(curves, "val_loss"),
     }
-    text = f"The best {len(trained)} runs.\n\n" if len(trained) > 1 else ""
+    text = f"The best {len(curves)} runs.\n\n" if len(curves) > 1 else ""
     text += "![Validation accuracy by epoch](chart:accuracy)\n\n![Validation loss by epoch](chart:loss)"
-    return [Section("Learning curves", text, charts)]
+    return Section("Learning curves", text, charts)
 
 
-def _mistakes(records: Sequence[Record], metric: str) -> list[Section]:
-    winner = best(records, metric) or (records[0] if len(records) == 1 else None)
-    matrix = confusion(winner) if winner else None
-    if winner is None or matrix is None:
-        return []
-    wrong = [
+def _build_mistakes(records: Sequence[RunRecord], metric: str) -> Section | None:
+    best = select_best(records, metric) or (records[0] if len(records) == 1 else None)
+    matrix = build_confusion_matrix(best) if best else None
+    if best is None or matrix is None:
+        return None
+    mistakes = [
         (count, matrix.classes[i], matrix.classes[j])
-        for i, line in enumerate(matrix.counts)
-        for j, count in enumerate(line)
+        for i, row in enumerate(matrix.counts)
+        for j, count in enumerate(row)
         if i != j and count
     ]
     most = "; ".join(
-        f"{literal(true)} for {literal(answer)} ({count})" for count, true, answer in sorted(wrong, reverse=True)[:3]
+        f"{escape_markdown(true)} as {escape_markdown(predicted)} ({count})"
+        for count, true, predicted in sorted(mistakes, reverse=True)[:3]
     )
-    text = f"The run {literal(winner.name)} on the test set."
+    text = f"The run {escape_markdown(best.name)} on the test set."
     if most:
-        text += f" It takes most often: {most}."
-    return [Section("Mistakes", f"{text}\n\n![Confusion matrix](chart:confusion)", {"confusion": matrix})]
+        text += f" Its most frequent mistakes: {most}."
+    return Section("Mistakes", f"{text}\n\n![Confusion matrix](chart:confusion)", {"confusion": matrix})

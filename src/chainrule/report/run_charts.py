@@ -1,4 +1,4 @@
-"""Charts of runs: the pictures that a set of records, or one of them, has to offer."""
+"""Charts of runs."""
 
 from __future__ import annotations
 
@@ -9,104 +9,124 @@ from pathlib import Path
 
 import numpy as np
 
+from chainrule.charts.chart import (
+    Axis,
+    BarChart,
+    ConfusionMatrix,
+    LineChart,
+    ParallelCoordinates,
+    Series,
+    encode_png,
+)
 from chainrule.core.errors import ChainruleError
 from chainrule.data import load_dataset
 from chainrule.neural_network import load_model
-from chainrule.report.charts import Axis, Bars, Confusion, Lines, Parallel, Series, png
-from chainrule.report.records import Record, sign, varied
-from chainrule.report.statistics import scored
+from chainrule.report.run_records import RunRecord, find_varied_hyperparameters, get_metric_sign
+from chainrule.report.statistics import select_scored
 from chainrule.training.history import History
 
-__all__ = ["bars", "best_so_far", "confusion", "learning_curves", "parallel", "percent_label"]
+__all__ = [
+    "build_bar_chart",
+    "build_best_so_far",
+    "build_confusion_matrix",
+    "build_learning_curves",
+    "build_parallel_coordinates",
+    "format_metric_label",
+]
 
-_EXAMPLES = 6  # pictures of a cell of the confusion matrix
+_EXAMPLES_PER_CELL = 6
+_MAX_BARS = 20
+_MAX_CATEGORIES = 12  # a numeric hyperparameter with more values gets a continuous axis
 
 
-def percent_label(metric: str) -> str:
-    """A metric's name for an axis: an accuracy is shown in percent."""
+def format_metric_label(metric: str) -> str:
+    """The axis label of a metric; accuracies are shown in percent."""
     words = metric.replace("val_", "validation ").replace("test_", "test ").replace("train_", "training ")
     return f"{words} (%)" if metric.endswith("accuracy") else words
 
 
-def _scale(metric: str) -> float:
+def _get_scale(metric: str) -> float:
     return 100.0 if metric.endswith("accuracy") else 1.0
 
 
-def best_so_far(records: Sequence[Record], metric: str = "val_accuracy", *, by_number: bool = False) -> Lines:
-    """Each run's metric against when it began, and the best until then.
+def build_best_so_far(
+    records: Sequence[RunRecord], metric: str = "val_accuracy", *, by_number: bool = False
+) -> LineChart:
+    """Chart each run's metric against its start time, and the best value so far.
 
     Args:
-        records: the runs, in the order in which they began.
-        metric: what to show.
-        by_number: count runs instead of minutes; for runs with idle hours between them.
+        records: the runs, ordered by start time.
+        metric: the metric to show.
+        by_number: put the number of the run on the x axis instead of minutes, for runs with idle hours between them.
     """
-    timed = [(record, record.started, record.number(metric)) for record in records]
-    pairs = [(record, start, value) for record, start, value in timed if start is not None and value is not None]
-    first = min((start for _, start, _ in pairs), default=datetime.min)
-    minutes = [(start - first).total_seconds() / 60 for _, start, _ in pairs]
-    places = [float(number) for number in range(1, len(pairs) + 1)] if by_number else minutes
-    values = [_scale(metric) * value for *_, value in pairs]
-    best = list(sign(metric) * np.maximum.accumulate(sign(metric) * np.array(values))) if values else []
-    statuses = [record.status for record, *_ in pairs]
+    timed = [(record, record.started, record.get_metric(metric)) for record in records]
+    scored = [(record, start, value) for record, start, value in timed if start is not None and value is not None]
+    first = min((start for _, start, _ in scored), default=datetime.min)
+    minutes = [(start - first).total_seconds() / 60 for _, start, _ in scored]
+    x = [float(number) for number in range(1, len(scored) + 1)] if by_number else minutes
+    y = [_get_scale(metric) * value for *_, value in scored]
+    sign = get_metric_sign(metric)
+    best = list(sign * np.maximum.accumulate(sign * np.array(y))) if y else []
+    by_status: dict[str, list[int]] = {}
+    for index, (record, *_) in enumerate(scored):
+        by_status.setdefault(record.status, []).append(index)
     points = [
-        Series(
-            status,
-            [x for x, one in zip(places, statuses, strict=True) if one == status],
-            [y for y, one in zip(values, statuses, strict=True) if one == status],
-            look="points",
-            notes=[record.name for record, *_ in pairs if record.status == status],
-        )
-        for status in dict.fromkeys(statuses)
+        Series(status, [x[i] for i in own], [y[i] for i in own], mark="points", notes=[scored[i][0].name for i in own])
+        for status, own in by_status.items()
     ]
-    line = Series("best so far", places, [float(value) for value in best], look="step")
-    x_label = "runs, in the order in which they began" if by_number else "minutes since the first run"
-    return Lines(x_label, percent_label(metric), [*points, line])
+    line = Series("best so far", x, [float(value) for value in best], mark="step")
+    x_label = "run number, by start time" if by_number else "minutes since the first run"
+    return LineChart(x_label, format_metric_label(metric), [*points, line])
 
 
-def parallel(records: Sequence[Record], metric: str = "val_accuracy") -> Parallel:
-    """A line a run through its settings to its metric; only settings in which the runs differ."""
-    pairs = scored(records, metric)
+def build_parallel_coordinates(records: Sequence[RunRecord], metric: str = "val_accuracy") -> ParallelCoordinates:
+    """Chart each run as a line across the varied hyperparameters to its metric."""
+    scored = select_scored(records, metric)
     axes = []
-    for name, values in varied([record for record, _ in pairs]).items():
-        found = [record.settings[name] for record, _ in pairs]
-        if len(values) > 12 and all(isinstance(value, int | float) for value in values):
-            axes.append(Axis(name, [float(value) for value in found]))
+    for name, values in find_varied_hyperparameters([record for record, _ in scored]).items():
+        own = [record.config[name] for record, _ in scored]
+        if len(values) > _MAX_CATEGORIES and all(isinstance(value, int | float) for value in values):
+            axes.append(Axis(name, [float(value) for value in own]))
             continue
         names = [str(value) for value in values]
         labels = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
-        axes.append(Axis(name, [float(names.index(str(value))) for value in found], labels))
-    axes.append(Axis(percent_label(metric), [_scale(metric) * value for _, value in pairs]))
-    return Parallel(axes, [record.name for record, _ in pairs])
+        axes.append(Axis(name, [float(names.index(str(value))) for value in own], labels))
+    axes.append(Axis(format_metric_label(metric), [_get_scale(metric) * value for _, value in scored]))
+    return ParallelCoordinates(axes, [record.name for record, _ in scored])
 
 
-def bars(values: Mapping[str, float], x_label: str, most: int = 20) -> Bars:
-    """Named numbers as bars, in their order."""
-    shown = dict(list(values.items())[:most])
-    return Bars(x_label, list(shown), [Series("", [], list(shown.values()))])
+def build_bar_chart(values: Mapping[str, float], x_label: str) -> BarChart:
+    """Chart the first named numbers as bars, in the given order."""
+    shown = dict(list(values.items())[:_MAX_BARS])
+    return BarChart(x_label, list(shown), [Series("", [], list(shown.values()))])
 
 
-def learning_curves(groups: Mapping[str, Sequence[History]], column: str = "val_accuracy") -> Lines:
-    """A line for each group of histories: the mean of a column by epoch, with its range in a band."""
+def build_learning_curves(groups: Mapping[str, Sequence[History]], column: str = "val_accuracy") -> LineChart:
+    """Chart the mean of a column by epoch, one line per group of histories; a band shows the range of each group."""
     series = []
     for name, histories in groups.items():
-        columns = [[_scale(column) * value for value in one.column(column) if value is not None] for one in histories]
+        columns = [[_get_scale(column) * v for v in history.column(column) if v is not None] for history in histories]
         epochs = max(map(len, columns), default=0)
         by_epoch = [[values[epoch] for values in columns if epoch < len(values)] for epoch in range(epochs)]
-        band = len(columns) > 1
+        has_band = len(columns) > 1
         series.append(
             Series(
                 name,
                 [float(epoch) for epoch in range(1, epochs + 1)],
                 [float(np.mean(values)) for values in by_epoch],
-                low=[min(values) for values in by_epoch] if band else [],
-                high=[max(values) for values in by_epoch] if band else [],
+                low=[min(values) for values in by_epoch] if has_band else [],
+                high=[max(values) for values in by_epoch] if has_band else [],
             )
         )
-    return Lines("epoch", percent_label(column), series)
+    return LineChart("epoch", format_metric_label(column), series)
 
 
-def confusion(record: Record) -> Confusion | None:
-    """The confusion matrix of a run on the test set, with pictures where the model and the data are there."""
+def build_confusion_matrix(record: RunRecord) -> ConfusionMatrix | None:
+    """Chart a run's confusion matrix on the test set, with example images if model and data are available.
+
+    Returns:
+        The chart, or None if the run has no valid confusion matrix.
+    """
     counts = record.metrics.get("confusion_matrix")
     if not isinstance(counts, list) or not counts:
         return None
@@ -114,40 +134,38 @@ def confusion(record: Record) -> Confusion | None:
     if not all(isinstance(row, list) and len(row) == k and all(map(_is_count, row)) for row in counts):
         return None
     scores = record.metrics.get("per_class")
-    classes = (
-        [str(name) for name in scores] if isinstance(scores, dict) and len(scores) == k else list(map(str, range(k)))
-    )
+    classes = list(map(str, scores if isinstance(scores, dict) and len(scores) == k else range(k)))
     try:
-        return Confusion(classes, counts, _examples(record))
-    # A plugin's dataset, a model that is gone, settings that could not be read: the numbers are there all the same.
+        examples = _collect_examples(record)
+    # An unknown dataset of a plugin, a deleted model, an unreadable configuration: the counts are still there.
     except (ChainruleError, OSError, KeyError, TypeError):
-        return Confusion(classes, counts, {})
+        examples = {}
+    return ConfusionMatrix(classes, counts, examples)
 
 
 def _is_count(cell: object) -> bool:
     return isinstance(cell, int) and not isinstance(cell, bool) and 0 <= cell < 2**53
 
 
-def _examples(record: Record) -> dict[str, list[str]]:
-    """Pictures of test samples by true class and answer: of mistakes those that the network was surest of."""
-    settings = record.settings
+def _collect_examples(record: RunRecord) -> dict[str, list[str]]:
+    """Test images by "true class,predicted class", the most confident predictions first."""
+    config = record.config
     network = load_model(record.folder / "model.safetensors")
-    folder = Path(settings["data_dir"]) if settings.get("data_dir") is not None else None
     data = load_dataset(
-        settings["dataset"],
-        seed=settings["seed"],
-        val_fraction=settings["val_fraction"],
-        dtype=settings["dtype"],
-        data_dir=folder,
+        config["dataset"],
+        seed=config["seed"],
+        val_fraction=config["val_fraction"],
+        dtype=config["dtype"],
+        data_dir=Path(config["data_dir"]) if config.get("data_dir") is not None else None,
     )
     if data.image_shape is None or network.sizes[0] != data.x_test.shape[1]:
         return {}
     probabilities = network.predict_proba(data.x_test)
-    answers = probabilities.argmax(axis=1)
-    sure = probabilities[np.arange(len(answers)), answers]
+    predictions = probabilities.argmax(axis=1)
+    confidence = probabilities[np.arange(len(predictions)), predictions]
     found: dict[str, list[str]] = {}
-    for index in np.argsort(-sure, kind="stable"):
-        cell = found.setdefault(f"{data.y_test[index]},{answers[index]}", [])
-        if len(cell) < _EXAMPLES and math.isfinite(sure[index]):
-            cell.append(png(data.x_test[index].reshape(data.image_shape)))
+    for index in np.argsort(-confidence, kind="stable"):
+        cell = found.setdefault(f"{data.y_test[index]},{predictions[index]}", [])
+        if len(cell) < _EXAMPLES_PER_CELL and math.isfinite(confidence[index]):
+            cell.append(encode_png(data.x_test[index].reshape(data.image_shape)))
     return found

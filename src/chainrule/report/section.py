@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chainrule.report.charts import Chart
+from chainrule.charts.chart import Chart
 
 __all__ = ["Report", "Section"]
 
@@ -16,9 +16,9 @@ class Section:
     """A part of a report.
 
     Attributes:
-        title: its heading.
-        text: Markdown (CommonMark and tables). A paragraph `![caption](chart:NAME)` stands where a chart goes.
-        charts: by name.
+        title: the heading.
+        text: Markdown (CommonMark and tables). A paragraph `![caption](chart:NAME)` inserts a chart.
+        charts: the charts by name.
     """
 
     title: str
@@ -31,10 +31,10 @@ class Report:
     """A report.
 
     Attributes:
-        title: above everything.
-        about: one line under the title: what it was made of, and when.
-        sections: in order.
-        runs: rows of the table of runs, each with the same columns: texts, numbers, or None.
+        title: the title.
+        about: one line below the title: what the report covers, and its date.
+        sections: the sections, in order.
+        runs: rows of the table of runs, each with the same columns; cells are text, numbers, or None.
     """
 
     title: str

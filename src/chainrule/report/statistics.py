@@ -1,4 +1,4 @@
-"""What settings do to results: groups, correlations, importances, and how sure a mean is."""
+"""How hyperparameters affect results: groups, correlations, importances; and means with confidence intervals."""
 
 from __future__ import annotations
 
@@ -10,24 +10,32 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.report.records import Record, sign, varied
+from chainrule.report.run_records import RunRecord, find_varied_hyperparameters, get_metric_sign
 
-__all__ = ["Estimate", "by_value", "correlations", "estimate", "importances", "scored"]
+__all__ = [
+    "Estimate",
+    "compute_correlations",
+    "compute_importances",
+    "estimate_mean",
+    "group_by_value",
+    "select_scored",
+]
 
-_MOST_RUNS = 500
-# A setting of numbers with more values than this is a scale, with fewer a choice.
-_MOST_NAMES = 12
+# The running time of fANOVA grows faster than the number of runs: seconds for 500, minutes for thousands.
+_MAX_RUNS = 500
+# A numeric hyperparameter with more values than this is treated as continuous, with fewer as categorical.
+_MAX_CATEGORIES = 12
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean of n independent values.
+    """The mean of n independent values with its uncertainty.
 
     Attributes:
-        mean: of the values.
-        std: sample standard deviation; 0 of a single value.
-        low: lower end of the 95 % confidence interval by Student's t; the mean itself of a single value.
-        high: upper end.
+        mean: the sample mean.
+        std: the sample standard deviation; 0 for a single value.
+        low: lower end of the 95 % confidence interval (Student's t); the mean itself for a single value.
+        high: upper end of the interval.
         values: the values.
     """
 
@@ -38,10 +46,10 @@ class Estimate:
     values: tuple[float, ...]
 
 
-def estimate(values: Sequence[float]) -> Estimate:
-    """The mean of n >= 1 values with its 95 % confidence interval, by Student's t distribution.
+def estimate_mean(values: Sequence[float]) -> Estimate:
+    """Estimate the mean of n >= 1 values with a 95 % confidence interval, by Student's t distribution.
 
-    >>> round(estimate([1.0, 2.0, 3.0]).high, 3)
+    >>> round(estimate_mean([1.0, 2.0, 3.0]).high, 3)
     4.484
     """
     from scipy.stats import t
@@ -52,50 +60,53 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(mean, std, mean - half, mean + half, tuple(float(value) for value in values))
 
 
-def scored(records: Sequence[Record], metric: str) -> list[tuple[Record, float]]:
-    """The runs that have the metric and settings, with it."""
-    pairs = [(record, record.number(metric)) for record in records]
-    return [(record, value) for record, value in pairs if value is not None and record.settings]
+def select_scored(records: Sequence[RunRecord], metric: str) -> list[tuple[RunRecord, float]]:
+    """The runs with a configuration and the metric, paired with its value."""
+    pairs = [(record, record.get_metric(metric)) for record in records]
+    return [(record, value) for record, value in pairs if value is not None and record.config]
 
 
-def by_value(records: Sequence[Record], metric: str, setting: str) -> dict[str, dict[str, float]]:
-    """For each value of a setting, how many runs have it and the median, mean and best of their metric."""
-    groups: dict[str, list[float]] = {str(value): [] for value in varied(records).get(setting, [])}
-    for record, value in scored(records, metric):
-        groups.setdefault(str(record.settings.get(setting)), []).append(value)
+def group_by_value(records: Sequence[RunRecord], metric: str, hyperparameter: str) -> dict[str, dict[str, float]]:
+    """The number of runs and the median, mean and best metric for each value of a hyperparameter."""
+    groups: dict[str, list[float]] = {
+        str(value): [] for value in find_varied_hyperparameters(records).get(hyperparameter, [])
+    }
+    sign = get_metric_sign(metric)
+    for record, value in select_scored(records, metric):
+        groups.setdefault(str(record.config.get(hyperparameter)), []).append(value)
     return {
         name: {
             "runs": len(values),
             "median": float(np.median(values)),
             "mean": float(np.mean(values)),
-            "best": sign(metric) * max(sign(metric) * value for value in values),
+            "best": sign * max(sign * value for value in values),
         }
         for name, values in groups.items()
         if values
     }
 
 
-def correlations(records: Sequence[Record], metric: str) -> dict[str, float]:
-    """Spearman's rank correlation of each setting with a metric, strongest first.
+def compute_correlations(records: Sequence[RunRecord], metric: str) -> dict[str, float]:
+    """Spearman's rank correlation of each hyperparameter with a metric, strongest first.
 
-    A setting whose values are names counts as one column of zeros and ones for each, as W&B's panel does it.
+    A categorical hyperparameter is one-hot encoded, as in W&B's importance panel.
     """
     from scipy.stats import spearmanr
 
-    pairs = scored(records, metric)
+    pairs = select_scored(records, metric)
     scores = [value for _, value in pairs]
     found: dict[str, float] = {}
-    for name, column in _columns([record for record, _ in pairs]).items():
+    for name, column in _encode_columns([record for record, _ in pairs]).items():
         if len(set(column)) > 1 and len(set(scores)) > 1:
             found[name] = float(spearmanr(column, scores).statistic)
     return dict(sorted(found.items(), key=lambda item: -abs(item[1])))
 
 
-def _columns(records: Sequence[Record]) -> dict[str, list[float]]:
-    """Settings as numbers."""
+def _encode_columns(records: Sequence[RunRecord]) -> dict[str, list[float]]:
+    """The varied hyperparameters as numeric columns; categories one-hot."""
     columns: dict[str, list[float]] = {}
-    for name, values in varied(records).items():
-        found = [record.settings[name] for record in records]
+    for name, values in find_varied_hyperparameters(records).items():
+        found = [record.config[name] for record in records]
         if all(isinstance(value, int | float) for value in values):
             columns[name] = [float(value) for value in found]
         else:
@@ -104,26 +115,25 @@ def _columns(records: Sequence[Record]) -> dict[str, list[float]]:
     return columns
 
 
-def importances(records: Sequence[Record], metric: str) -> dict[str, float]:
-    """The share of the metric's variance over the space that each setting explains by itself, greatest first.
+def compute_importances(records: Sequence[RunRecord], metric: str) -> dict[str, float]:
+    """The share of the metric's variance that each hyperparameter explains by itself, largest first.
 
-    By functional ANOVA on a random forest (Hutter, Hoos and Leyton-Brown, 2014), as Optuna does it. What is missing to
-    1 is explained by settings together. Empty where there are fewer than ten runs; of more than 500, it looks at 500.
+    Computed by Optuna's functional ANOVA on a random forest (Hutter, Hoos and Leyton-Brown, 2014). The rest, to 1,
+    is explained by interactions. Empty for fewer than 10 runs; of more than 500 runs, a random 500 are used.
     """
     import optuna
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    pairs = scored(records, metric)
-    if len(pairs) > _MOST_RUNS:
-        # Its time grows faster than the number of runs: seconds for 500, minutes for thousands.
-        chosen = np.random.default_rng(0).permutation(len(pairs))[:_MOST_RUNS]
+    pairs = select_scored(records, metric)
+    if len(pairs) > _MAX_RUNS:
+        chosen = np.random.default_rng(0).permutation(len(pairs))[:_MAX_RUNS]
         pairs = [pairs[index] for index in sorted(chosen)]
-    space = varied([record for record, _ in pairs])
+    space = find_varied_hyperparameters([record for record, _ in pairs])
     if len(pairs) < 10 or not space:
         return {}
     distributions: dict[str, Any] = {}
     for name, values in space.items():
-        if len(values) > _MOST_NAMES and all(isinstance(value, int | float) for value in values):
+        if len(values) > _MAX_CATEGORIES and all(isinstance(value, int | float) for value in values):
             low, high = min(values), max(values)
             distributions[name] = FloatDistribution(low, high, log=low > 0 and high / low > 50)
         else:
@@ -134,9 +144,7 @@ def importances(records: Sequence[Record], metric: str) -> dict[str, float]:
         study = optuna.create_study(direction="maximize")
         for record, value in pairs:
             params = {
-                name: float(record.settings[name])
-                if isinstance(kind, FloatDistribution)
-                else str(record.settings[name])
+                name: float(record.config[name]) if isinstance(kind, FloatDistribution) else str(record.config[name])
                 for name, kind in distributions.items()
             }
             study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))

@@ -1,4 +1,4 @@
-"""Saving a run's checkpoints while it trains, and going on from them."""
+"""Saving the checkpoints of a run while it trains, and resuming from them."""
 
 from __future__ import annotations
 
@@ -11,41 +11,42 @@ from pathlib import Path
 from chainrule.core.errors import CheckpointError
 from chainrule.data import Dataset
 from chainrule.runs.config import TrainConfig
-from chainrule.runs.folder import RunFolder, configuration_hash
-from chainrule.runs.writer import Writing
+from chainrule.runs.folder import CHECKPOINTS, RunFolder
+from chainrule.runs.writer import RunWriter
 from chainrule.training.checkpoint import Checkpoints
 from chainrule.training.trainer import Trainer
 
-__all__ = ["Saver"]
+__all__ = ["RunCheckpoints"]
 
 
-class Saver:
+class RunCheckpoints:
     """Saves and restores the checkpoints of one run.
 
     Args:
-        trainer: what is saved and restored.
-        data: of the run.
-        config: of the run.
-        writing: what writes to the folder.
-        folder: of the run.
+        trainer: whose state is saved and restored.
+        data: the dataset of the run.
+        config: the configuration of the run.
+        writer: of the run folder.
+        folder: the run folder.
     """
 
-    def __init__(self, trainer: Trainer, data: Dataset, config: TrainConfig, writing: Writing, folder: Path) -> None:
-        self._trainer, self._folder, self._writing = trainer, folder, writing
-        self._seconds = 60.0 * config.checkpoint_every
-        self._checkpoints = Checkpoints(folder / "checkpoints", trainer.checkpoint_shapes(), config.dtype)
-        self._configuration = configuration_hash(config)
+    def __init__(self, trainer: Trainer, data: Dataset, config: TrainConfig, writer: RunWriter, folder: Path) -> None:
+        self._trainer, self._folder, self._writer = trainer, folder, writer
+        self._interval = 60.0 * config.checkpoint_every
+        self._checkpoints = Checkpoints(folder / CHECKPOINTS, trainer.checkpoint_shapes(), config.dtype)
+        self._configuration = config.identity_hash()
         self._engine = type(trainer.engine).__name__
-        self._plugins = _files_hash(config.plugin)
+        self._plugins = _hash_files(config.plugin)
         try:
-            # Hashing 200 MB takes a fifth of a second, which the first epoch need not wait for.
+            # Hashing 200 MB takes 0.2 s, during which the first epoch can run already.
             self._data = ThreadPoolExecutor(1).submit(lambda: data.digest)
-        except RuntimeError:  # no more threads to be had
+        except RuntimeError:  # no thread could be started
             self._data = Future()
             self._data.set_result(data.digest)
-        self._saved = time.monotonic()
+        self._last_save = time.monotonic()
 
-    def _meant_for(self) -> dict[str, str]:
+    def _fingerprint(self) -> dict[str, str]:
+        """What a checkpoint depends on, by name."""
         return {
             "configuration": self._configuration,
             "engine": self._engine,
@@ -57,52 +58,51 @@ class Saver:
         """Save a checkpoint.
 
         Raises:
-            OutputError: it cannot be written; the one before is whole.
+            OutputError: it cannot be written; the previous one is intact.
         """
-        with self._writing.to("checkpoints"):
-            self._checkpoints.save(self._trainer.checkpoint(self._meant_for()))
-        self._saved = time.monotonic()
+        with self._writer.guard(CHECKPOINTS):
+            self._checkpoints.save(self._trainer.checkpoint(self._fingerprint()))
+        self._last_save = time.monotonic()
 
-    def save_if_due(self, seconds: float | None = None) -> None:
-        """Save one if the last was long ago.
+    def save_if_due(self, interval: float | None = None) -> None:
+        """Save a checkpoint unless the last one is younger than `interval` seconds.
 
         Args:
-            seconds: how long; without it as long as between two within an epoch.
+            interval: by default that of checkpoints within an epoch.
         """
-        if time.monotonic() - self._saved >= (self._seconds if seconds is None else seconds):
+        if time.monotonic() - self._last_save >= (self._interval if interval is None else interval):
             self.save()
 
-    def tidy(self) -> None:
-        """Keep the newest checkpoint alone, once the run is done: with more epochs it can go on from there."""
-        self._checkpoints.tidy()
+    def remove_older(self) -> None:
+        """Remove all but the newest checkpoint of a finished run, which can be trained further from it."""
+        self._checkpoints.remove_older()
 
     def restore(self, notify: Callable[[str], object]) -> None:
-        """Let the trainer go on from the newest checkpoint, or begin anew where there is none.
+        """Restore the trainer from the newest checkpoint; without one, training starts from the beginning.
 
         Args:
-            notify: told, in words for the user, where the run goes on and what was damaged.
+            notify: receives messages for the user: where the run resumes, and which checkpoints are damaged.
 
         Raises:
-            CheckpointError: it belongs to another configuration or to other data.
+            CheckpointError: the checkpoint belongs to another configuration or to other data.
         """
         checkpoint, problems = self._checkpoints.newest, self._checkpoints.problems
         if checkpoint is None:
-            # A run is killed between its first record and its first checkpoint, but no later without having one.
+            # A run may be killed between its first record and its first checkpoint, but later it always has one.
             finished = RunFolder.read(self._folder).epochs
             if problems or finished > 1:
                 why = " ".join(problems) or "There is none."
                 raise CheckpointError(
-                    f"{self._folder} has {finished} finished epochs and no checkpoint that is whole; to begin anew "
-                    f"would overwrite them. {why} Put back a checkpoint that is whole, or begin a new run without "
-                    "--resume."
+                    f"{self._folder} has {finished} finished epochs and no intact checkpoint; training from the start "
+                    f"would overwrite them. {why} Restore an intact checkpoint, or start a new run."
                 )
-            notify("No checkpoint was saved yet: beginning anew.")
+            notify("No checkpoint was saved yet: training from the start.")
             return
-        for name, value in self._meant_for().items():
-            if checkpoint.meant_for.get(name) != value:
+        for name, value in self._fingerprint().items():
+            if checkpoint.fingerprint.get(name) != value:
                 raise CheckpointError(
-                    f"The checkpoints in {self._folder} were made with other {name}: training would not go on but mix "
-                    f"two runs. Give the {name} that the run began with, or begin a new run without --resume."
+                    f"The checkpoints in {self._folder} were made with other {name}: resuming would mix two runs. Use "
+                    f"the {name} that the run was started with, or start a new run."
                 )
         for problem in problems:
             notify(f"Note: {problem}")
@@ -112,6 +112,6 @@ class Saver:
         notify(f"Resuming {self._folder.name} {where}.")
 
 
-def _files_hash(files: Sequence[str]) -> str:
-    """SHA-256 of what is in some files."""
+def _hash_files(files: Sequence[str]) -> str:
+    """SHA-256 of the contents of some files."""
     return hashlib.sha256(b"\0".join(Path(file).read_bytes() for file in files)).hexdigest()

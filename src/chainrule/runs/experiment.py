@@ -1,52 +1,128 @@
-"""One run from its configuration to its results: data, network, training, test, figures, trackers."""
+"""Training a network from a configuration: data, network, run folder, trackers."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from threading import Event
-from typing import Any
 
-from chainrule.core.errors import DivergenceError, OutOfMemoryError, OutputError
+from chainrule.core.errors import ConfigError, OutOfMemoryError, missing_extra
+from chainrule.core.extras import is_installed
+from chainrule.core.files import read_json
+from chainrule.core.plugins import load_plugin
 from chainrule.data import Dataset, load_dataset
 from chainrule.neural_network import NeuralNetwork
-from chainrule.nn.metrics import Evaluation, class_report
-from chainrule.nn.model_file import save_model
 from chainrule.optim.optimizers import OPTIMIZERS
-from chainrule.runs.checkpointing import Saver
-from chainrule.runs.config import TrainConfig
-from chainrule.runs.folder import holding, how_to_go_on
-from chainrule.runs.tracking.base import Run, Status, Tracker
-from chainrule.runs.tracking.wandb import wandb_tracker
-from chainrule.runs.writer import LocalTracker, Writing, create_run_folder
+from chainrule.runs.checkpointing import RunCheckpoints
+from chainrule.runs.config import NON_IDENTITY_KEYS, TrainConfig
+from chainrule.runs.folder import (
+    CONFIG,
+    HISTORY,
+    JOURNAL,
+    METRICS,
+    RunFolder,
+    create_run_folder,
+    describe_resume,
+    find_run,
+    make_run_name,
+    run_lock,
+)
+from chainrule.runs.tracking.base import Run
+from chainrule.runs.tracking.wandb import make_wandb_tracker
+from chainrule.runs.training_run import RunResult, TrainingRun
+from chainrule.runs.writer import RunWriter
 from chainrule.terminal.console import Console
-from chainrule.terminal.interrupt import stopping_on_interrupt
 from chainrule.training.history import History
 from chainrule.training.trainer import Trainer
 
-__all__ = ["Outcome", "describe", "run_experiment"]
+__all__ = ["check_figures", "load_plugins", "resume_run", "run_experiment", "train"]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended.
+def train(
+    config: TrainConfig | Mapping[str, object] | None = None,
+    *,
+    resume: Path | str | None = None,
+    console: Console | None = None,
+    data: Dataset | None = None,
+) -> RunResult:
+    """Train and test a network, recorded in a run folder.
 
-    Attributes:
-        status: "finished", "aborted" by the user, or "pruned": ended early by `watch`.
-        folder: the run folder.
-        metrics: what `metrics.json` holds.
-        history: a record of each finished epoch.
+    Args:
+        config: options and hyperparameters by key, as in a configuration file; None for the defaults.
+        resume: name or folder of a run to resume. Its configuration is the default for keys that are not given.
+        console: prints notes and progress; None prints nothing.
+        data: the dataset that the configuration names, if it is loaded already.
+
+    Returns:
+        Status, run folder, metrics and history.
+
+    Raises:
+        ConfigError: an option is invalid, or there is no such run to resume.
+        ChainruleError: see `run_experiment`.
     """
+    console = console or Console(quiet=True)
+    given: Mapping[str, object] = {} if config is None or isinstance(config, TrainConfig) else config
+    run = None
+    if resume is not None:
+        output_dir = config.output_dir if isinstance(config, TrainConfig) else given.get("output_dir")
+        run = find_run(str(resume), Path(str(output_dir or TrainConfig.output_dir.default)))
+    if not isinstance(config, TrainConfig):
+        check_figures(given)
+        complete = {**(read_json(run.path / CONFIG) if run else {}), **given}
+        load_plugins(complete)
+        config = TrainConfig.from_mapping(complete)
+    if run is not None:
+        return resume_run(run, config, console, data=data)
+    return run_experiment(config, console, data=data)
 
-    status: Status
-    folder: Path
-    metrics: Mapping[str, Any]
-    history: History
+
+def load_plugins(given: Mapping[str, object]) -> None:
+    """Load the plugins of a configuration, which must be done before the rest of it is parsed.
+
+    Raises:
+        ConfigError: a plugin is missing or fails.
+    """
+    for plugin in TrainConfig.fields()["plugin"].parse(given.get("plugin")):
+        load_plugin(Path(plugin))
+
+
+def check_figures(given: Mapping[str, object]) -> None:
+    """Raise ConfigError if figures were requested explicitly but cannot be drawn. By default they are left out."""
+    requested = "figures" in given and TrainConfig.fields()["figures"].parse(given["figures"])
+    if requested and not is_installed("matplotlib"):
+        raise missing_extra("Figures", "train", ImportError(name="matplotlib"))
+
+
+def resume_run(run: RunFolder, config: TrainConfig, console: Console, *, data: Dataset | None = None) -> RunResult:
+    """Resume an interrupted run, or train a finished one further.
+
+    Args:
+        run: the run.
+        config: its configuration; the keys in NON_IDENTITY_KEYS may differ.
+        console: see `run_experiment`.
+        data: see `run_experiment`.
+
+    Raises:
+        ConfigError: the configuration belongs to another run, or has fewer epochs than are finished.
+        ChainruleError: see `run_experiment`.
+    """
+    if changed := run.config().differences(config):
+        lines = [f"  {name}: was {before!r}, now {now!r}" for name, (before, now) in changed.items()]
+        raise ConfigError(
+            f"{run.path} was started with another configuration, and resuming would mix the two:\n"
+            + "\n".join(lines)
+            + f"\nRemove these to resume; only {', '.join(NON_IDENTITY_KEYS)} may change. Or start a new run."
+        )
+    if config.epochs < run.epochs:
+        raise ConfigError(
+            f"epochs must be at least {run.epochs}, which {run.path} has finished already, got {config.epochs}."
+        )
+    if run.status == "finished" and config.epochs == run.epochs:
+        console.note(f"{run.path} is finished. To train it further, set epochs to more than {run.epochs}.")
+        history = History.from_jsonl((run.path / HISTORY).read_text(encoding="utf-8"))
+        return RunResult("finished", run.path, read_json(run.path / METRICS), history)
+    return run_experiment(config, console, run.path, data=data)
 
 
 def run_experiment(
@@ -57,241 +133,84 @@ def run_experiment(
     data: Dataset | None = None,
     watch: Callable[[History], bool] = lambda history: False,
     save_every: float = 0.0,
-) -> Outcome:
+) -> RunResult:
     """Train, test and record.
 
     Args:
-        config: what to do.
-        console: where notes and progress go.
-        resume: the folder of a run with this configuration, to go on with; None begins a new one.
-        data: the dataset that the configuration names, where it was loaded before.
-        watch: told the history after each epoch; whether training ends there.
-        save_every: seconds; a checkpoint is left out after an epoch if the one before is younger.
+        config: the configuration.
+        console: prints notes and progress.
+        resume: the folder of a run with this configuration; None starts a new run.
+        data: the dataset that the configuration names, if it is loaded already.
+        watch: called with the history after each epoch; returns whether training ends there.
+        save_every: seconds; no checkpoint is saved after an epoch if the last one is younger.
 
     Raises:
-        DataError: the dataset could not be had. No run folder is left behind.
-        OutputError: the run folder cannot be made or written to, or another process uses it.
+        DataError: the dataset is missing or invalid. No run folder is left.
+        OutputError: the run folder cannot be created or written to, or another process uses it.
         CheckpointError: the checkpoints belong to another configuration or to other data.
         DivergenceError: the loss became infinite or NaN. The run folder holds the epochs before.
-        OutOfMemoryError: memory was short, in a run that can go on where there is more.
+        OutOfMemoryError: out of memory, in a run that can be resumed.
     """
-    with console.showing_logs(), _short_of_memory(resume):
+    with console.show_logs(), _convert_memory_errors(resume):
         for name, reason in config.ignored.items():
             console.note(f"Note: {name} has no effect: {reason}.")
-        data_dir = Path(config.data_dir) if config.data_dir is not None else None
-        data = data or load_dataset(
-            config.dataset, seed=config.seed, val_fraction=config.val_fraction, dtype=config.dtype, data_dir=data_dir
-        )
+        data = data or _load_dataset(config)
+        if data.name != config.dataset:
+            raise ConfigError(f"data must be the dataset of the configuration, {config.dataset!r}, got {data.name!r}.")
         sizes = [data.x_train.shape[1], *config.hidden_sizes, len(data.classes)]
         network = NeuralNetwork(
             sizes, config.activation, config.weight_init, config.loss, seed=config.seed, dtype=config.dtype
         )
-        rule = OPTIMIZERS[config.optimizer](**config.hyperparameters)
         trainer = Trainer(
             network,
             data,
-            rule,
+            OPTIMIZERS[config.optimizer](**config.hyperparameters),
             batch_size=config.batch_size,
             engine=config.engine,
             seed=config.seed,
             threads=config.threads,
         )
-        mirror = wandb_tracker(config.wandb_mode, config.wandb_project, config.wandb_entity, notify=console.note)
-        name = config.run_name or f"{describe(config)}_{datetime.now():%Y%m%d-%H%M%S}"
-        output_dir = Path(config.output_dir or ".")
-        folder = resume or create_run_folder(output_dir, name, unique=config.run_name is None)
-        with holding(folder), _short_of_memory(folder):
-            writing = Writing(folder)
-            saver = Saver(trainer, data, config, writing, folder)
+        tracker = make_wandb_tracker(config.wandb_mode, config.wandb_project, config.wandb_entity, notify=console.note)
+        name = config.run_name or f"{make_run_name(config)}_{datetime.now():%Y%m%d-%H%M%S}"
+        folder = resume or create_run_folder(Path(config.output_dir), name, unique=config.run_name is None)
+        with run_lock(folder), _convert_memory_errors(folder):
+            writer = RunWriter(folder)
+            checkpoints = RunCheckpoints(trainer, data, config, writer, folder)
             if resume:
-                saver.restore(console.note)
-            # The name is no part of the configuration: the same one can be trained again under another.
-            settings = {name: value for name, value in config.to_dict().items() if name != "run_name"}
-            run = Run(folder.name, folder, settings, data, resumed=resume is not None, history=trainer.history)
-            trackers: list[Tracker] = [LocalTracker(writing), *([mirror] if mirror else [])]
+                checkpoints.restore(console.note)
+            # The same configuration can be trained again under another name.
+            recorded = {key: value for key, value in config.to_dict().items() if key != "run_name"}
+            run = Run(folder.name, folder, recorded, data, resumed=resume is not None, history=trainer.history)
             console.note(
                 f"Training {'-'.join(map(str, sizes))} ({network.parameters.flat.size:,} parameters) on {data.name} "
                 f"with {config.optimizer}; results in {folder}"
             )
-            work = _Work(config, run, trainer, trackers, saver, console, writing, watch, save_every)
-            return work.record()
+            trackers = [tracker] if tracker else []
+            return TrainingRun(
+                config, run, trainer, writer, checkpoints, trackers, console, watch, save_every
+            ).execute()
 
 
-def describe(config: TrainConfig) -> str:
-    """A name that tells the settings that matter: `hl_4_bs_16_ac_ReLU_opt_rmsprop_...`."""
-    size = config.hidden_size
-    parts = {
-        "hl": config.num_layers,
-        "bs": config.batch_size,
-        "ac": config.activation,
-        "opt": config.optimizer,
-        "lr": f"{config.hyperparameters['learning_rate']:g}",
-        "wd": f"{config.hyperparameters['weight_decay']:g}",
-        "sz": "-".join(map(str, size)) if isinstance(size, tuple) else size,
-        "init": config.weight_init,
-        "loss": {"cross_entropy": "ce", "mean_squared_error": "mse"}.get(config.loss, config.loss),
-        "ep": config.epochs,
-        "data": config.dataset,
-        "seed": config.seed,
-    }
-    name = "_".join(f"{key}_{value}" for key, value in parts.items())
-    # A long list of widths would make a name that no file system takes.
-    return name[:150]
+def _load_dataset(config: TrainConfig) -> Dataset:
+    data_dir = Path(config.data_dir) if config.data_dir is not None else None
+    return load_dataset(
+        config.dataset, seed=config.seed, val_fraction=config.val_fraction, dtype=config.dtype, data_dir=data_dir
+    )
 
 
 @contextmanager
-def _short_of_memory(folder: Path | None) -> Iterator[None]:
-    """Where memory is short in a run that has begun, say how it goes on once there is more."""
+def _convert_memory_errors(folder: Path | None) -> Iterator[None]:
+    """Convert a MemoryError of a run that has a journal to an OutOfMemoryError that says how to resume it."""
     try:
         yield
     except OutOfMemoryError:
         raise
     except (MemoryError, ImportError) as error:
-        # What the system says where there is no room for a library that is imported late, such as matplotlib.
-        short = isinstance(error, MemoryError) or "failed to map segment" in str(error)
-        if not short or folder is None or not (folder / "run.json").exists():
+        # The dynamic linker's message if there is no memory for a library that is imported late, such as matplotlib.
+        is_memory = isinstance(error, MemoryError) or "failed to map segment" in str(error)
+        if not is_memory or folder is None or not (folder / JOURNAL).exists():
             raise
         why = f" ({error})" if str(error) else ""
-        raise OutOfMemoryError(f"Not enough memory{why}. Free some, {how_to_go_on(folder)}.") from error
-
-
-@dataclass
-class _Work:
-    """What a run is made with, and the parts of it: record, train, test."""
-
-    config: TrainConfig
-    run: Run
-    trainer: Trainer
-    trackers: list[Tracker]
-    saver: Saver
-    console: Console
-    writing: Writing
-    watch: Callable[[History], bool]
-    save_every: float
-
-    def record(self) -> Outcome:
-        """Train and test while the trackers listen; whatever happens, each that started learns how the run ended."""
-        # From before the run is marked as running until its end is recorded: a signal that killed the process in
-        # between, while testing for example, would leave a run that says "running".
-        with stopping_on_interrupt(self.console.note) as stop:
-            return self._record(stop)
-
-    def _record(self, stop: Event) -> Outcome:
-        status: Status = "failed"
-        reason = "an unexpected error"
-        begun: list[Tracker] = []
-        try:
-            for tracker in self.trackers:
-                begun.append(tracker)
-                tracker.start(self.run)
-            status, reason = self._train(stop)
-            metrics = self._test(status)
-            if status == "finished":
-                self.saver.tidy()
-            return Outcome(status, self.run.folder, metrics, self.trainer.history)
-        except KeyboardInterrupt:
-            status, reason = "aborted", "stopped by the user"
-            self.console.note(f"Stopped at once. What was saved is in {self.run.folder}")
-            raise
-        except BaseException as error:
-            status, reason = "failed", str(error) or type(error).__name__
-            raise
-        finally:
-            _finish(begun, status, reason)
-
-    def _train(self, stop: Event) -> tuple[Status, str]:
-        """Run the epochs. Returns how that ended, and why it ended early if it did."""
-        trainer, history, epochs = self.trainer, self.trainer.history, self.config.epochs
-
-        def progress(samples: int) -> None:
-            self.console.progress(samples)
-            self.saver.save_if_due()
-
-        with self.console.training(epochs, len(trainer.x)):
-            began = time.perf_counter()
-            # A run that was interrupted right after an epoch has not yet been judged by it.
-            enough = len(history) > 0 and self.watch(history)
-            while len(history) < epochs and not enough:
-                record = next(trainer.run(1, progress=progress, should_stop=stop.is_set), None)
-                if record is None:
-                    self.saver.save()
-                    return "aborted", "stopped by the user"
-                now = time.perf_counter()
-                self.console.epoch(record, now - began)
-                began = now
-                for tracker in self.trackers:
-                    tracker.log(record, trainer.network)
-                # The first is never left out: without one, nobody could tell whether a checkpoint was lost.
-                self.saver.save_if_due(self.save_every if len(history) > 1 else 0.0)
-                enough = self.watch(history)
-        if enough and len(history) < epochs:
-            return "pruned", "its results were not good enough to go on"
-        return "finished", ""
-
-    def _test(self, status: Status) -> dict[str, Any]:
-        """Look at the test set, once; write the numbers, the figures and the model."""
-        data, trainer, network = self.run.dataset, self.trainer, self.trainer.network
-        history = trainer.history
-        last, best = (history[-1] if len(history) else None), history.best()
-        kept = best if best and self.config.keep == "best" else last
-        if kept is not None:
-            # An epoch that was not finished leaves no trace, so that the numbers belong to the parameters.
-            network.parameters.flat[...] = trainer.best_parameters if kept is best else trainer.last_parameters
-        self.console.note("Testing and drawing figures." if self.config.figures else "Testing.")
-        test = trainer.evaluate(data.x_test, data.y_test)
-        metrics: dict[str, Any] = {
-            "status": status,
-            "epochs": len(history),
-            "steps": trainer.step,
-            "parameters": network.parameters.flat.size,
-            "kept_epoch": kept.epoch if kept else None,
-            "train_loss": kept.train_loss if kept else None,
-            "train_accuracy": kept.train_score if kept else None,
-            "val_loss": kept.val_loss if kept else None,
-            "val_accuracy": kept.val_score if kept else None,
-            "test_loss": test.loss,
-            "test_accuracy": test.score,
-            **class_report(test, data.classes),
-        }
-        if not math.isfinite(test.loss):
-            raise DivergenceError(f"The loss on the test set is {test.loss}: the network's answers overflow.")
-        model = self.run.folder / "model.safetensors"
-        with self.writing.to("model.safetensors"):
-            save_model(network, model, data.classes)
-        local, *mirrors = self.trackers
-        # Before the figures, which take a second in which much can happen.
-        local.report(metrics, test, {}, model)
-        figures = self._draw(test, metrics["confusion_matrix"]) if self.config.figures else {}
-        for mirror in mirrors:
-            mirror.report(metrics, test, figures, model)
-        stopped = "Stopped early. " if status == "aborted" else ""
-        of = f" with the parameters of epoch {kept.epoch}" if kept and (kept is not last or stopped) else ""
-        self.console.note(
-            f"{stopped}Test accuracy {100 * test.score:.2f} %, loss {test.loss:.4f}{of}. Results in {self.run.folder}"
-        )
-        return metrics
-
-    def _draw(self, test: Evaluation, counts: list[list[int]]) -> dict[str, Path]:
-        """Draw the figures; returns where they are."""
-        from chainrule.runs.figures import draw_all
-
-        folder = self.run.folder / "figures"
-        with self.writing.to("figures"):
-            folder.mkdir(exist_ok=True)
-            return draw_all(folder, history=self.trainer.history, dataset=self.run.dataset, test=test, counts=counts)
-
-
-def _finish(trackers: list[Tracker], status: Status, reason: str) -> None:
-    """Tell each tracker how the run ended; where one cannot record that, the others hear that it failed.
-
-    Raises:
-        OutputError: one could not.
-    """
-    unwritten = None
-    for tracker in trackers:
-        try:
-            tracker.finish(status, reason)
-        except OutputError as error:
-            status, reason, unwritten = "failed", str(error), error
-    if unwritten:
-        raise unwritten
+        converted = OutOfMemoryError(f"Not enough memory{why}. Free some, {describe_resume(folder)}.")
+        converted.run_folder = folder
+        raise converted from error

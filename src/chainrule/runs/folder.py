@@ -1,60 +1,78 @@
-"""Run folders: finding one, telling what became of it, and keeping two processes out of the same one."""
+"""Run folders: the names of their files, creating, finding, reading and locking them.
+
+    config.json         the complete configuration, which `TrainConfig.from_mapping` reads
+    history.jsonl       one record per epoch
+    metrics.json        final loss and score, scores per class, confusion matrix
+    model.safetensors   the parameters, saved after every epoch
+    figures/            PNG files
+    checkpoints/        up to two checkpoints, and the run lock
+    run.json            the journal, with what differs between equal runs: status, times, versions
+
+Except for the journal, equal runs write equal bytes.
+"""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
-import shlex
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from chainrule.core.errors import ConfigError, DataError, OutputError
 from chainrule.core.files import exists, read_json, read_text
-from chainrule.core.lock import is_locked
+from chainrule.core.lock import hold_lock, is_locked
 from chainrule.core.registry import did_you_mean
 from chainrule.runs.config import TrainConfig
 from chainrule.training.checkpoint import FILES
 from chainrule.training.history import EpochRecord
 
 __all__ = [
-    "MAY_CHANGE",
+    "CHECKPOINTS",
+    "CONFIG",
+    "FIGURES",
+    "HISTORY",
+    "JOURNAL",
+    "METRICS",
+    "MODEL",
     "RunFolder",
-    "cannot_write",
-    "configuration_hash",
-    "differences",
+    "create_run_folder",
+    "describe_resume",
     "find_run",
-    "holding",
-    "how_to_go_on",
+    "is_running",
     "list_runs",
     "lock_identity",
+    "make_run_name",
+    "make_write_error",
+    "run_lock",
 ]
 
-# What a resumed run may have otherwise than before: nothing of it changes a number but `epochs`, which adds some.
-MAY_CHANGE = (
-    *("epochs", "threads", "data_dir", "checkpoint_every", "run_name", "output_dir", "plugin", "quiet", "figures"),
-    *("wandb_project", "wandb_entity", "wandb_mode"),
-)
-_LOCK = "checkpoints/lock"
-_LARGEST = 64 * 1024 * 1024  # bytes of a history that is read
+JOURNAL = "run.json"
+CONFIG = "config.json"
+HISTORY = "history.jsonl"
+METRICS = "metrics.json"
+MODEL = "model.safetensors"
+FIGURES = "figures"
+CHECKPOINTS = "checkpoints"
+_LOCK = f"{CHECKPOINTS}/lock"
+
+_STATUSES = ("finished", "aborted", "pruned", "failed", "running", "interrupted")
+_MAX_HISTORY_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """What a run's folder tells.
+    """The state of a run, read from its folder.
 
     Attributes:
         path: the folder.
-        status: "finished", "aborted", "pruned" (ended early by a sweep), "failed", "running", "interrupted" if nobody
-            runs it any more, or "damaged".
-        started: when, or None where the folder does not tell.
-        epochs: finished ones.
+        status: "finished", "aborted", "pruned" (ended early by a sweep), "failed", "running", "interrupted" if no
+            process runs it any more, or "damaged".
+        started: time of the start, or None if unknown.
+        epochs: number of finished epochs.
         val_accuracy: the best, or None.
-        test_accuracy: or None.
+        test_accuracy: None if it was not tested.
     """
 
     path: Path
@@ -66,10 +84,10 @@ class RunFolder:
 
     @classmethod
     def read(cls, path: Path) -> RunFolder:
-        """Look at a folder. What cannot be read counts as not there."""
-        journal, metrics = read_json(path / "run.json"), read_json(path / "metrics.json")
+        """Read a run folder. Unreadable files count as missing."""
+        journal, metrics = read_json(path / JOURNAL), read_json(path / METRICS)
         status = journal.get("status")
-        if status == "running" and not is_held(path):
+        if status == "running" and not is_running(path):
             status = "interrupted"
         try:
             started = datetime.fromisoformat(str(journal.get("started")))
@@ -77,47 +95,45 @@ class RunFolder:
             started = None
         if started is not None and started.tzinfo is None:
             started = started.replace(tzinfo=UTC)
-        accuracies = _validation_accuracies(path / "history.jsonl")
+        accuracies = _read_val_accuracies(path / HISTORY)
         return cls(
             path=path,
-            status=status
-            if status in ("finished", "aborted", "pruned", "failed", "running", "interrupted")
-            else "damaged",
+            status=status if status in _STATUSES else "damaged",
             started=started,
             epochs=len(accuracies),
             val_accuracy=max((value for value in accuracies if value is not None), default=None),
-            test_accuracy=_share(metrics.get("test_accuracy")),
+            test_accuracy=_parse_fraction(metrics.get("test_accuracy")),
         )
 
     @property
     def can_be_resumed(self) -> bool:
-        """Whether it ended before it was done."""
+        """Whether it ended before it was finished."""
         return self.status in ("interrupted", "aborted", "failed")
 
     def config(self) -> TrainConfig:
-        """Its configuration.
+        """Read the configuration.
 
         Raises:
-            ConfigError: it cannot be read, or is none.
+            ConfigError: it is missing, damaged or invalid.
         """
-        file = self.path / "config.json"
+        file = self.path / CONFIG
         content = read_json(file)
         if not content:
             raise ConfigError(f"{file} is missing or damaged, so the run cannot be resumed.")
         try:
             return TrainConfig.from_mapping(content)
         except ConfigError as error:
-            raise ConfigError(f"{file} is no configuration: {error}") from error
+            raise ConfigError(f"{file} is not a valid configuration: {error}") from error
 
 
-def _share(value: object) -> float | None:
+def _parse_fraction(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1 else None
 
 
-def _validation_accuracies(file: Path) -> list[float | None]:
-    """One for each record; those that cannot be read are left out."""
+def _read_val_accuracies(file: Path) -> list[float | None]:
+    """One per record; unreadable records are left out."""
     try:
-        lines = read_text(file, _LARGEST).splitlines()
+        lines = read_text(file, _MAX_HISTORY_BYTES).splitlines()
     except (OSError, ValueError):
         return []
     found = []
@@ -130,9 +146,9 @@ def _validation_accuracies(file: Path) -> list[float | None]:
 
 
 def list_runs(output_dir: Path) -> list[RunFolder]:
-    """The runs of a folder, those begun last first."""
+    """The runs in a folder, latest start first."""
     try:
-        folders = [path for path in output_dir.iterdir() if exists(path / "run.json")]
+        folders = [path for path in output_dir.iterdir() if exists(path / JOURNAL)]
     except OSError:
         return []
     never = datetime.min.replace(tzinfo=UTC)
@@ -140,82 +156,97 @@ def list_runs(output_dir: Path) -> list[RunFolder]:
 
 
 def find_run(name: str, output_dir: Path) -> RunFolder:
-    """The run of this name, or in the folder of this path.
+    """The run with a name, or in the folder with this path.
 
     Raises:
         ConfigError: there is none.
     """
     for path in (output_dir / name, Path(name)):
-        if exists(path / "run.json"):
+        if exists(path / JOURNAL):
             return RunFolder.read(path)
     runs = [run.path.name for run in list_runs(output_dir)]
-    raise ConfigError(
-        f"There is no run {name!r} in {output_dir}.{did_you_mean(name, runs)} `chainrule runs` lists those there are."
-    )
+    raise ConfigError(f"There is no run {name!r} in {output_dir}.{did_you_mean(name, runs)}")
 
 
-def configuration_hash(config: TrainConfig) -> str:
-    """SHA-256 of all that determines the numbers of a run."""
-    fixed = {name: value for name, value in config.to_dict().items() if name not in MAY_CHANGE}
-    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
+def make_run_name(config: TrainConfig) -> str:
+    """A name made from the main hyperparameters: `hl_4_bs_16_ac_ReLU_opt_rmsprop_...`."""
+    size = config.hidden_size
+    parts = {
+        "hl": config.num_layers,
+        "bs": config.batch_size,
+        "ac": config.activation,
+        "opt": config.optimizer,
+        "lr": f"{config.hyperparameters['learning_rate']:g}",
+        "wd": f"{config.hyperparameters['weight_decay']:g}",
+        "sz": "-".join(map(str, size)) if isinstance(size, tuple) else size,
+        "init": config.weight_init,
+        "loss": {"cross_entropy": "ce", "mean_squared_error": "mse"}.get(config.loss, config.loss),
+        "ep": config.epochs,
+        "data": config.dataset,
+        "seed": config.seed,
+    }
+    name = "_".join(f"{key}_{value}" for key, value in parts.items())
+    # File systems limit names to 255 bytes, and a list of widths may be long.
+    return name[:150]
 
 
-_REMEDIES = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Make room"),
-    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR), "Put back what was there"),
-}
+def create_run_folder(output_dir: Path, name: str, *, unique: bool) -> Path:
+    """Create an empty run folder, and `output_dir` if needed.
 
+    Args:
+        output_dir: the parent folder.
+        name: name of the run folder.
+        unique: whether a number is appended to a name that is taken.
 
-def cannot_write(what: Path, error: OSError, then: str) -> OutputError:
-    """A message on what could not be written, why, and what to do."""
-    remedy = _REMEDIES.get(error.errno or 0, "Make it writable")
-    return OutputError(f"Cannot write to {what}: {error.strerror or error}. {remedy}, {then}.")
-
-
-def how_to_go_on(folder: Path) -> str:
-    """What to do with a run that ended too early, as the end of a sentence.
-
-    >>> how_to_go_on(Path("runs/never"))
-    'then begin the run again'
+    Raises:
+        OutputError: the folder exists (and `unique` is False) or cannot be created.
     """
-    if not (folder / "run.json").exists():
-        return "then begin the run again"
-    name = folder.name if folder.parent == Path(TrainConfig.output_dir.default) else str(folder)
-    command = f"`chainrule train --resume {shlex.quote(name)}`"
-    if any((folder / "checkpoints" / file).exists() for file in FILES):
-        return f"then go on with {command}: the last checkpoint is whole"
-    return f"then begin anew with {command}: no checkpoint was saved yet"
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            folder = output_dir / (name if number == 1 else f"{name}_{number}")
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                if _was_never_started(folder):
+                    return folder
+                if not unique:
+                    raise OutputError(f"{folder} exists already; choose another run_name or remove it.") from None
+                number += 1
+    except OSError as error:
+        raise _describe_write_error(output_dir, error, "or choose another output_dir") from error
 
 
-@contextmanager
-def holding(folder: Path) -> Iterator[None]:
-    """A block in which this process alone may write to a run's folder. Where the file system has locks, it lets go when
-    the process dies.
+def _was_never_started(folder: Path) -> bool:
+    """Whether a folder is left from a run that was killed before it had a journal, and so cannot be resumed."""
+    left = {path.name for path in folder.rglob("*") if path.name[0] != "."} if folder.is_dir() else {""}
+    return left <= {CHECKPOINTS, Path(_LOCK).name, CONFIG}
+
+
+def run_lock(folder: Path) -> AbstractContextManager[None]:
+    """Hold the lock of a run folder during a block: only one process at a time writes to it.
 
     Raises:
         OutputError: another process holds it.
     """
-    from filelock import FileLock, Timeout
+    return hold_lock(
+        folder / _LOCK,
+        busy=f"{folder} is in use: another process trains this run. Wait for it, or stop it.",
+        unwritable=lambda error: make_write_error(folder, folder, error),
+    )
 
-    try:
-        (folder / _LOCK).parent.mkdir(exist_ok=True)
-        lock = FileLock(folder / _LOCK)
-        # Whoever lists runs tries the lock, and holds it for a moment.
-        lock.acquire(timeout=1, poll_interval=0.05)
-    except Timeout:
-        raise OutputError(f"{folder} is in use: another process trains this run. Wait for it, or stop it.") from None
-    except OSError as error:
-        raise cannot_write(folder, error, how_to_go_on(folder)) from error
-    try:
-        yield
-    finally:
-        lock.release()
+
+def is_running(folder: Path) -> bool:
+    """Whether a process holds the run lock."""
+    return is_locked(folder / _LOCK)
 
 
 def lock_identity(folder: Path) -> tuple[int, int] | None:
-    """Tells a folder's lock from that of another folder that took its place; None where there is none.
+    """Device and inode of the lock file, which change if the folder is replaced; None if there is no lock file.
 
-    The folder's own number would not do: once it is removed, the next one may get the same.
+    The folder's own inode may be reused by the next folder once it is removed.
     """
     try:
         found = (folder / _LOCK).stat()
@@ -224,13 +255,32 @@ def lock_identity(folder: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def is_held(folder: Path) -> bool:
-    """Whether a process trains the run."""
-    return is_locked(folder / _LOCK)
+def make_write_error(folder: Path, path: Path, error: OSError) -> OutputError:
+    """The error for a file of a run folder that could not be written: why, and how the run continues."""
+    raised = _describe_write_error(path, error, describe_resume(folder))
+    raised.run_folder = folder if (folder / JOURNAL).exists() else None
+    return raised
 
 
-def differences(before: TrainConfig, now: TrainConfig) -> Mapping[str, tuple[Any, Any]]:
-    """The settings that a resumed run must not change, and does, with their values before and now."""
-    old, new = before.to_dict(), now.to_dict()
-    names = [name for name in {**old, **new} if name not in MAY_CHANGE]
-    return {name: (old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)}
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Free disk space"),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR), "Restore what was there"),
+}
+
+
+def _describe_write_error(path: Path, error: OSError, then: str) -> OutputError:
+    remedy = _REMEDIES.get(error.errno or 0, "Make it writable")
+    return OutputError(f"Cannot write to {path}: {error.strerror or error}. {remedy}, {then}.")
+
+
+def describe_resume(folder: Path) -> str:
+    """How a run that ended too early continues, as the end of a sentence.
+
+    >>> describe_resume(Path("runs/never"))
+    'then start the run again'
+    """
+    if not (folder / JOURNAL).exists():
+        return "then start the run again"
+    if any((folder / CHECKPOINTS / file).exists() for file in FILES):
+        return "then resume the run: the last checkpoint is intact"
+    return "then resume the run, from its start: no checkpoint was saved yet"

@@ -14,7 +14,7 @@ from typing import Any
 
 from chainrule.core.errors import ConfigError
 from chainrule.runs.config import TrainConfig
-from chainrule.runs.experiment import describe
+from chainrule.runs.folder import make_run_name
 from chainrule.sweeps.search import propose
 from chainrule.sweeps.space.sweep_file import Sweep
 from chainrule.sweeps.trials import Trial, Trials
@@ -133,7 +133,7 @@ class Coordinator:
     def _make_name(self, number: int, values: Mapping[str, Any]) -> str:
         """The name of a trial's run folder: its number and its settings."""
         try:
-            name = describe(TrainConfig.from_mapping(self._get_settings(values)))
+            name = make_run_name(TrainConfig.from_mapping(self._get_settings(values)))
         except ConfigError:  # the trial will fail with it
             name = "trial"
         return f"{number:04d}_{name}"

@@ -1,1 +1,1 @@
-"""What a person at a terminal sees and presses: progress, notes, Ctrl-C."""
+"""Interaction with a terminal: progress, notes, Ctrl-C. Knows nothing of run folders or flags."""

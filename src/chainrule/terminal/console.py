@@ -1,4 +1,4 @@
-"""What a person sees while a network trains: a progress bar on a terminal, plain lines elsewhere."""
+"""Output while a network trains: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
+from chainrule.core.extras import is_installed
 from chainrule.core.text import printable_lines
 
 if TYPE_CHECKING:
@@ -19,16 +20,16 @@ if TYPE_CHECKING:
 
     from chainrule.training.history import EpochRecord
 
-__all__ = ["Console", "Output"]
+__all__ = ["Console", "Output", "print_text"]
+
+_REDRAW_SECONDS = 0.2
 
 
 class Output:
-    """Standard output (or error) as long as there is one: closed, full or without a reader, it gets no more text.
-
-    It never raises: nothing that is printed is worth the end of a run.
+    """Standard output or error. It never raises: a closed or full stream must not end a run.
 
     Attributes:
-        lost: whether some text did not arrive.
+        lost: whether some text could not be written.
     """
 
     def __init__(self, name: Literal["stdout", "stderr"] = "stdout") -> None:
@@ -37,22 +38,22 @@ class Output:
 
     @property
     def _stream(self) -> TextIO | None:
-        # Looked up each time, as print does; None where it was closed before Python started.
+        # Looked up each time, as print does; None if it was closed before Python started.
         return cast("TextIO | None", getattr(sys, self._name))
 
     @property
     def encoding(self) -> str:
-        """The stream's encoding."""
+        """The encoding of the stream."""
         return getattr(self._stream, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
-        """Whether a person reads along on a terminal."""
+        """Whether the stream is a terminal."""
         with suppress(OSError, ValueError):
             return self._stream is not None and not self.lost and self._stream.isatty()
         return False
 
     def write(self, text: str) -> int:
-        """Print the text at once; what the encoding lacks is escaped."""
+        """Write text and flush; characters that the encoding lacks are escaped."""
         stream = self._stream
         if stream is None or self.lost:
             self.lost = True
@@ -60,44 +61,42 @@ class Output:
         try:
             stream.write(text.encode(self.encoding, "backslashreplace").decode(self.encoding))
             stream.flush()
-        # A stream that was closed on the way raises ValueError.
-        except (OSError, ValueError):
+        except (OSError, ValueError):  # ValueError: the stream was closed in the meantime
             self.lost = True
-            _discard(stream)
+            # Python would report at exit that buffered text cannot be written.
+            with suppress(OSError, ValueError), open(os.devnull, "w") as devnull:  # noqa: PTH123
+                os.dup2(devnull.fileno(), stream.fileno())
         return len(text)
 
     def flush(self) -> None:
-        """Nothing: `write` does not keep text back."""
+        """Do nothing: `write` flushes."""
 
 
-def _discard(stream: TextIO) -> None:
-    """Lead a broken stream into nothing: Python would complain at exit that what is left in it cannot be written."""
-    with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, stream.fileno())
-        finally:
-            os.close(nowhere)
+def print_text(text: str) -> int:
+    """Print to standard output; returns the exit status, 1 if the text could not be printed."""
+    output = Output()
+    output.write(text)
+    return int(output.lost)
 
 
 class Console:
-    """Prints to standard output. Nothing at all if `quiet`, and nothing more once that fails."""
+    """Prints notes and progress to standard output; nothing if `quiet`, and nothing more after a write has failed."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
         self._output = Output()
         self._bar: tuple[Progress, TaskID] | None = None
-        self._terminal: Terminal | None = None  # while something at its lower end is drawn again and again
+        self._terminal: Terminal | None = None  # while rich redraws the lower end of the terminal
         self._epochs = self._samples = self._epoch = 0
-        self._began = 0.0
+        self._start = 0.0
 
     @property
     def lost(self) -> bool:
-        """Whether some text did not arrive."""
+        """Whether some text could not be written."""
         return self._output.lost
 
     def note(self, text: str) -> None:
-        """A line for the reader, above the progress bar or the table where there is one."""
+        """Print a line, above the progress bar or the table if there is one."""
         if self._quiet:
             return
         text = printable_lines(text)
@@ -107,10 +106,15 @@ class Console:
             self._output.write(text + "\n")
 
     @contextmanager
-    def training(self, epochs: int, samples: int) -> Iterator[None]:
-        """A block in which `progress` and `epoch` are called, for `epochs` passes over `samples` samples each."""
-        self._epochs, self._samples, self._epoch, self._began = epochs, samples, 1, time.perf_counter()
-        if self._quiet or not self._output.isatty():
+    def show_progress(self, epochs: int, samples: int) -> Iterator[None]:
+        """Show the progress that `report_progress` and `report_epoch` report during a block.
+
+        Args:
+            epochs: number of epochs.
+            samples: number of samples per epoch.
+        """
+        self._epochs, self._samples, self._epoch, self._start = epochs, samples, 1, time.perf_counter()
+        if not self._can_redraw():
             yield
             return
         from rich.console import Console as Terminal
@@ -125,7 +129,7 @@ class Console:
             TextColumn("left"),
         ]
         terminal = Terminal(file=cast(TextIO, self._output))
-        # Redirected, our own writing to sys.stdout would come back to the bar, round and round.
+        # With redirection, what `Output` writes to sys.stdout would be passed to the bar again.
         with Progress(*columns, console=terminal, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
             self._bar = bar, bar.add_task(f"epoch 1/{epochs}", total=epochs * samples, speed="")
             self._terminal = terminal
@@ -136,32 +140,31 @@ class Console:
 
     @contextmanager
     def live(self, draw: Callable[[], RenderableType]) -> Iterator[Callable[[], None]]:
-        """A block in which a picture stands below the notes, on a terminal.
+        """Show a renderable below the notes during a block, on a terminal.
 
         Args:
-            draw: makes the picture.
+            draw: makes the renderable.
 
-        Returns:
-            What to call when the picture may have changed.
+        Yields:
+            What to call when the renderable may have changed.
         """
-        if self._quiet or not self._output.isatty():
+        if not self._can_redraw():
             yield lambda: None
             return
         from rich.console import Console as Terminal
         from rich.live import Live
 
         terminal = Terminal(file=cast(TextIO, self._output))
-        drawn = 0.0
-        # Transient: what it says in the end is said in lines of text.
+        last_draw = 0.0
         with Live(
             console=terminal, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
         ) as live:
 
             def redraw() -> None:
-                nonlocal drawn
-                if time.monotonic() - drawn > 0.2:
+                nonlocal last_draw
+                if time.monotonic() - last_draw > _REDRAW_SECONDS:
                     live.update(draw(), refresh=True)
-                    drawn = time.monotonic()
+                    last_draw = time.monotonic()
 
             self._terminal = terminal
             try:
@@ -169,12 +172,15 @@ class Console:
             finally:
                 self._terminal = None
 
-    def progress(self, done: int) -> None:
-        """So many samples of the current epoch are done."""
+    def _can_redraw(self) -> bool:
+        return not self._quiet and self._output.isatty() and is_installed("rich")
+
+    def report_progress(self, done: int) -> None:
+        """Show that `done` samples of the current epoch are trained on."""
         if self._bar is not None:
             bar, task = self._bar
             total = (self._epoch - 1) * self._samples + done
-            speed = total / max(time.perf_counter() - self._began, 1e-9)
+            speed = total / max(time.perf_counter() - self._start, 1e-9)
             bar.update(
                 task,
                 completed=total,
@@ -182,8 +188,8 @@ class Console:
                 speed=f"{speed:,.0f} samples/s",
             )
 
-    def epoch(self, record: EpochRecord, seconds: float) -> None:
-        """An epoch ended, `seconds` after the one before."""
+    def report_epoch(self, record: EpochRecord, seconds: float) -> None:
+        """Print the record of a finished epoch, which took `seconds`."""
         width = len(str(self._epochs))
         line = (
             f"epoch {record.epoch:>{width}}/{self._epochs}   "
@@ -195,8 +201,8 @@ class Console:
         self._epoch = record.epoch + 1
 
     @contextmanager
-    def showing_logs(self) -> Iterator[None]:
-        """A block in which what the package logs, such as the start of a download, is printed as notes."""
+    def show_logs(self) -> Iterator[None]:
+        """Print the package's log messages, such as the start of a download, as notes during a block."""
         handler = _NoteHandler(self)
         logger = logging.getLogger("chainrule")
         level = logger.level
@@ -210,7 +216,7 @@ class Console:
 
 
 class _NoteHandler(logging.Handler):
-    """Passes log records on as notes."""
+    """Prints log records as notes."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(logging.INFO)

@@ -1,4 +1,4 @@
-"""Ctrl-C as a request: work ends at the next place where nothing is half done."""
+"""Ctrl-C as a request to stop at the next consistent state."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ __all__ = ["stopping_on_interrupt"]
 
 @contextmanager
 def stopping_on_interrupt(notify: Callable[[str], object]) -> Iterator[threading.Event]:
-    """A block in which Ctrl-C, or SIGTERM, asks for a clean stop between two batches; the second one stops at once.
+    """During a block, let the first Ctrl-C or SIGTERM set an event; the second one raises KeyboardInterrupt.
 
     Args:
-        notify: told, in words for the user, that the request has arrived.
+        notify: receives a message for the user when the event is set.
 
-    Returns:
-        An event that is set by the first request. Whoever works in the block looks at it now and then.
+    Yields:
+        The event, which the block must check now and then.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        # Python delivers signals to the main thread only; elsewhere, nothing is to be handled.
+        # Python delivers signals to the main thread only.
         yield stop
         return
 
-    def ask(_signal: int, _frame: object) -> None:
+    def request_stop(_signal: int, _frame: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
         notify("Stopping after the current batches; press Ctrl-C again to stop at once.")
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:

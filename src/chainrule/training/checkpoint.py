@@ -1,8 +1,8 @@
-"""Checkpoints: all that a run is made of at one moment, in a file, so that training can go on from there to the bit.
+"""Checkpoints: the whole state of a run at one moment, in a file from which training resumes bit-exactly.
 
 A checkpoint is a safetensors file: arrays and a short description, no code. The description holds a SHA-256 of itself
-and of every array; a file that was cut or changed anywhere is refused. Two are kept, and written in turn, so the one
-before is whole until the next one is.
+and of every array; a file that was cut or changed anywhere is refused. Two are kept and written in turn, so the
+previous one is intact until the next one is complete.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from chainrule.training.history import EpochRecord, History
 
 __all__ = ["FILES", "Checkpoint", "Checkpoints", "load_checkpoint", "save_checkpoint"]
 
-_FORMAT = "chainrule checkpoint 1"
+_FORMAT = "chainrule checkpoint 2"
 FILES = ("a.safetensors", "b.safetensors")
-# What comes of a description that is none.
+# Raised by parsing a description that is none.
 _UNFIT = (DataError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
@@ -39,44 +39,44 @@ class Checkpoint:
         arrays: `parameters`, `best` and `last` (those of the best and of the last finished epoch), `slot.<name>` of the
             optimizer, and `losses`, those of the unfinished epoch's batches: each one-dimensional.
         step: batches trained on since training began.
-        time: the optimizer's steps.
-        memory: the optimizer's scalars.
+        optimizer_step: steps that the optimizer took.
+        scalars: the optimizer's scalars.
         position: samples of the unfinished epoch that were trained on; 0 between epochs.
-        correct: how many of them were classified correctly.
-        random: the state of the shuffling generator as it was before the epoch that position is in.
+        score_sum: the sum of their scores.
+        shuffle_state: state of the shuffling generator before the epoch that position is in.
         history: the finished epochs.
-        meant_for: what the checkpoint belongs to, by name, such as a hash of the configuration.
+        fingerprint: what the checkpoint depends on, by name, such as a hash of the configuration.
     """
 
     arrays: Mapping[str, NDArray[Any]]
     step: int
-    time: int
-    memory: Mapping[str, float]
+    optimizer_step: int
+    scalars: Mapping[str, float]
     position: int
-    correct: int
-    random: Mapping[str, Any]
+    score_sum: float
+    shuffle_state: Mapping[str, Any]
     history: History
-    meant_for: Mapping[str, str]
+    fingerprint: Mapping[str, str]
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint.
 
     Raises:
-        OSError: it could not be written; a file that was there is still whole.
+        OSError: it could not be written; an existing file is intact.
     """
     from safetensors.numpy import save
 
     description = {
         "step": checkpoint.step,
-        "time": checkpoint.time,
-        # As hexadecimal text, which keeps every bit, and infinity, which JSON has no word for.
-        "memory": {name: float(value).hex() for name, value in checkpoint.memory.items()},
+        "optimizer_step": checkpoint.optimizer_step,
+        # As hexadecimal text, which keeps every bit, and infinity, which JSON cannot express.
+        "scalars": {name: float(value).hex() for name, value in checkpoint.scalars.items()},
         "position": checkpoint.position,
-        "correct": checkpoint.correct,
-        "random": checkpoint.random,
+        "score_sum": float(checkpoint.score_sum).hex(),
+        "shuffle_state": checkpoint.shuffle_state,
         "history": [record.as_dict() for record in checkpoint.history],
-        "meant_for": dict(checkpoint.meant_for),
+        "fingerprint": dict(checkpoint.fingerprint),
     }
     arrays = {name: np.ascontiguousarray(array) for name, array in checkpoint.arrays.items()}
     content = {"description": description, "sha256": _digest(description, arrays)}
@@ -89,7 +89,7 @@ def load_checkpoint(path: Path, shapes: Mapping[str, tuple[int, ...] | None], dt
 
     Args:
         path: the file.
-        shapes: the arrays that it must hold, with their shapes; None where any length will do.
+        shapes: the expected arrays with their shapes; None for any length.
         dtype: of all arrays but `losses`.
 
     Raises:
@@ -108,7 +108,7 @@ def load_checkpoint(path: Path, shapes: Mapping[str, tuple[int, ...] | None], dt
                 raise CheckpointError(f"{path} is not a {_FORMAT!r} file{but}.")
             content: Any = json.loads(metadata[_FORMAT])
             description, digest = content["description"], content["sha256"]
-            # Before anything is read: what a header claims is not believed.
+            # Before anything of this size is allocated: the header may be wrong.
             found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             if set(found) != set(shapes) or any(shape not in (None, found[name]) for name, shape in shapes.items()):
                 raise CheckpointError(f"{path} holds arrays of shapes {found!s:.500}; this run has {dict(shapes)}.")
@@ -118,35 +118,36 @@ def load_checkpoint(path: Path, shapes: Mapping[str, tuple[int, ...] | None], dt
         for name, array in arrays.items():
             if array.dtype != ("float64" if name == "losses" else dtype) or array.ndim != 1:
                 raise CheckpointError(f"{path}: {name} must be a row of {dtype}, got {array.dtype} {array.shape}.")
-            # An optimizer's squares may overflow without harm; what a run falls back on may not.
+            # An optimizer's squares may overflow without harm; the parameters that a run returns to may not.
             if np.isnan(array).any() or (name in ("best", "last", "losses") and not np.isfinite(array).all()):
                 raise CheckpointError(f"{path}: {name} holds numbers that are not finite.")
-        for name in ("step", "time", "position", "correct"):
+        for name in ("step", "optimizer_step", "position"):
             if type(description[name]) is not int or not 0 <= description[name] < 2**63:
                 raise CheckpointError(f"{path}: {name} must be a number of 0 or more, got {description[name]!r:.100}.")
         return Checkpoint(
             arrays=arrays,
-            memory={name: float.fromhex(value) for name, value in description["memory"].items()},
+            scalars={name: float.fromhex(value) for name, value in description["scalars"].items()},
+            score_sum=float.fromhex(description["score_sum"]),
             history=History([EpochRecord.from_json(record) for record in description["history"]]),
-            random=dict(description["random"]),
-            meant_for=dict(description["meant_for"]),
-            **{name: description[name] for name in ("step", "time", "position", "correct")},
+            shuffle_state=dict(description["shuffle_state"]),
+            fingerprint=dict(description["fingerprint"]),
+            **{name: description[name] for name in ("step", "optimizer_step", "position")},
         )
     except (OSError, SafetensorError, *_UNFIT) as error:
         raise CheckpointError(f"Cannot read the checkpoint {path}: {error!s:.500}") from error
 
 
 class Checkpoints:
-    """The two checkpoints of a run.
+    """The two checkpoint files of a run.
 
     Args:
-        folder: where they are; it exists.
+        folder: their folder, which exists.
         shapes: see `load_checkpoint`.
         dtype: see `load_checkpoint`.
 
     Attributes:
-        newest: the newest whole checkpoint that was there, or None.
-        problems: what is wrong with those that are not whole.
+        newest: the newest intact checkpoint, or None.
+        problems: an error message for each damaged one.
     """
 
     def __init__(self, folder: Path, shapes: Mapping[str, tuple[int, ...] | None], dtype: str) -> None:
@@ -155,7 +156,7 @@ class Checkpoints:
         self.problems: list[str] = []
         self._next = FILES[0]
         for name, other in (FILES, FILES[::-1]):
-            for leftover in folder.glob(f".{name}.*"):  # of writes during which the process was killed
+            for leftover in folder.glob(f".{name}.*"):  # of a process that was killed while it wrote
                 with suppress(OSError):
                     leftover.unlink()
             if exists(folder / name):
@@ -169,22 +170,22 @@ class Checkpoints:
                     self.newest, self._next = found, other
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint over the older of the two.
+        """Overwrite the older of the two.
 
         Raises:
-            OSError: it could not be written; those that were there are still whole.
+            OSError: it could not be written; the existing ones are intact.
         """
         save_checkpoint(checkpoint, self._folder / self._next)
         self._next = FILES[1 - FILES.index(self._next)]
 
-    def tidy(self) -> None:
-        """Remove the older of the two, once the run is done."""
+    def remove_older(self) -> None:
+        """Remove the older of the two, once the run is finished."""
         with suppress(OSError):
             (self._folder / self._next).unlink()
 
 
 def _progress(checkpoint: Checkpoint) -> tuple[int, int]:
-    """Tells which of two checkpoints of a run is newer."""
+    """A key by which the newer of two checkpoints of a run compares greater."""
     return len(checkpoint.history), checkpoint.step
 
 

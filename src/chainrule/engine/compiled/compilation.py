@@ -21,7 +21,7 @@ import numpy as np
 
 from chainrule.core.cache import cache_folder
 from chainrule.core.files import write_text
-from chainrule.engine.compiled.scalar_source import NotCompilableError
+from chainrule.engine.base import NotCompilableError
 
 __all__ = ["compile_text"]
 

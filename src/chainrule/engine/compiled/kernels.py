@@ -1,130 +1,85 @@
-"""Kernels: the rules of a network, compiled into loops over arrays.
+"""Kernels: the rules of a network and its optimizer, compiled into loops over arrays.
 
-Each kernel is one C function made from one rule: an activation, its slope, a loss, an optimizer's numbers of a step,
-its update. They take addresses and lengths, so one compilation serves every depth, width and batch size. The driver
-gets them as arguments; a network with another activation needs one new kernel and not a new driver.
+Each kernel is one C function made from one rule: an activation, its derivative, a loss, the scalars of an optimizer's
+step, its update. They take addresses and lengths, so one compilation serves every depth, width and batch size, and the
+step functions get them as arguments: a network with another activation needs one new kernel, and no new step.
+
+The loops below are real functions. What they call (`function`, `derivative`, `value`, ...) is put beside them when they
+are compiled: the rule's own source, by `scalar_source`, and for optimizers, whose rules ask for arguments by name, a
+generated line that calls the rule with what it asks for.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numba
 import numpy as np
 from numba import carray, types
-from numba.extending import intrinsic
 
+from chainrule.engine.base import NotCompilableError
+from chainrule.engine.compiled.binding import bind_loss, bind_scalars, bind_update
 from chainrule.engine.compiled.compilation import compile_text
-from chainrule.engine.compiled.scalar_source import portable_source
+from chainrule.engine.compiled.intrinsics import ADDRESS, pointer
+from chainrule.engine.compiled.scalar_source import scalar_source
 from chainrule.nn.activations import Activation
-from chainrule.nn.losses import Loss
+from chainrule.nn.objective import Objective
 from chainrule.optim.optimizer import Optimizer
 
-__all__ = ["ADDRESS", "SIGNATURES", "Kernels", "compile_kernels", "pointer"]
-
-ADDRESS = types.intp
+__all__ = ["SIGNATURES", "compile_activation", "compile_training"]
 
 SIGNATURES = {
     # z, a, elements
     "activate": types.void(ADDRESS, ADDRESS, types.int64),
-    # delta (n rows, c columns; multiplied by f'), elements from row to row, z (n, c), a (n, c), n, c
-    "slope": types.void(ADDRESS, types.int64, ADDRESS, ADDRESS, types.int64, types.int64),
-    # logits (n, k), labels (n,), delta (n, k), n, k, samples in the whole batch, where to put the number of right
-    # answers, losses of the samples (n,)
-    "loss": types.void(ADDRESS, ADDRESS, ADDRESS, types.int64, types.int64, types.int64, ADDRESS, ADDRESS),
-    # settings, memory (changed), time, loss, the constants of `update` (written)
-    "prepare": types.void(ADDRESS, ADDRESS, types.int64, types.float64, ADDRESS),
-    # weights, gradients, addresses of the slots, elements to skip in the slots, elements, constants, weight decay
+    # delta (n, c), its row stride in elements, z (n, c), a (n, c), n, c
+    "activation_backward": types.void(ADDRESS, types.int64, ADDRESS, ADDRESS, types.int64, types.int64),
+    # logits (n, k), labels (n,), delta (n, k), n, k, samples in the whole batch, losses (n,), scores (n,), constants
+    "softmax_loss": types.void(ADDRESS, ADDRESS, ADDRESS, *[types.int64] * 3, *[ADDRESS] * 3),
+    # hyperparameters, scalars (changed), t, loss, the constants of `update` (written)
+    "step_scalars": types.void(ADDRESS, ADDRESS, types.int64, types.float64, ADDRESS),
+    # weights, gradient, addresses of the slots, elements before these in the slots, elements, constants, L2 penalty
     "update": types.void(ADDRESS, ADDRESS, ADDRESS, types.int64, types.int64, ADDRESS, types.float64),
 }
 
-
-@intrinsic  # type: ignore[untyped-decorator]
-def pointer(typing_context: Any, address: Any, dtype: Any) -> Any:
-    """An address as a pointer to elements of a dtype, which `carray` makes an array of."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(dtype.dtype)(ADDRESS, dtype), generate
+# Stand for what is bound when a kernel is compiled: the precision and its size in bytes, the rule's own functions, the
+# functions that binding.py generates, and the lengths of two arrays.
+real: Any = np.float64
+width = 8
+function = derivative = value = prepare = open_slots = load_constants = apply_rule = lambda *arguments: NotImplemented
+loss_constants = hyperparameter_count = 0
 
 
-@dataclass(frozen=True)
-class Kernels:
-    """The compiled kernels of a network and its optimizer, as Numba's first-class functions."""
-
-    activate: Any
-    slope: Any
-    loss: Any
-    prepare: Any
-    update: Any
-
-
-# Kernels that this process has, by the classes that they were made from.
-_compiled: dict[tuple[type, type, type, str], Kernels] = {}
-
-
-def compile_kernels(activation: type[Activation], loss: type[Loss], rule: type[Optimizer], dtype: str) -> Kernels:
-    """The kernels for these parts, compiled or from the cache.
-
-    Raises:
-        NotCompilableError: one of the parts cannot be compiled; the message says which and why.
-    """
-    key = (activation, loss, rule, dtype)
-    if key in _compiled:
-        return _compiled[key]
-    texts = {
-        "activate": portable_source(activation.function, "function", wrap=True) + _ACTIVATE,
-        "slope": portable_source(activation.derivative, "derivative", wrap=True) + _SLOPE,
-        "loss": portable_source(loss.value, "value", wrap=True)
-        + portable_source(loss.derivative, "derivative", wrap=True)
-        + _LOSS,
-        "prepare": _prepare_text(rule),
-        "update": _update_text(rule),
-    }
-    real = np.dtype(dtype).type
-    namespace = {"carray": carray, "pointer": pointer, "real": real, "width": np.dtype(dtype).itemsize}
-    # The precision stands in the text, because the name of the file is made from it.
-    _compiled[key] = Kernels(
-        **{
-            name: compile_text(name, f"# {dtype}\n{text}", numba.cfunc, SIGNATURES[name], namespace)
-            for name, text in texts.items()
-        }
-    )
-    return _compiled[key]
-
-
-_ACTIVATE = """
 def activate(z, a, n):
+    """a = f(z)."""
     z_, a_ = carray(pointer(z, real), n), carray(pointer(a, real), n)
     for i in range(n):
         a_[i] = function(z_[i])
-"""
 
-_SLOPE = """
-def slope(delta, step, z, a, rows, columns):
+
+def activation_backward(delta, stride, z, a, rows, columns):
+    """delta *= f'(z, a)."""
     for row in range(rows):
-        delta_ = carray(pointer(delta + row * step * width, real), columns)
+        delta_ = carray(pointer(delta + row * stride * width, real), columns)
         z_ = carray(pointer(z + row * columns * width, real), columns)
         a_ = carray(pointer(a + row * columns * width, real), columns)
         for i in range(columns):
             delta_[i] *= derivative(z_[i], a_[i])
-"""
 
-# Sample by sample: log-softmax, the sum of `value` over the classes, and the chain rule as in losses.py.
-_LOSS = """
-def loss(logits, labels, delta, n, k, batch, correct, losses):
+
+def softmax_loss(logits, labels, delta, n, k, batch, losses, scores, constants):
+    """Sample by sample: log-softmax, the sum of `value` over the classes, and the chain rule as in nn/losses.py."""
     z, d = carray(pointer(logits, real), (n, k)), carray(pointer(delta, real), (n, k))
-    right = carray(pointer(labels, np.int64), n)
-    losses_, hits = carray(pointer(losses, np.float64), n), 0
+    label = carray(pointer(labels, np.int64), n)
+    losses_, scores_ = carray(pointer(losses, np.float64), n), carray(pointer(scores, np.float64), n)
+    constants_ = carray(pointer(constants, real), loss_constants)
     for s in range(n):
         total, best = 0.0, 0
         for j in range(1, k):
             if z[s, j] > z[s, best]:
                 best = j
-        if best == right[s]:
-            hits += 1
+        scores_[s] = 1.0 if best == label[s] else 0.0
         largest, exponentials = z[s, best], real(0)
         for j in range(k):
             exponentials += np.exp(z[s, j] - largest)
@@ -133,62 +88,74 @@ def loss(logits, labels, delta, n, k, batch, correct, losses):
         for j in range(k):
             log_p = z[s, j] - largest - normalizer
             p = np.exp(log_p)
-            y = real(1) if j == right[s] else real(0)
-            total += value(y, p, log_p)
-            d[s, j] = derivative(y, p, log_p)
+            y = real(1) if j == label[s] else real(0)
+            total += value(y, p, log_p, constants_)
+            d[s, j] = derivative(y, p, log_p, constants_)
             slopes += d[s, j]
         for j in range(k):
             p = np.exp(z[s, j] - largest - normalizer)
             d[s, j] = (d[s, j] - p * slopes) / real(batch)
         losses_[s] = total
-    carray(pointer(correct, np.int64), 1)[0] = hits
-"""
 
 
-def _constants(rule: type[Optimizer]) -> list[str]:
-    """The settings and scalars that `update` asks for, in the order in which they are handed over."""
-    return [name for name in rule.update_arguments if name in rule.fields() or name in rule.scalars]
+def step_scalars(hyperparameters, scalars, t, loss, constants):
+    """What an optimizer computes once a step: its learning rate, its scalars, the constants of `update`."""
+    prepare(carray(pointer(hyperparameters, np.float64), hyperparameter_count), scalars, t, loss, constants)
 
 
-def _prepare_text(rule: type[Optimizer]) -> str:
-    """Computes the scalars of a step and lays out the constants of `update`."""
-    sources = {name: f"settings_[{i}]" for i, name in enumerate(rule.fields())}
-    scalars = {name: f"memory_[{i}]" for i, name in enumerate(rule.scalars)}
-    lines = [
-        "def prepare(settings, memory, time, loss, constants):",
-        f"    settings_ = carray(pointer(settings, np.float64), {len(sources)})",
-        f"    memory_ = carray(pointer(memory, np.float64), {max(len(scalars), 1)})",
-        f"    constants_ = carray(pointer(constants, real), {max(len(_constants(rule)), 1)})",
-    ]
-    text = ""
-    if scalars:
-        text = portable_source(rule.prepare, "compute", wrap=False)
-        known = {**sources, **scalars, "time": "time", "loss": "loss"}
-        arguments = ", ".join(f"{name}={known[name]}" for name in rule.prepare_arguments)
-        targets = [f"new_{i}" for i in range(len(scalars))]
-        lines.append(f"    {', '.join(targets)} = compute({arguments})")
-        lines += [f"    {place} = {target}" for place, target in zip(scalars.values(), targets, strict=True)]
-    lines += [f"    constants_[{i}] = {(sources | scalars)[name]}" for i, name in enumerate(_constants(rule))]
-    return text + "\n".join(lines) + "\n"
+def update(weights, gradient, slots, offset, n, constants, decay):
+    """The fused loop over contiguous parameters: L2 term, the optimizer's rule, new slots, the step itself."""
+    weights_, gradient_ = carray(pointer(weights, real), n), carray(pointer(gradient, real), n)
+    slots_, constants_, decay_ = open_slots(slots, offset, n), load_constants(constants), real(decay)
+    for i in range(n):
+        weights_[i] = apply_rule(i, weights_[i], gradient_[i], decay_, slots_, constants_)
 
 
-def _update_text(rule: type[Optimizer]) -> str:
-    """The fused loop over a stretch of parameters: L2 term, update, new slots."""
-    arguments = {"weight": "weight", "gradient": "gradient"}
-    arguments |= {slot: f"slot_{i}[i]" for i, slot in enumerate(rule.slots)}
-    arguments |= {name: f"constant_{i}" for i, name in enumerate(_constants(rule))}
-    call = ", ".join(f"{name}={arguments[name]}" for name in rule.update_arguments)
-    lines = [
-        "def update(weights, gradients, slots, skip, n, constants, weight_decay):",
-        "    weights_, gradients_ = carray(pointer(weights, real), n), carray(pointer(gradients, real), n)",
-        f"    constants_ = carray(pointer(constants, real), {max(len(_constants(rule)), 1)})",
-        f"    places = carray(pointer(slots, np.int64), {max(len(rule.slots), 1)})",
-        "    decay = real(weight_decay)",
-        *(f"    slot_{i} = carray(pointer(places[{i}] + skip * width, real), n)" for i in range(len(rule.slots))),
-        *(f"    constant_{i} = constants_[{i}]" for i in range(len(_constants(rule)))),
-        "    for i in range(n):",
-        "        weight = weights_[i]",
-        "        gradient = gradients_[i] + decay * weight",
-        "        " + ", ".join(["weights_[i]", *(f"slot_{i}[i]" for i in range(len(rule.slots)))]) + f" = rule({call})",
-    ]
-    return portable_source(rule.update, "rule", wrap=True) + "\n".join(lines) + "\n"
+_LOSSES = {"softmax": softmax_loss}
+
+
+def compile_activation(activation: type[Activation], dtype: str) -> Any:
+    """The `activate` kernel, which the forward pass needs.
+
+    Raises:
+        NotCompilableError: the activation cannot be compiled; the message says why.
+    """
+    return _compile(activate, scalar_source(activation.function, "function", wrap=True), dtype)
+
+
+def compile_training(
+    activation: type[Activation], objective: Objective, optimizer: Optimizer, dtype: str
+) -> tuple[Any, ...]:
+    """The kernels that a training step calls, in the order of `SIGNATURES`.
+
+    Raises:
+        NotCompilableError: one of the parts cannot be compiled; the message says which and why.
+    """
+    if objective.link not in _LOSSES:
+        raise NotCompilableError(f"there is no kernel for the output link {objective.link!r}")
+    loss, rule = type(objective.loss), type(optimizer)
+    counts = {"loss_constants": len(loss.fields()) + 1, "hyperparameter_count": len(rule.fields()) + 2}
+    return (
+        compile_activation(activation, dtype),
+        _compile(activation_backward, scalar_source(activation.derivative, "derivative", wrap=True), dtype),
+        _compile(_LOSSES[objective.link], bind_loss(loss), dtype, counts),
+        _compile(step_scalars, bind_scalars(optimizer), dtype, counts),
+        _compile(update, bind_update(optimizer), dtype),
+    )
+
+
+# Kernels that this process has, by their source.
+_compiled: dict[tuple[str, str], Any] = {}
+
+
+def _compile(kernel: Callable[..., None], bound: str, dtype: str, constants: Mapping[str, int] | None = None) -> Any:
+    """Compile a kernel together with the source of what it calls."""
+    # Precision and constants are part of the text, because the name of the cache file is made from it.
+    text = f"# {dtype} {constants}\n{bound}\n{inspect.getsource(kernel)}"
+    if (kernel.__name__, text) not in _compiled:
+        namespace = {"carray": carray, "pointer": pointer, "real": np.dtype(dtype).type}
+        namespace |= {"width": np.dtype(dtype).itemsize, **(constants or {})}
+        _compiled[kernel.__name__, text] = compile_text(
+            kernel.__name__, text, numba.cfunc, SIGNATURES[kernel.__name__], namespace
+        )
+    return _compiled[kernel.__name__, text]

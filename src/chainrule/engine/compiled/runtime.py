@@ -1,128 +1,182 @@
-"""Running programs: each thread lets the driver go through its table."""
+"""Running plans: a team of threads, each of which runs a step function over its own records."""
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.engine.compiled.scalar_source import NotCompilableError
+from chainrule.engine.compiled import step
+from chainrule.engine.compiled.binding import count_constants, list_hyperparameters, list_loss_constants
+from chainrule.engine.compiled.intrinsics import load_yield
+from chainrule.engine.compiled.kernels import compile_activation, compile_training
+from chainrule.engine.compiled.products import compile_product, compile_transpose
+from chainrule.engine.compiled.step import compile_steps
+from chainrule.engine.compiled.workspace import Plan
 from chainrule.engine.subnormals import subnormals_as_zero
 from chainrule.nn.activations import ACTIVATIONS
-from chainrule.nn.losses import LOSSES
-from chainrule.nn.parameters import Array, Labels, aligned_zeros
+from chainrule.nn.network import Network
+from chainrule.nn.parameters import Array, aligned_zeros
+from chainrule.optim.optimizer import Optimizer
 
-if TYPE_CHECKING:
-    from chainrule.engine.compiled.program import Program
-    from chainrule.nn.network import Network
-    from chainrule.optim.optimizer import Optimizer
-
-__all__ = ["Execution"]
+__all__ = ["EvaluationRunner", "ThreadTeam", "TrainingRunner"]
 
 
-class Execution:
-    """The machine code for a network and a rule.
+class ThreadTeam:
+    """Threads that run one function each at the same time, and meet at barriers inside of it."""
 
-    Args:
-        network: gives the activation, the loss and the precision.
-        rule: the class of the optimizer.
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._size = self._process = 0
+        # The arrays of a plan exist once, so two calls must not run at the same time.
+        self._lock = threading.Lock()
+
+    def run(self, plan: Plan, work: Callable[[int], int]) -> int:
+        """Call `work(0)`, `work(1)`, ... at the same time, with subnormal numbers taken as 0.
+
+        Args:
+            plan: for as many threads.
+            work: called with the number of the thread.
+
+        Returns:
+            What `work(0)` returned.
+        """
+
+        def guarded(thread: int) -> int:
+            try:
+                with subnormals_as_zero():
+                    return work(thread)
+            except BaseException:
+                # Or the others would wait at a barrier forever.
+                plan.barrier[1] = 1
+                raise
+
+        with self._lock:
+            plan.barrier[:] = 0
+            others: list[Future[int]] = []
+            try:
+                count = len(plan.threads)
+                others += [self._get_pool(count - 1).submit(guarded, thread) for thread in range(1, count)]
+                result = guarded(0)
+            except BaseException:
+                plan.barrier[1] = 1
+                raise
+            finally:
+                wait(others)
+            for other in others:
+                other.result()
+            return result
+
+    def _get_pool(self, size: int) -> ThreadPoolExecutor:
+        """A pool of at least this many threads: a plan needs all of its own at once."""
+        # A process that was forked has inherited the pool without its threads.
+        if self._pool is None or self._size < size or self._process != os.getpid():
+            self._pool, self._size, self._process = ThreadPoolExecutor(size), size, os.getpid()
+        return self._pool
+
+
+class EvaluationRunner:
+    """The machine code of a network's forward pass.
+
+    Raises:
+        NotCompilableError: the activation cannot be compiled.
+    """
+
+    def __init__(self, network: Network, team: ThreadTeam) -> None:
+        self._team = team
+        self._evaluate = compile_steps(step.evaluate, network.dtype)
+        self._product = compile_product(network.dtype)
+        self._activate = compile_activation(ACTIVATIONS[network.activation], network.dtype)
+
+    def run(self, plan: Plan, x: Array, order: NDArray[np.int64], first: int, steps: int, logits: Array) -> None:
+        """Compute the logits of consecutive batches.
+
+        Args:
+            plan: from `plan_evaluation`.
+            x: samples, (n, d), contiguous.
+            order: indices of the samples.
+            first: where in the order the first batch starts.
+            steps: number of batches.
+            logits: written; row 0 belongs to the sample at `order[first]`. (steps * rows, k), contiguous.
+        """
+
+        def work(thread: int) -> int:
+            done: int = self._evaluate(
+                plan.threads[thread], plan.layers[thread], x.ctypes.data, order.ctypes.data, first, steps,
+                logits.ctypes.data, self._product, self._activate,
+            )  # fmt: skip
+            return done
+
+        self._team.run(plan, work)
+
+
+class TrainingRunner:
+    """The machine code of a network's training step with one optimizer.
 
     Raises:
         NotCompilableError: a part cannot be compiled.
     """
 
-    def __init__(self, network: Network, rule: type[Optimizer]) -> None:
-        # Imported here because Numba takes a quarter of a second, which only those who use it should wait for.
-        from chainrule.engine.compiled.driver import driver
-        from chainrule.engine.compiled.kernels import compile_kernels
+    def __init__(self, network: Network, optimizer: Optimizer, team: ThreadTeam) -> None:
+        self._team, self._optimizer, self._dtype = team, optimizer, network.dtype
+        activation = ACTIVATIONS[network.activation]
+        kernels = compile_training(activation, network.objective, optimizer, network.dtype)
+        self._functions = (load_yield(), compile_product(network.dtype), compile_transpose(network.dtype), *kernels)
+        self._loss_constants = list_loss_constants(network.objective.loss, network.dtype)
+        self._compiled_for = self._describe_variant()
+        # Compiled now, so that a part that cannot be compiled is noticed before training starts.
+        compile_steps(step.train_data_parallel, network.dtype)
 
-        self._kernels = compile_kernels(ACTIVATIONS[network.activation], LOSSES[network.loss], rule, network.dtype)
-        self._drive, self._called = driver(network.dtype)
-        for name, value in rule().as_dict().items():
-            if not isinstance(value, int | float):
-                raise NotCompilableError(f"the setting {name} of {rule.__name__} is no number")
-        self._constants, self._dtype = max(len(rule.update_arguments), 1), network.dtype
-        self._pool: ThreadPoolExecutor | None = None
-        self._waiting = self._process = 0
-        # The arrays of a program are there once.
-        self._lock = threading.Lock()
+    def is_current(self) -> bool:
+        """Whether the machine code still fits the optimizer, whose hyperparameters may have been changed."""
+        return self._compiled_for == self._describe_variant()
+
+    def _describe_variant(self) -> tuple[object, ...]:
+        """The hyperparameters that select machine code, instead of being passed to it."""
+        return self._optimizer.decay_type, self._optimizer.schedule, self._optimizer.clip_value > 0
 
     def run(
-        self, program: Program, x: Array, y: Labels, order: NDArray[np.int64], first: int, steps: int,
-        losses: NDArray[np.float64], correct: NDArray[np.int64], rule: Optimizer | None = None,
-    ) -> int:  # fmt: skip
-        """Take steps with a program.
+        self, plan: Plan, x: Array, y: NDArray[np.int64], order: NDArray[np.int64], first: int, steps: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Take steps, and update the optimizer's state.
 
         Args:
-            program: what a step does.
-            x: samples, (n, d), in unbroken memory.
-            y: their classes, (n,).
-            order: positions of samples in x.
-            first: where in `order` the first step's samples begin.
+            plan: from `plan_training`.
+            x: samples, (n, d), contiguous.
+            y: their labels, (n,).
+            order: indices of samples in the order of training.
+            first: where in the order the first step's samples start.
             steps: how many.
-            losses: (steps,), written: each step's loss.
-            correct: (steps,), written: each step's right answers.
-            rule: the optimizer, whose memory is written; None where the program learns nothing.
 
         Returns:
-            The steps looked at: `steps`, or fewer if the last one's loss is not finite.
+            The mean loss of each step, and the sum of its samples' scores: `steps` of each, or fewer if the last loss
+            is not finite, in which case that step was not taken.
         """
-        with self._lock:
-            return self._run(program, x, y, order, first, steps, losses, correct, rule)
-
-    def _run(
-        self, program: Program, x: Array, y: Labels, order: NDArray[np.int64], first: int, steps: int,
-        losses: NDArray[np.float64], correct: NDArray[np.int64], rule: Optimizer | None,
-    ) -> int:  # fmt: skip
-        time, decay = (rule.time, rule.weight_decay) if rule else (0, 0.0)
-        settings = np.array(list(rule.as_dict().values()) if rule else [0.0], np.float64)
-        number, kernels = len(program.tables), self._kernels
-        memories = [np.array([*(rule.memory.values() if rule else ()), 0.0]) for _ in range(number)]
-        constants = [aligned_zeros(self._constants, self._dtype) for _ in range(number)]
-        # The first thread's results count; the others compute the same and throw it away.
-        results = [(losses, correct), *((losses.copy(), correct.copy()) for _ in range(1, number))]
+        optimizer, state, count = self._optimizer, self._optimizer.state, len(plan.threads)
+        function = step.train_tensor_parallel if plan.tensor_parallel else step.train_data_parallel
+        train = compile_steps(function, self._dtype)
+        hyperparameters = list_hyperparameters(optimizer)
+        # Every thread computes scalars and losses; those of the first thread are kept.
+        scalars = [np.array([*state.scalars.values(), 0.0]) for _ in range(count)]
+        constants = [aligned_zeros(count_constants(optimizer), self._dtype) for _ in range(count)]
+        losses = [np.zeros(steps) for _ in range(count)]
+        scores = [np.zeros(steps) for _ in range(count)]
 
         def work(thread: int) -> int:
-            try:
-                return go_through(thread)
-            except BaseException:
-                # Whoever waits for a thread that will never come would wait for ever.
-                program.meeting[1] = 1
-                raise
+            plan.threads[thread]["loss_constants"] = self._loss_constants.ctypes.data
+            seen: int = train(
+                plan.threads[thread], plan.layers[thread], x.ctypes.data, y.ctypes.data, order.ctypes.data, first,
+                steps, state.step_count, optimizer.weight_decay, hyperparameters.ctypes.data,
+                scalars[thread].ctypes.data, constants[thread].ctypes.data, losses[thread], scores[thread],
+                *self._functions,
+            )  # fmt: skip
+            return seen
 
-        def go_through(thread: int) -> int:
-            with subnormals_as_zero():
-                done: Any = self._drive(
-                    program.tables[thread], x.ctypes.data, y.ctypes.data, order.ctypes.data, first, steps, program.rows,
-                    time, decay, settings.ctypes.data, memories[thread].ctypes.data, constants[thread].ctypes.data,
-                    *results[thread], *self._called, kernels.activate, kernels.slope, kernels.loss, kernels.prepare,
-                    kernels.update,
-                )  # fmt: skip
-            return int(done)
-
-        program.meeting[:] = 0
-        others: list[Future[int]] = []
-        try:
-            others += [self._threads(number - 1).submit(work, thread) for thread in range(1, number)]
-            looked_at = work(0)
-        except BaseException:
-            program.meeting[1] = 1
-            raise
-        finally:
-            wait(others)
-        for other in others:
-            other.result()
-        if rule:
-            rule.memory = dict(zip(rule.scalars, memories[0].tolist(), strict=False))
-        return looked_at
-
-    def _threads(self, number: int) -> ThreadPoolExecutor:
-        """At least so many threads that wait for work: a program needs all of its own at once."""
-        # A process that was forked has inherited the pool without its threads.
-        if self._pool is None or self._waiting < number or self._process != os.getpid():
-            self._pool, self._waiting, self._process = ThreadPoolExecutor(number), number, os.getpid()
-        return self._pool
+        seen = self._team.run(plan, work)
+        state.step_count += seen if np.isfinite(losses[0][seen - 1]) else seen - 1
+        state.scalars = dict(zip(optimizer.scalars, scalars[0].tolist(), strict=False))
+        return losses[0][:seen], scores[0][:seen]

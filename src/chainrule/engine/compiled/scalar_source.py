@@ -1,4 +1,4 @@
-"""A rule's source as text that can be compiled by itself, for elements of one precision.
+"""The source of a rule, rewritten for scalars of one precision, so that it can be compiled by itself.
 
 Rules are written for NumPy, where `1 - beta` or `0.5 * (p - y)` keeps the precision of its array. Numba would compute
 them in float64, because it gives every constant a type of its own. So each constant is wrapped in `real(...)`, float32
@@ -15,14 +15,12 @@ from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any
 
-__all__ = ["NotCompilableError", "portable_source"]
+from chainrule.engine.base import NotCompilableError
+
+__all__ = ["scalar_source"]
 
 
-class NotCompilableError(Exception):
-    """A part cannot be turned into machine code; the message says which and why."""
-
-
-def portable_source(function: Callable[..., Any], name: str, *, wrap: bool) -> str:
+def scalar_source(function: Callable[..., Any], name: str, *, wrap: bool) -> str:
     """The definition of `function` under `name`, preceded by those of the functions that it calls.
 
     Args:

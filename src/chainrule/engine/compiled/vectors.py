@@ -15,7 +15,7 @@ INTEGER, SHORT = ir.IntType(64), ir.IntType(32)
 
 
 class Shape:
-    """What a tile looks like on this processor, for elements of so many bytes.
+    """The shape of a tile on this processor, for elements of `width` bytes.
 
     Attributes:
         lanes: elements of a vector register.
@@ -27,7 +27,7 @@ class Shape:
     def __init__(self, width: int) -> None:
         try:
             features = binding.get_host_cpu_features()
-        except RuntimeError:  # LLVM knows them not of every processor
+        except RuntimeError:  # LLVM does not know every processor
             features = binding.FeatureMap()
         arm = "neon" in features or "asimd" in features
         self.multiply_add = "fma" if arm or features.get("fma") else "fmuladd"
@@ -51,33 +51,33 @@ class Vectors:
         self._multiply_add = shape(dtype).multiply_add
         self.element = ir.FloatType() if dtype == "float32" else ir.DoubleType()
         self.kind = ir.VectorType(self.element, self.lanes)
-        self._places = ir.VectorType(SHORT, self.lanes)
+        self._indices = ir.VectorType(SHORT, self.lanes)
         self._flags = ir.VectorType(ir.IntType(1), self.lanes)
         self.zero = ir.Constant(self.kind, [0.0] * self.lanes)
         self._suffix = f"v{self.lanes}f{8 * self._width}"
 
-    def spread(self, value: Any, kind: Any | None = None) -> Any:
+    def broadcast(self, value: Any, kind: Any | None = None) -> Any:
         """A vector with the value in every lane."""
         nothing = ir.Constant(kind or self.kind, ir.Undefined)
         one = self.builder.insert_element(nothing, value, ir.Constant(SHORT, 0))
-        return self.builder.shuffle_vector(one, nothing, ir.Constant(self._places, [0] * self.lanes))
+        return self.builder.shuffle_vector(one, nothing, ir.Constant(self._indices, [0] * self.lanes))
 
     def first(self, count: Any) -> Any:
         """A mask with the first `count` lanes set."""
-        lanes = ir.Constant(self._places, list(range(self.lanes)))
-        count = self.spread(self.builder.trunc(count, SHORT), self._places)
+        lanes = ir.Constant(self._indices, list(range(self.lanes)))
+        count = self.broadcast(self.builder.trunc(count, SHORT), self._indices)
         return self.builder.icmp_signed("<", lanes, count)
 
-    def both(self, mask: Any, condition: Any) -> Any:
-        """The mask, or no lane at all."""
+    def mask_if(self, mask: Any, condition: Any) -> Any:
+        """The mask if the condition holds, else no lane."""
         return self.builder.select(condition, mask, ir.Constant(self._flags, [0] * self.lanes))
 
     def at(self, address: Any, vectors: int = 0) -> Any:
-        """A pointer to the vector that lies so many vectors behind an address."""
+        """A pointer to the vector `vectors` vectors after an address."""
         return self.builder.inttoptr(self.offset(address, vectors * self.lanes * self._width), self.kind.as_pointer())
 
     def offset(self, address: Any, distance: int) -> Any:
-        """An address so many bytes on."""
+        """An address `distance` bytes after another."""
         return self.builder.add(address, ir.Constant(INTEGER, distance))
 
     def row(self, address: Any, step: Any, number: int) -> Any:
@@ -101,13 +101,13 @@ class Vectors:
         arguments = [value, pointer, ir.Constant(SHORT, self._width), mask]
         self._call(f"llvm.masked.store.{self._suffix}.p0", ir.VoidType(), arguments)
 
-    def place(self, places: Any, number: Any) -> Any:
-        """A number of a list of 32-bit numbers."""
-        address = self.builder.add(places, self.builder.mul(number, ir.Constant(INTEGER, 4)))
+    def load_index(self, indices: Any, number: Any) -> Any:
+        """An element of a list of int32, as int64."""
+        address = self.builder.add(indices, self.builder.mul(number, ir.Constant(INTEGER, 4)))
         return self.builder.zext(self.builder.load(self.builder.inttoptr(address, SHORT.as_pointer())), INTEGER)
 
-    def filled(self, value: Any) -> Any:
-        """A mask of the lanes that are not 0."""
+    def is_nonzero(self, value: Any) -> Any:
+        """A mask of the lanes that are nonzero."""
         whole = ir.VectorType(ir.IntType(8 * self._width), self.lanes)
         return self.builder.icmp_unsigned("!=", self.builder.bitcast(value, whole), ir.Constant(whole, None))
 
@@ -118,23 +118,23 @@ class Vectors:
 
     def count_from(self, number: Any) -> Any:
         """The numbers from this one on, of 32 bits."""
-        lanes = ir.Constant(self._places, list(range(self.lanes)))
-        return self.builder.add(lanes, self.spread(self.builder.trunc(number, SHORT), self._places))
+        lanes = ir.Constant(self._indices, list(range(self.lanes)))
+        return self.builder.add(lanes, self.broadcast(self.builder.trunc(number, SHORT), self._indices))
 
-    def append(self, places: Any, count: Any, values: Any, mask: Any) -> None:
-        """Write the values of the mask's lanes behind the first `count` of a list."""
-        address = self.builder.add(places, self.builder.mul(count, ir.Constant(INTEGER, 4)))
+    def append_indices(self, indices: Any, count: Any, values: Any, mask: Any) -> None:
+        """Write the values of the mask's lanes after the first `count` of a list."""
+        address = self.builder.add(indices, self.builder.mul(count, ir.Constant(INTEGER, 4)))
         pointer = self.builder.inttoptr(address, SHORT.as_pointer())
         self._call(f"llvm.masked.compressstore.v{self.lanes}i32", ir.VoidType(), [values, pointer, mask])
 
-    def number_of(self, mask: Any) -> Any:
-        """How many lanes a mask has."""
+    def count_lanes(self, mask: Any) -> Any:
+        """The number of lanes in a mask."""
         bits = ir.IntType(self.lanes)
         count = self._call(f"llvm.ctpop.i{self.lanes}", bits, [self.builder.bitcast(mask, bits)])
         return self.builder.zext(count, INTEGER)
 
-    def any(self, mask: Any) -> Any:
-        """1 if a mask has a lane, else 0."""
+    def any_lane(self, mask: Any) -> Any:
+        """1 if any lane is in the mask, else 0."""
         bits = ir.IntType(self.lanes)
         there = self.builder.icmp_unsigned("!=", self.builder.bitcast(mask, bits), ir.Constant(bits, 0))
         return self.builder.zext(there, INTEGER)
@@ -147,7 +147,7 @@ class Vectors:
         """The lanes of two vectors in turn, as two vectors."""
         order = [lane // 2 + lane % 2 * self.lanes for lane in range(2 * self.lanes)]
         halves = order[: self.lanes], order[self.lanes :]
-        low, high = (self.builder.shuffle_vector(one, other, ir.Constant(self._places, half)) for half in halves)
+        low, high = (self.builder.shuffle_vector(one, other, ir.Constant(self._indices, half)) for half in halves)
         return low, high
 
     def _call(self, name: str, result: Any, arguments: list[Any]) -> Any:

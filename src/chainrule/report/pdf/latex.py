@@ -1,6 +1,6 @@
-r"""LaTeX made of texts that may hold anything: each character appears as it is, and none commands TeX.
+r"""Untrusted text, formulas and tables as LaTeX: every character is shown literally, and no text can run a command.
 
-What comes out is plain ASCII that pdflatex sets with any of its usual fonts.
+The result is ASCII that pdflatex can set in any of its standard fonts.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from chainrule.report.pdf.unicode_to_latex import SPECIAL, to_ascii
+from chainrule.report.pdf.unicode_to_latex import SPECIAL, encode_character
 
-__all__ = ["bookmark", "code_lines", "escape", "formula", "table"]
+__all__ = ["escape_bookmark", "escape_latex", "format_code", "format_table", "sanitize_formula"]
 
-# A word of more letters than this may be broken: no hyphenation knows the names of runs.
-_LONGEST = 24
+# Longer words may be broken: hyphenation patterns do not cover names of runs.
+_MAX_WORD_LENGTH = 24
 
-# Letters in a line of the page, by font.
+# Characters per line, by font.
 _FONTS = (("small", 98), ("footnotesize", 106), ("scriptsize", 122))
 
-# What a formula may say. Others could read files, define commands or never end.
-_WORDS = r"""
+# The commands allowed in formulas. Others could read files, define commands or loop.
+_ALLOWED = r"""
     frac dfrac tfrac sqrt sum prod int partial nabla infty cdot cdots ldots dots times div pm mp le leq ge geq ne neq
     approx equiv sim propto in notin subset cup cap forall exists to mapsto gets leftarrow rightarrow Rightarrow
     Leftrightarrow left right big Big bigg Bigg bigl bigr Bigl Bigr langle rangle lVert rVert lvert rvert lfloor rfloor
@@ -31,43 +31,43 @@ _WORDS = r"""
     Pi Sigma Upsilon Phi Psi Omega ell Re Im hbar
     , ; : ! { } | \
 """
-_COMMANDS = frozenset([*_WORDS.split(), " "])
+_COMMANDS = frozenset([*_ALLOWED.split(), " "])
 _ENVIRONMENTS = frozenset(["aligned", "cases", "matrix", "pmatrix", "bmatrix", "vmatrix"])
 
 
-def escape(text: str, longest: int = _LONGEST) -> str:
-    """A text as LaTeX that shows it literally.
+def escape_latex(text: str, max_word_length: int = _MAX_WORD_LENGTH) -> str:
+    """Escape text so that LaTeX shows it literally.
 
     Args:
-        text: anything. What pdflatex cannot show becomes "?".
-        longest: words of more letters get places where a line may break.
+        text: any text. Characters that pdflatex cannot show become "?".
+        max_word_length: longer words get optional line breaks.
     """
-    words = re.split(r"(\s+)", unicodedata.normalize("NFC", text))
-    return "".join(_word(word, longest) if word and not word.isspace() else " " * bool(word) for word in words)
+    parts = re.split(r"(\s+)", unicodedata.normalize("NFC", text))
+    return "".join(" " if part.isspace() else _escape_word(part, max_word_length) for part in parts)
 
 
-def bookmark(text: str) -> str:
-    """The same for the reader's outline of a PDF, which knows no formulas: ASCII only."""
+def escape_bookmark(text: str) -> str:
+    """Escape text for the outline of a PDF, which supports no formulas: ASCII only."""
     plain = unicodedata.normalize("NFKD", " ".join(text.split())).encode("ascii", "ignore").decode()
     return "".join(SPECIAL.get(c, c) for c in plain if c.isprintable())
 
 
-def code_lines(text: str) -> str:
-    """Lines of code, each a paragraph: its spaces stay, and where it is too long it goes on in the next line."""
+def format_code(text: str) -> str:
+    """Format lines of code as paragraphs that keep their spaces and wrap if they are too long."""
     lines = []
     for line in text.expandtabs(4).rstrip("\n").split("\n"):
         body = line.lstrip(" ")
         spaced = re.sub(r" (?= )", lambda _: "\0", body)
-        shown = "~".join(escape(part) for part in spaced.split("\0"))
+        shown = "~".join(escape_latex(part) for part in spaced.split("\0"))
         lines.append("~" * (len(line) - len(body)) + shown if body.strip() else r"\mbox{}")
     return "\\par\n".join(lines) + "\\par\n"
 
 
-def formula(text: str) -> str | None:
-    r"""Mathematics as TeX may have it: with known commands only, and whole.
+def sanitize_formula(text: str) -> str | None:
+    r"""Check that a formula is complete and uses only harmless commands.
 
     Returns:
-        The text without the spaces around it; None where it is no formula, or one that may do more than be shown.
+        The formula without surrounding spaces, or None if it is invalid or uses commands that are not allowed.
     """
     text = text.strip()
     commands = re.findall(r"\\([A-Za-z]+|.|$)", text, re.DOTALL)
@@ -78,41 +78,43 @@ def formula(text: str) -> str | None:
         depth += 1 if brace == "{" else -1
         if depth < 0:
             return None
-    # TeX takes one letter for an index: x_ab is x_a b.
+    # In TeX an index is one letter: x_ab means x_a b.
     single = re.sub(r"(?<=[_^][A-Za-z])(?=[A-Za-z])", " ", bare)
     doubled = re.search(r"([_^])\s*(\{[^{}]*\}|\\?[A-Za-z]+|.)\s*\1", single)
-    begun = [name for word, name in blocks if word == "begin"]
-    sound = (
+    opened = [name for word, name in blocks if word == "begin"]
+    is_valid = (
         text
         and depth == 0
         and all(command in _COMMANDS for command in commands)
         and not re.search(r"[%#~$\x00-\x09\x0b-\x1f\x7f-\U0010ffff]|\^\^|[_^]\s*($|[}_^&])|\n\s*\n", bare)
         and not doubled
-        and sorted(begun) == sorted(name for word, name in blocks if word == "end")
-        and _ENVIRONMENTS.issuperset(begun)
-        and (begun or not ("&" in bare or "\\" in commands))
+        and sorted(opened) == sorted(name for word, name in blocks if word == "end")
+        and _ENVIRONMENTS.issuperset(opened)
+        and (opened or not ("&" in bare or "\\" in commands))
         and commands.count("left") == commands.count("right")
     )
-    return text if sound else None
+    return text if is_valid else None
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], alignments: Sequence[str], widths: Sequence[int]) -> str:
-    """A table with rules above, below and under its head; never wider than the page.
+def format_table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], alignments: Sequence[str], widths: Sequence[int]
+) -> str:
+    """Format a table with horizontal rules that is never wider than the page.
 
     Args:
-        head: k cells, as LaTeX.
-        rows: each k cells, as LaTeX.
-        alignments: k of "l", "c" and "r".
-        widths: of the k columns: letters in the longest cell.
+        head: k cells in LaTeX.
+        rows: rows of k cells in LaTeX.
+        alignments: "l", "c" or "r" for each of the k columns.
+        widths: length of the longest cell of each column, in characters.
     """
-    # A column also costs the space of three letters.
+    # The gap between columns is about three characters wide.
     needed = sum(widths) + 3 * len(widths)
     fitting = [font for font, line in _FONTS if needed <= line]
-    font, columns = (fitting[0], "".join(alignments)) if fitting else ("footnotesize", _columns(alignments, widths))
+    font, columns = (fitting[0], "".join(alignments)) if fitting else ("footnotesize", _fit_columns(alignments, widths))
     body = " \\\\\n".join(" & ".join(row) for row in rows)
     top = f"\\toprule\n{' & '.join(head)} \\\\\n\\midrule\n"
     spec = f"@{{}}{columns}@{{}}"
-    if len(rows) > 25 and len(widths) <= 10:  # goes on on the next page, under the same head
+    if len(rows) > 25 and len(widths) <= 10:  # may break across pages and repeats its head
         inner = (
             f"\\begin{{longtable}}{{{spec}}}\n{top}\\endhead\n\\bottomrule\n\\endlastfoot\n{body}\n\\end{{longtable}}"
         )
@@ -122,13 +124,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], alignments: Sequen
     return f"\\begin{{fitted}}\\{font}\n{inner}\\end{{fitted}}\n"
 
 
-def _columns(alignments: Sequence[str], widths: Sequence[int]) -> str:
-    """Columns of a table that is too wide: short ones as they are, and the long ones share the rest of the line."""
+def _fit_columns(alignments: Sequence[str], widths: Sequence[int]) -> str:
+    """Column types of a table that is too wide: short columns stay, long ones wrap and share the rest of the line."""
     short = [width <= 12 for width in widths]
     left = 106 - 3 * len(widths) - sum(width for width, kept in zip(widths, short, strict=True) if kept)
     weights = [0 if kept else min(width, 200) ** 0.5 for width, kept in zip(widths, short, strict=True)]
     if left < 10 * short.count(False):
-        return "".join(alignments)  # hopeless: the page shrinks it
+        return "".join(alignments)  # not enough room: the table is scaled down as a whole
     sides = {"l": r"\raggedright", "c": r"\centering", "r": r"\raggedleft"}
     specs = []
     for alignment, weight in zip(alignments, weights, strict=True):
@@ -138,11 +140,11 @@ def _columns(alignments: Sequence[str], widths: Sequence[int]) -> str:
     return "".join(specs)
 
 
-def _word(word: str, longest: int) -> str:
-    parts = [to_ascii(c) for c in word]
-    if len(word) <= longest:
+def _escape_word(word: str, max_length: int) -> str:
+    parts = [encode_character(c) for c in word]
+    if len(word) <= max_length:
         return "".join(parts)
-    # Best after a sign, else anywhere.
+    # Preferably after a punctuation mark, otherwise after every eighth character.
     return "".join(
         part + r"\allowbreak{}" * (not c.isalnum() or i % 8 == 7)
         for i, (c, part) in enumerate(zip(word, parts, strict=True))

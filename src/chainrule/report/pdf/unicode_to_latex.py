@@ -1,13 +1,13 @@
-"""Characters as LaTeX: plain ASCII that pdflatex sets with any of its usual fonts."""
-# ruff: noqa: RUF001  (signs that look like others are the point)
+"""Unicode characters as LaTeX in ASCII that pdflatex can set in any of its standard fonts."""
+# ruff: noqa: RUF001  (ambiguous characters are the point)
 
 from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["SPECIAL", "to_ascii"]
+__all__ = ["SPECIAL", "encode_character"]
 
-# What commands TeX, or would melt with its neighbour into another sign.
+# Characters with a meaning in TeX, and those that form ligatures.
 SPECIAL = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -23,17 +23,17 @@ SPECIAL = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "`": r"\`{}",
-    # After \item or \\ these would be read as options.
+    # After \item or \\ these would start optional arguments.
     "[": "{[}",
     "]": "{]}",
     "*": "{*}",
-    # Two of these in a row would become one sign.
+    # Two of these in a row would form a ligature.
     "-": "-{}",
     "'": "'{}",
     ",": ",{}",
 }
 
-# Signs as formulas, which need no font beyond TeX's own.
+# Symbols set as formulas, which need no additional fonts.
 _FORMULAS = r"""
 ± \pm  × \times  ÷ \div  · \cdot  − -  ≤ \le  ≥ \ge  ≠ \ne  ≈ \approx  → \to  ← \leftarrow  ↔ \leftrightarrow
 ⇒ \Rightarrow  ∞ \infty  ∑ \sum  ∏ \prod  ∫ \int  √ \surd  ∂ \partial  ∇ \nabla  ∈ \in  ∉ \notin  ∀ \forall
@@ -88,7 +88,7 @@ _LETTERS = {
     "Þ": "Th",
 }
 
-# Combining marks and the commands that set them.
+# Combining marks and their accent commands.
 _ACCENTS = {
     "\u0300": "`",
     "\u0301": "'",
@@ -105,15 +105,15 @@ _ACCENTS = {
 }
 
 
-def to_ascii(c: str) -> str:
-    """One character as LaTeX that shows it, or the nearest letters; "?" where there are none."""
+def encode_character(c: str) -> str:
+    """LaTeX that shows a character or its nearest equivalent; "?" if there is none."""
     if c in SPECIAL or c in _LETTERS:
         return SPECIAL.get(c) or _LETTERS[c]
     if c in _SIGNS:
         return f"\\ensuremath{{{_SIGNS[c]}}}"
     if c.isascii():
         return c if c.isprintable() else "?"
-    if unicodedata.category(c) in ("Cf", "Mn", "Me"):  # marks and joiners: nothing by themselves
+    if unicodedata.category(c) in ("Cf", "Mn", "Me"):  # marks and joiners, invisible by themselves
         return ""
     parts = unicodedata.normalize("NFD", c)
     base, marks = parts[0], parts[1:]

@@ -1,1 +1,1 @@
-"""Trackers: those who are told about a run while it happens."""
+"""Trackers, which mirror a run elsewhere while it trains. The run folder is no tracker: it is the run."""

@@ -1,8 +1,4 @@
-"""What a tracker is: something that is told about a run while it happens.
-
-The run folder is written by one tracker (`local.py`), Weights & Biases is fed by another (`wandb.py`). The training
-loop knows neither; it calls these four methods, and `finish` is called exactly once whatever happens.
-"""
+"""The tracker protocol: four calls that report the events of a run."""
 
 from __future__ import annotations
 
@@ -26,14 +22,14 @@ Status = Literal["finished", "aborted", "pruned", "failed"]
 
 @dataclass(frozen=True)
 class Run:
-    """One training run, as its trackers see it.
+    """One training run, as reported to trackers.
 
     Attributes:
-        name: the run's name, also that of its folder.
+        name: name of the run and of its folder.
         folder: `<output_dir>/<name>`, existing when `start` is called, and empty unless the run is resumed.
-        config: the resolved configuration as JSON can hold it: only what the run uses, and no secrets.
+        config: the complete configuration as JSON can represent it, without secrets.
         dataset: the data, with class names.
-        resumed: whether the run was begun before; trackers go on with what they have of it.
+        resumed: whether the run was started before; trackers then continue what they have of it.
         history: the epochs finished before.
     """
 
@@ -46,29 +42,23 @@ class Run:
 
 
 class Tracker(Protocol):
-    """The four calls, in order: `start`, `log` after each epoch, `report` if testing was reached, `finish`."""
+    """Receives, in this order: `start`, `log` after each epoch, `report` if testing was reached, `finish` (once)."""
 
     def start(self, run: Run) -> None:
-        """The run begins."""
+        """The run starts."""
 
     def log(self, record: EpochRecord, network: Network) -> None:
-        """An epoch ended; `network` holds its parameters."""
+        """An epoch is finished; `network` holds its parameters."""
 
     def report(self, metrics: Mapping[str, Any], test: Evaluation, figures: Mapping[str, Path], model: Path) -> None:
-        """Training is over and the test set was looked at.
+        """The network was evaluated on the test set.
 
         Args:
-            metrics: numbers by name as in `metrics.json`: `test_loss`, `test_accuracy`, `val_accuracy`, ... as
-                fractions, `per_class` (class name to precision, recall, f1, support) and `confusion_matrix` (k rows of
-                k counts).
+            metrics: the content of `metrics.json`.
             test: the predictions on the test set.
             figures: PNG files by name: `learning_curves`, `confusion_matrix`, `worst_mistakes`, `samples`.
-            model: the saved parameters.
+            model: the model file.
         """
 
     def finish(self, status: Status, reason: str = "") -> None:
-        """The run is over.
-
-        Raises:
-            OutputError: a run that did not fail cannot be recorded as over. Nothing else may be raised.
-        """
+        """The run has ended. Must not raise."""

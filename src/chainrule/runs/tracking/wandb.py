@@ -1,10 +1,9 @@
-"""Mirroring a run to Weights & Biases (W&B), a website that keeps and compares training runs.
+"""Mirroring a run to Weights & Biases (W&B), a web service that stores and compares training runs.
 
-A mirror must never hurt the original. So nothing is read back from W&B; whatever goes wrong with it (no account, no
-network, a server that goes away in the middle) is said in one line, and training goes on. What cannot be sent is
-recorded on disk, where `wandb sync` finds it later.
+Whatever goes wrong with W&B (no account, no connection, a server that fails during the run) is reported in one line,
+and training continues. What cannot be sent is recorded on disk for `wandb sync`. Nothing is read back from W&B.
 
-This is the only module that imports `wandb`, and only when a run starts: it takes half a second.
+This is the only module that imports `wandb`, and only when a run starts: importing takes half a second.
 """
 
 from __future__ import annotations
@@ -13,20 +12,27 @@ import os
 import re
 import shlex
 import shutil
-import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import platformdirs
 
-from chainrule.core.errors import ConfigError
+from chainrule.core.errors import ConfigError, missing_extra
+from chainrule.core.extras import is_installed
 from chainrule.core.files import read_json, write_json
 from chainrule.runs.config import WANDB_MODES
-from chainrule.runs.tracking.wandb_environment import environment, variable
-from chainrule.runs.tracking.wandb_key import KEY_FILE, key_from_file, key_from_login
-from chainrule.runs.tracking.wandb_network import host_of, reachable, uses_proxy
+from chainrule.runs.tracking.wandb_account import (
+    KEY_FILE,
+    get_variable,
+    host_of,
+    is_reachable,
+    read_key_file,
+    read_login_key,
+)
 from chainrule.training.history import EpochRecord, record_names
 
 if TYPE_CHECKING:
@@ -34,213 +40,195 @@ if TYPE_CHECKING:
     from chainrule.nn.network import Network
     from chainrule.runs.tracking.base import Run, Status
 
-__all__ = ["WandbTracker", "wandb_tracker"]
+__all__ = ["WandbTracker", "make_wandb_tracker"]
 
-# The values that W&B itself accepts in WANDB_MODE, in our terms.
-_ENVIRONMENT_MODES: dict[str, Literal["online", "offline", "disabled"]] = {
-    "online": "online",
-    "run": "online",
-    "shared": "online",
-    "offline": "offline",
-    "dryrun": "offline",
+# The values of WANDB_MODE, as our modes.
+_ENVIRONMENT_MODES = {
+    **dict.fromkeys(("online", "run", "shared"), "online"),
+    **dict.fromkeys(("offline", "dryrun"), "offline"),
     "disabled": "disabled",
 }
-
-_OFFLINE = "offline mode"  # no obstacle, but what the user wants
-
-# In the run's folder: which of W&B's runs a resumed run goes on with.
-_ID_FILE = "wandb.json"
+_ENVIRONMENT = {
+    # wandb's messages would break the progress bar, and its error reports go to a third party.
+    "WANDB_SILENT": "true",
+    "WANDB_ERROR_REPORTING": "false",
+    # Seconds per answer of the server; by default, a table waits 19 seconds for a server that is gone.
+    "WANDB_HTTP_TIMEOUT": "8",
+    # By default, a killed run loses its last 15 seconds.
+    "WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": "0.1",
+}
+_OFFLINE = "offline mode"  # requested, so nothing to warn about
+_ID_FILE = "wandb.json"  # in the run folder: the id of the W&B run, for resuming
 _INIT_SECONDS = 15.0
 _FINISH_SECONDS = 10.0
 
 
-def wandb_tracker(
-    mode: str, project: str, entity: str | None, *, notify: Callable[[str], None], key_folder: Path | None = None
+def make_wandb_tracker(
+    mode: str, project: str, entity: str | None, *, notify: Callable[[str], None]
 ) -> WandbTracker | None:
-    """Build the tracker that a mode asks for, or None where W&B is disabled.
+    """Make the tracker for a mode; None if W&B is disabled, or in mode "auto" not installed.
 
     Args:
-        mode: "online", "offline" and "disabled" are meant as said; "auto" is what `WANDB_DISABLED` or `WANDB_MODE` in
-            the environment says and, without them, online where possible.
+        mode: "online", "offline", "disabled", or "auto": what WANDB_DISABLED or WANDB_MODE in the environment says,
+            else online if possible.
         project: the W&B project.
-        entity: the W&B account or team; None for the account's own default.
-        notify: shows one line to the user.
-        key_folder: where `wandb_key.txt` may lie; None for the current folder.
+        entity: the W&B user or team; None for that of the login.
+        notify: receives messages for the user.
 
     Raises:
-        ConfigError: the mode or WANDB_MODE is unknown, or the key file is tracked by git.
+        ConfigError: the mode or WANDB_MODE is unknown, the key file is tracked by git, or wandb is not installed.
     """
     if mode not in WANDB_MODES:
-        raise ConfigError(f"wandb_mode must be one of {', '.join(WANDB_MODES)}. Got {mode!r} instead.")
-    asked = variable("WANDB_MODE") if mode == "auto" else ""
-    # An old variable of W&B's own, which other libraries go on reading.
-    if mode == "auto" and variable("WANDB_DISABLED").lower() in ("true", "1", "yes", "on"):
+        raise ConfigError(f"wandb_mode must be one of {', '.join(WANDB_MODES)}, got {mode!r}.")
+    requested = mode
+    if mode == "auto" and get_variable("WANDB_DISABLED").lower() in ("true", "1", "yes", "on"):
         mode = "disabled"
-    elif asked:
-        if asked not in _ENVIRONMENT_MODES:
+    elif mode == "auto" and (variable := get_variable("WANDB_MODE")):
+        if variable not in _ENVIRONMENT_MODES:
             allowed = "online, offline, disabled"
-            raise ConfigError(f"The environment variable WANDB_MODE must be one of {allowed}. Got {asked!r} instead.")
-        mode = _ENVIRONMENT_MODES[asked]
+            raise ConfigError(f"The environment variable WANDB_MODE must be one of {allowed}, got {variable!r}.")
+        mode = _ENVIRONMENT_MODES[variable]
     if mode == "disabled":
         return None
-    wanted: Literal["auto", "online", "offline"] = (
-        "online" if mode == "online" else "offline" if mode == "offline" else "auto"
-    )
-    return WandbTracker(project, entity, wanted, notify=notify, key_folder=key_folder)
+    if not is_installed("wandb"):
+        if requested != "auto":
+            raise missing_extra("W&B runs", "train", ImportError(name="wandb"))
+        notify("W&B: not tracking this run, because wandb is not installed (pip install 'chainrule[train]').")
+        return None
+    return WandbTracker(project, entity, mode, notify=notify)
 
 
 class WandbTracker:
-    """A tracker (see `chainrule.runs.tracking.base`) that feeds one W&B run.
+    """A tracker that mirrors a run to one W&B run.
 
-    None of its methods raises because of W&B. The first failure after the start is told once, and nothing more is sent.
+    No method raises because of W&B. The first failure after the start is reported, and nothing more is sent.
 
     Args:
         project: the W&B project.
-        entity: the W&B account or team; None for the account's own default.
-        mode: "auto" goes online with a key and a network; "online" does the same and says more loudly that it could
-            not; "offline" records on disk only.
-        notify: shows one line to the user.
-        key_folder: where `wandb_key.txt` may lie; None for the current folder.
+        entity: the W&B user or team; None for that of the login.
+        mode: "offline" records on disk only; "auto" and "online" go online if there are a key and a connection, and
+            "online" warns if there are not.
+        notify: receives messages for the user.
 
     Raises:
         ConfigError: the key file is tracked by git.
     """
 
-    def __init__(
-        self,
-        project: str,
-        entity: str | None,
-        mode: Literal["auto", "online", "offline"],
-        *,
-        notify: Callable[[str], None],
-        key_folder: Path | None = None,
-    ) -> None:
-        self._project = project
-        self._entity = entity
-        self._mode = mode
-        self._notify = notify
-        self._key: str | None = None
-        if mode != "offline":
-            # The file is looked at even where the environment has a key: one that git tracks must not go unnoticed.
-            from_file = key_from_file(key_folder or Path(), notify)
-            self._key = variable("WANDB_API_KEY") or from_file
-        self._run: Any = None  # wandb's run once started
-        self._broken = False  # after the first failure
-        self._classes: tuple[str, ...] = ()
-        self._name = ""
-        self._folder = Path()
+    def __init__(self, project: str, entity: str | None, mode: str, *, notify: Callable[[str], None]) -> None:
+        self._project, self._entity, self._mode, self._notify = project, entity, mode, notify
+        # The file is checked even if the environment has a key: a tracked one must not go unnoticed.
+        file_key = None if mode == "offline" else read_key_file(Path(), notify)
+        self._key = get_variable("WANDB_API_KEY") or file_key
+        self._wandb_run: Any = None
+        self._has_failed = False
+        self._run: Run
 
     def start(self, run: Run) -> None:
-        """Open the W&B run, online or on disk, and send the configuration and one sample image of each class."""
-        self._classes, self._name, self._folder = run.dataset.classes, run.name, run.folder
+        """Open the W&B run, online or on disk, and send the configuration and one sample image per class."""
+        self._run = run
+        self._has_set_data_dir = _set_environment(run.folder)
         try:
-            with environment(self._folder):
-                self._run = self._open(run)
-        except ImportError as error:
-            self._tell(
-                f"W&B: not tracking, because wandb cannot be imported ({self._reason(error)}). "
-                "Install it with `pip install wandb`."
-            )
-        # wandb ends the program (SystemExit) where its helper process died; the run is to go on.
+            self._wandb_run = self._open()
+        # wandb raises SystemExit if its service process died.
         except (Exception, SystemExit) as error:
-            self._tell(f"W&B: not tracking this run, because wandb does not start ({self._reason(error)}).")
-        self._guard(lambda: self._describe(run))
+            self._say(f"not tracking this run, because wandb does not start ({self._describe_error(error)}).")
+        self._send(self._send_description)
 
     def log(self, record: EpochRecord, network: Network) -> None:
-        """Send an epoch's numbers."""
-        self._guard(lambda: self._run.log({name: x for name, x in record.as_dict().items() if x is not None}))
+        """Send an epoch record."""
+        self._send(lambda: self._wandb_run.log({name: x for name, x in record.as_dict().items() if x is not None}))
 
     def report(self, metrics: Mapping[str, Any], test: Evaluation, figures: Mapping[str, Path], model: Path) -> None:
-        """Send the test results, the confusion matrix, the scores of each class, the figures and the model."""
-        self._guard(lambda: self._send_report(metrics, test, figures, model))
+        """Send the test results, the confusion matrix, the scores per class, the figures and the model."""
+        self._send(lambda: self._send_report(metrics, test, figures, model))
 
-    def pictures(self, paths: Mapping[str, Path]) -> None:
-        """Send pictures by name."""
-        self._guard(lambda: self._run.log(_images(paths)))
+    def log_images(self, paths: Mapping[str, Path]) -> None:
+        """Send images by name."""
+        self._send(lambda: self._wandb_run.log(_load_images(paths)))
 
     def finish(self, status: Status, reason: str = "") -> None:
-        """Close the W&B run with the status; waits at most some seconds for what is still to be sent."""
-        if self._run is None:
+        """Close the W&B run; waits at most some seconds for what is still to be sent."""
+        if self._wandb_run is None:
             return
-        outcome = {"status": status, "reason": reason} if reason else {"status": status}
-        self._guard(lambda: self._run.summary.update(outcome))
+        summary = {"status": status, "reason": reason} if reason else {"status": status}
+        self._send(lambda: self._wandb_run.summary.update(summary))
         try:
-            with environment(self._folder):
-                self._run.finish(exit_code=0 if status == "finished" else 1)
-        # An interrupt here is a user who does not want to wait for the upload.
+            self._wandb_run.finish(exit_code=0 if status == "finished" else 1)
+        # KeyboardInterrupt: the user does not want to wait for the upload.
         except (Exception, SystemExit, KeyboardInterrupt) as error:
-            if not self._broken:
-                self._tell(f"W&B: not everything was sent ({self._reason(error)}). {self._sync_hint()}")
+            if not self._has_failed:
+                self._say(f"not everything was sent ({self._describe_error(error)}). {self._describe_sync()}")
             if not isinstance(error, TimeoutError):
-                _discard_service()
-        self._run = None
+                _stop_service()
+        self._wandb_run = None
+        if self._has_set_data_dir:
+            os.environ.pop("WANDB_DATA_DIR", None)
 
-    def _open(self, run: Run) -> Any:
-        """Start wandb's run: online if wanted and possible, else on disk; None if the user's W&B is disabled."""
+    def _open(self) -> Any:
+        """Start the W&B run: online if requested and possible, else on disk; None if the user has disabled W&B."""
         import wandb
 
         # Reads WANDB_... and the settings files of `wandb login --host`, `wandb offline` and `wandb disabled`.
         settings = wandb.setup().settings
         if self._mode == "auto" and settings.mode == "disabled":
             return None
-        obstacle = self._obstacle(settings)
+        obstacle = self._find_obstacle(settings)
         if not obstacle:
-            before = set((run.folder / "wandb").glob("run-*"))
+            folder = self._run.folder / "wandb"
+            before = set(folder.glob("run-*"))
             try:
-                opened = self._init(run, "online")
+                opened = self._init("online")
             except (Exception, SystemExit) as error:
-                obstacle = f"not online ({self._reason(error)})"
-                if run.resumed or not isinstance(error, wandb.Error):
-                    # The helper process may have died, or hold the id of the resumed run in use. Offline needs neither.
-                    _discard_service()
-                if not os.environ.get("WANDB_DIR"):
-                    # A run that never was: `wandb sync` would make an empty run of it.
-                    # Those of before stay: they may hold what the first part of a resumed run could not send.
-                    for remains in set((run.folder / "wandb").glob("run-*")) - before:
-                        shutil.rmtree(remains, ignore_errors=True)
+                obstacle = f"not online ({self._describe_error(error)})"
+                if self._run.resumed or not isinstance(error, wandb.Error):
+                    # The service process may have died, or may hold the id of the resumed run.
+                    _stop_service()
+                # `wandb sync` would make an empty run of what is left. Earlier ones may hold what could not be sent.
+                for left in set(folder.glob("run-*")) - before:
+                    shutil.rmtree(left, ignore_errors=True)
             else:
-                self._tell(f"W&B: {opened.url or 'online'}")
+                self._say(opened.url or "online")
                 return opened
-        opened = self._init(run, "offline")
-        warning = "Warning: W&B was asked to be online, but is" if self._mode == "online" else "W&B:"
-        why = f"{warning} {obstacle}; recording offline" if obstacle != _OFFLINE else "W&B: recording offline"
-        self._tell(f"{why}. {self._sync_hint(opened)}")
+        self._wandb_run = opened = self._init("offline")
+        if obstacle == _OFFLINE:
+            self._say(f"recording offline. {self._describe_sync()}")
+        else:
+            warning = "warning: online mode was requested, but " if self._mode == "online" else ""
+            self._say(f"{warning}{obstacle}; recording offline. {self._describe_sync()}")
         return opened
 
-    def _obstacle(self, settings: Any) -> str:
-        """Why it makes no sense to try to go online, in a few words; empty if it does. Finds the key."""
+    def _find_obstacle(self, settings: Any) -> str:
+        """Why the run cannot go online; empty if it can. Finds the key."""
         if self._mode == "offline" or (self._mode == "auto" and settings.mode in ("offline", "dryrun")):
             return _OFFLINE
-        self._key = self._key or key_from_login(settings.base_url)
+        self._key = self._key or read_login_key(settings.base_url)
         if not self._key:
             return f"not logged in (run `wandb login`, set WANDB_API_KEY, or put the key into {KEY_FILE})"
-        proxied = settings.http_proxy or settings.https_proxy or uses_proxy(settings.base_url)
-        if not proxied and not reachable(settings.base_url):
-            return f"no connection to W&B's server ({host_of(settings.base_url)})"
+        if not (settings.http_proxy or settings.https_proxy or is_reachable(settings.base_url)):
+            return f"no connection to the server ({host_of(settings.base_url)})"
         return ""
 
-    def _init(self, run: Run, mode: Literal["online", "offline"]) -> Any:
-        """Call `wandb.init`. The id of a new run is left to W&B: under a sweep, the agent has chosen it."""
+    def _init(self, mode: Literal["online", "offline"]) -> Any:
+        """Call `wandb.init`. W&B chooses the id of a new run; under a W&B sweep, the agent has chosen it."""
         import wandb
 
-        same: dict[str, Any] = {}
-        if (known := self._known_id(run)) and not os.environ.get("WANDB_RUN_ID"):
-            # Offline too: `wandb sync` then adds what is new to the run that the first part has become.
-            same = {"id": known, "resume": "allow"}
-
+        run = self._run
+        resume: dict[str, Any] = {}
+        if (known := self._read_id()) and not os.environ.get("WANDB_RUN_ID"):
+            # Offline too: `wandb sync` then appends to the run that the first part has become.
+            resume = {"id": known, "resume": "allow"}
         settings = {
             "init_timeout": _INIT_SECONDS,
             "finish_timeout": _FINISH_SECONDS,
             "finish_timeout_raises": True,
-            # The terminal belongs to the progress bar, and its text is nobody else's business.
+            "symlink": False,
+            # Neither terminal output, nor code, nor the repository's address (which may hold a token) are sent.
             "console": "off",
-            # The code and the address of its repository (which may hold a token) are not W&B's business either.
             "save_code": False,
             "disable_git": True,
-            "symlink": False,
         }
         if mode == "online":
-            # Given in so many words, so that wandb never asks for it on the terminal.
+            # Passed explicitly, so that wandb never asks for it on the terminal.
             settings["api_key"] = self._key
         opened = wandb.init(
             project=self._project,
@@ -249,42 +237,35 @@ class WandbTracker:
             config=dict(run.config),
             dir=None if os.environ.get("WANDB_DIR") else str(run.folder),
             mode=mode,
-            # Leaves alone a run that the calling program (a notebook) may have open.
+            # Leaves alone a run that the calling program, such as a notebook, may have open.
             reinit="create_new",
             settings=wandb.Settings(**settings),
-            **same,
+            **resume,
         )
         with suppress(OSError):
             write_json(run.folder / _ID_FILE, {"id": str(opened.id)})
         return opened
 
-    def _known_id(self, run: Run) -> str | None:
-        """The id of the W&B run that a resumed run goes on with; None where there is none that W&B would take."""
-        file = run.folder / _ID_FILE
-        if not run.resumed or not file.exists():
-            return None
-        known = read_json(file).get("id")
-        if isinstance(known, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", known):
-            return known
-        self._tell(f"W&B: {file} does not hold the id of a run, so W&B begins a new one.")
-        return None
+    def _read_id(self) -> str | None:
+        """The id of the W&B run that a resumed run continues, or None."""
+        known = read_json(self._run.folder / _ID_FILE).get("id") if self._run.resumed else None
+        return known if isinstance(known, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", known) else None
 
-    def _describe(self, run: Run) -> None:
-        """Make the epoch the x axis of the charts, and send one training image of each class."""
+    def _send_description(self) -> None:
+        """Make the epoch the x axis of the charts, and send one training image per class."""
         import wandb
 
-        self._run.define_metric("epoch")
+        self._wandb_run.define_metric("epoch")
         for name in record_names()[1:]:
-            self._run.define_metric(name, step_metric="epoch")
-        data = run.dataset
-        if data.image_shape is None:
-            return
-        images = []
-        for number, name in enumerate(data.classes):
-            for index in np.flatnonzero(data.y_train == number)[:1]:
-                pixels = np.rint(255 * data.x_train[index].reshape(data.image_shape)).astype(np.uint8)
-                images.append(wandb.Image(pixels, caption=name))
-        self._run.log({"sample_images": images})
+            self._wandb_run.define_metric(name, step_metric="epoch")
+        data = self._run.dataset
+        if data.image_shape is not None:
+            images = []
+            for number, name in enumerate(data.classes):
+                for index in np.flatnonzero(data.y_train == number)[:1]:
+                    pixels = np.rint(255 * data.x_train[index].reshape(data.image_shape)).astype(np.uint8)
+                    images.append(wandb.Image(pixels, caption=name))
+            self._wandb_run.log({"sample_images": images})
 
     def _send_report(
         self, metrics: Mapping[str, Any], test: Evaluation, figures: Mapping[str, Path], model: Path
@@ -294,66 +275,90 @@ class WandbTracker:
         numbers = {name: value for name, value in metrics.items() if isinstance(value, (int, float))}
         scores = ("precision", "recall", "f1", "support")
         rows = [[name, *(of_class[score] for score in scores)] for name, of_class in metrics["per_class"].items()]
-        # The plainest first: tables and artifacts, unlike these, cannot be logged while an online server is away.
-        self._run.summary.update(numbers)
-        self._run.log({name: value for name, value in numbers.items() if name.startswith("test_")} | _images(figures))
+        # Numbers first: tables and artifacts, unlike these, cannot be logged while the server fails.
+        self._wandb_run.summary.update(numbers)
+        tests = {name: value for name, value in numbers.items() if name.startswith("test_")}
+        self._wandb_run.log(tests | _load_images(figures))
         chart = wandb.plot.confusion_matrix(
             y_true=test.labels.tolist(),
             preds=test.predictions.tolist(),
-            class_names=list(self._classes),
+            class_names=list(self._run.dataset.classes),
             title="Confusion matrix (test set)",
         )
         table = wandb.Table(columns=["class", *scores], data=rows)
-        self._run.log({"confusion_matrix": chart, "per_class": table})
-        # W&B allows these characters in the name of an artifact, and 128 of them.
-        artifact = wandb.Artifact(re.sub(r"[^A-Za-z0-9_.-]", "-", self._name)[:128], type="model")
-        # Nobody changes the model file after this, so it is sent from where it lies instead of from a copy.
+        self._wandb_run.log({"confusion_matrix": chart, "per_class": table})
+        # W&B allows these characters in the name of an artifact, and at most 128.
+        artifact = wandb.Artifact(re.sub(r"[^A-Za-z0-9_.-]", "-", self._run.name)[:128], type="model")
+        # The model file does not change any more, so it need not be copied.
         artifact.add_file(str(model), policy="immutable", skip_cache=True)
-        self._run.log_artifact(artifact)
+        self._wandb_run.log_artifact(artifact)
 
-    def _guard(self, step: Callable[[], None]) -> None:
-        """Run a step that talks to wandb, unless one has failed before; the first failure is told and is the last."""
-        if self._run is None or self._broken:
+    def _send(self, send: Callable[[], None]) -> None:
+        """Call a function that sends something, unless an earlier one has failed."""
+        if self._wandb_run is None or self._has_failed:
             return
         try:
-            with environment(self._folder):
-                step()
+            send()
         except (Exception, SystemExit) as error:
-            self._broken = True
-            self._tell(f"W&B: tracking stops here, training goes on ({self._reason(error)}). {self._sync_hint()}")
+            self._has_failed = True
+            why = self._describe_error(error)
+            self._say(f"tracking stops here, training continues ({why}). {self._describe_sync()}")
 
-    def _sync_hint(self, run: Any = None) -> str:
+    def _describe_sync(self) -> str:
         """How to send what is on disk."""
-        folder = Path((run or self._run).dir).parent
-        program = "wandb" if shutil.which("wandb") else f"{shlex.quote(sys.executable)} -m wandb"
-        return f"Send what was recorded with: {program} sync {shlex.quote(str(folder))}"
+        return f"To send what was recorded: wandb sync {shlex.quote(str(Path(self._wandb_run.dir).parent))}"
 
-    def _reason(self, error: BaseException) -> str:
+    def _describe_error(self, error: BaseException) -> str:
         """An exception in one short line."""
-        text = self._without_secrets(" ".join(str(error).split()))
+        text = self._redact(" ".join(str(error).split()))
         return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
-    def _tell(self, line: str) -> None:
-        """Show one line to the user."""
-        self._notify(self._without_secrets(line))
+    def _say(self, line: str) -> None:
+        self._notify(self._redact(f"W&B: {line}"))
 
-    def _without_secrets(self, text: str) -> str:
-        """A text without the key, and without the `user:password@` of the addresses of servers and proxies."""
+    def _redact(self, text: str) -> str:
+        """Remove the key, and `user:password@` in addresses of servers and proxies."""
         if self._key:
             text = text.replace(self._key, "[key]")
         return re.sub(r"//[^/\s'\"]*@", "//", text)
 
 
-def _images(paths: Mapping[str, Path]) -> dict[str, Any]:
+def _load_images(paths: Mapping[str, Path]) -> dict[str, Any]:
     import wandb
 
     return {f"figures/{name}": wandb.Image(str(path)) for name, path in paths.items()}
 
 
-def _discard_service() -> None:
-    """Let go of wandb's helper process after it broke; its own clean-up at exit would print a traceback."""
-    # It ends in sys.exit if the helper process died.
+def _stop_service() -> None:
+    """Stop wandb's service process after an error; its own clean-up at exit would print a traceback."""
     with suppress(Exception, SystemExit):
         import wandb
 
         wandb.teardown()
+
+
+def _set_environment(folder: Path) -> bool:
+    """Set what wandb reads from the environment only; values that the user has set stay, if they are usable.
+
+    Returns:
+        Whether WANDB_DATA_DIR was set, which is to be removed after the run.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        # wandb does not start if one of these is empty or ends in a line break.
+        if name in os.environ:
+            os.environ[name] = get_variable(name)
+            if not os.environ[name]:
+                del os.environ[name]
+    cache = Path(os.environ.get("WANDB_CACHE_DIR") or platformdirs.user_cache_dir("wandb"))
+    with suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+    if not os.access(cache, os.W_OK | os.X_OK):
+        # Otherwise wandb's service process prints its log to the terminal.
+        os.environ["WANDB_CACHE_DIR"] = tempfile.mkdtemp(prefix="wandb-cache-")
+    if "WANDB_DATA_DIR" in os.environ:
+        return False
+    # Tables are staged here until they are uploaded, offline until `wandb sync`: they belong to the run.
+    os.environ["WANDB_DATA_DIR"] = str((folder / "wandb").absolute())
+    return True

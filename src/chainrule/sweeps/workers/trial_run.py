@@ -11,10 +11,10 @@ from pathlib import Path
 from chainrule.core.errors import ChainruleError, DataError, OutputError
 from chainrule.core.files import read_json
 from chainrule.core.plugins import load_plugin
-from chainrule.data import Dataset, Samples, load_dataset, read_samples
+from chainrule.data import Dataset, RawDataset, load_dataset, load_raw_dataset
 from chainrule.runs.config import TrainConfig
 from chainrule.runs.experiment import run_experiment
-from chainrule.runs.folder import RunFolder, is_held
+from chainrule.runs.folder import RunFolder, is_running
 from chainrule.sweeps.workers.protocol import Task, TrialResult
 from chainrule.terminal.console import Console
 from chainrule.training.history import History
@@ -73,7 +73,7 @@ def run_trial(task: Task, report: Callable[[list[float]], bool]) -> TrialResult:
 def _wait_for_release(folder: Path) -> bool:
     """Wait for an abandoned worker to release the trial, which it does after its epoch; False if it does not."""
     deadline = time.monotonic() + _RELEASE_TIMEOUT
-    while is_held(folder):
+    while is_running(folder):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.1)
@@ -98,11 +98,11 @@ def _read_result(folder: Path, metric: str) -> TrialResult | None:
 @lru_cache(maxsize=1)
 def _load_dataset(name: str, seed: int, val_fraction: float, dtype: str, data_dir: str | None) -> Dataset:
     """Load, split and scale a dataset once per worker, as long as its trials use the same one."""
-    samples = _read_samples(name, data_dir)
-    return load_dataset(name, seed=seed, val_fraction=val_fraction, dtype=dtype, samples=samples)
+    raw = _load_raw_dataset(name, data_dir)
+    return load_dataset(name, seed=seed, val_fraction=val_fraction, dtype=dtype, raw=raw)
 
 
 @lru_cache(maxsize=2)
-def _read_samples(name: str, data_dir: str | None) -> Samples:
+def _load_raw_dataset(name: str, data_dir: str | None) -> RawDataset:
     """Read a dataset's files once per worker: reading takes longer than an epoch of a small network."""
-    return read_samples(name, data_dir)
+    return load_raw_dataset(name, data_dir)

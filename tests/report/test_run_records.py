@@ -1,4 +1,4 @@
-"""Which runs a report is about, and what is known of each."""
+"""Which runs a report covers, and what is read from each."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ from pathlib import Path
 import pytest
 
 from chainrule.core.errors import ConfigError
-from chainrule.report.records import best, find_records, varied
+from chainrule.report.run_records import find_run_records, find_varied_hyperparameters, select_best
 
 
-def test_all_runs_and_sweeps_of_a_folder_in_the_order_of_their_beginning(output_dir: Path) -> None:
-    records = find_records([], output_dir)
+def test_all_runs_and_sweeps_of_a_folder_ordered_by_start_time(output_dir: Path) -> None:
+    records = find_run_records([output_dir])
     assert len(records) == 13
-    assert {record.group for record in records} == {"", "small"}
+    assert {record.sweep for record in records} == {"", "small"}
     assert [record.started for record in records] == sorted(record.started for record in records)
     assert all(record.status == "finished" for record in records)
 
 
 def test_by_name_of_a_run_a_sweep_and_a_trial(output_dir: Path) -> None:
-    assert [record.name for record in find_records(["alone"], output_dir)] == ["alone"]
-    assert len(find_records(["small"], output_dir)) == 12
-    (trial,) = find_records([next((output_dir / "small").glob("0003_*")).as_posix()], output_dir)
+    assert [record.name for record in find_run_records([output_dir / "alone"])] == ["alone"]
+    assert len(find_run_records([output_dir / "small"])) == 12
+    (trial,) = find_run_records([next((output_dir / "small").glob("0003_*"))])
     assert trial.name.startswith("0003_")
-    # Asked for twice, it is there once.
-    assert len(find_records(["alone", "alone", "small"], output_dir)) == 13
+    # Sources may overlap.
+    assert len(find_run_records([output_dir / "alone", output_dir / "alone", output_dir])) == 13
 
 
 def test_a_record_holds_what_its_folder_holds(output_dir: Path) -> None:
-    (record,) = find_records(["alone"], output_dir)
+    (record,) = find_run_records([output_dir / "alone"])
     metrics = json.loads((output_dir / "alone" / "metrics.json").read_text())
     assert record.metrics == metrics
-    assert record.number("test_accuracy") == metrics["test_accuracy"]
-    assert record.number("status") is None
-    assert len(record.history) == record.settings["epochs"] == 2
+    assert record.get_metric("test_accuracy") == metrics["test_accuracy"]
+    assert record.get_metric("status") is None
+    assert len(record.history) == record.config["epochs"] == 2
     assert record.seconds is not None
 
 
 @pytest.mark.parametrize("names", [["nothing"], ["alone", "nothing"]])
-def test_a_name_of_nothing_is_refused(names: list[str], output_dir: Path) -> None:
-    with pytest.raises(ConfigError, match="no run, sweep or folder 'nothing'"):
-        find_records(names, output_dir)
+def test_a_missing_source_is_refused(names: list[str], output_dir: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no run, sweep or folder.*nothing"):
+        find_run_records([output_dir / name for name in names])
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="There are no runs in"):
-        find_records([], tmp_path)
+        find_run_records([tmp_path])
 
 
-def test_what_varies_is_what_may_change_results(output_dir: Path) -> None:
-    space = varied(find_records(["small"], output_dir))
+def test_varied_hyperparameters_are_those_that_may_change_results(output_dir: Path) -> None:
+    space = find_varied_hyperparameters(find_run_records([output_dir / "small"]))
     assert list(space) == ["hidden_size", "epochs", "optimizer", "learning_rate"] or set(space) >= {
         "hidden_size",
         "epochs",
@@ -61,15 +61,15 @@ def test_what_varies_is_what_may_change_results(output_dir: Path) -> None:
     assert space["optimizer"] == ["adam", "sgd"]
     assert "output_dir" not in space
     assert "momentum" not in space
-    assert varied([]) == {}
+    assert find_varied_hyperparameters([]) == {}
 
 
 def test_the_best_has_finished(output_dir: Path) -> None:
-    records = find_records(["small"], output_dir)
-    winner = best(records)
+    records = find_run_records([output_dir / "small"])
+    winner = select_best(records)
     assert winner is not None
-    assert winner.number("val_accuracy") == max(record.number("val_accuracy") or 0 for record in records)
-    assert best([]) is None
+    assert winner.get_metric("val_accuracy") == max(record.get_metric("val_accuracy") or 0 for record in records)
+    assert select_best([]) is None
 
 
 @pytest.mark.parametrize("name", ["config.json", "history.jsonl", "metrics.json"])
@@ -80,18 +80,18 @@ def test_damaged_runs_lose_only_what_is_damaged(name: str, content: bytes | None
         (tmp_path / "alone" / name).unlink()
     else:
         (tmp_path / "alone" / name).write_bytes(content)
-    (record,) = find_records(["alone"], tmp_path)
+    (record,) = find_run_records([tmp_path / "alone"])
     assert record.name == "alone"
     if name == "metrics.json" and content in (None, b""):
-        assert record.number("val_accuracy") == max(epoch.val_score or 0 for epoch in record.history)
+        assert record.get_metric("val_accuracy") == max(epoch.val_score or 0 for epoch in record.history)
 
 
 def test_a_trial_that_lost_its_folder_is_known_from_the_storage(output_dir: Path, tmp_path: Path) -> None:
     shutil.copytree(output_dir / "small", tmp_path / "small")
     shutil.rmtree(next((tmp_path / "small").glob("0004_*")))
-    records = find_records(["small"], tmp_path)
+    records = find_run_records([tmp_path / "small"])
     lost = next(record for record in records if record.name.startswith("0004_"))
-    whole = next(record for record in find_records(["small"], output_dir) if record.name == lost.name)
+    whole = next(record for record in find_run_records([output_dir / "small"]) if record.name == lost.name)
     assert len(records) == 12
-    assert lost.number("val_accuracy") == whole.number("val_accuracy")
-    assert lost.settings["hidden_size"] == whole.settings["hidden_size"]
+    assert lost.get_metric("val_accuracy") == whole.get_metric("val_accuracy")
+    assert lost.config["hidden_size"] == whole.config["hidden_size"]

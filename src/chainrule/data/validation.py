@@ -1,0 +1,174 @@
+"""Validation of features, labels and what describes them.
+
+Each function returns its argument in the form that networks are trained on, or raises a ConfigError that says what is
+expected and what was got. A `Dataset` calls them when it is made, so its arrays need no further check.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chainrule.core.errors import ConfigError
+
+__all__ = [
+    "check_class_names",
+    "check_dtype",
+    "check_features",
+    "check_fraction",
+    "check_image_shape",
+    "check_labels",
+    "check_same_length",
+    "check_scale",
+]
+
+_BLOCK_ROWS = 4096
+
+
+def check_features(
+    x: ArrayLike, *, n_features: int | None = None, dtype: str = "float32", name: str = "x"
+) -> NDArray[Any]:
+    """Features as a C-contiguous (n, d) array of finite numbers; `x` itself where it is one already.
+
+    Args:
+        x: (n, d) numbers: an array, or anything that `numpy.asarray` makes one of, such as lists or a data frame.
+        n_features: the expected d; None accepts any d of at least 1.
+        dtype: ``float32`` or ``float64``.
+        name: the argument's name in an error.
+
+    Raises:
+        ConfigError: another shape, values that are no numbers, or one that is not finite as `dtype`.
+    """
+    array = _as_numbers(x, name)
+    if array.ndim != 2 or array.shape[1] == 0 or n_features not in (None, array.shape[1]):
+        raise ConfigError(
+            f"{name} must have the shape (n, {n_features or 'd'}): a row per sample, a column per feature. "
+            f"Got {array.shape}."
+        )
+    with np.errstate(over="ignore"):  # reported below
+        features = np.ascontiguousarray(array, dtype=dtype)
+    for start in range(0, len(features), _BLOCK_ROWS):  # no array of booleans as long as the data
+        finite = np.isfinite(features[start : start + _BLOCK_ROWS])
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            raise ConfigError(
+                f"{name} must hold values that are finite as {dtype}, got {array[start + row, column]} in row "
+                f"{start + row}, column {column}. Remove or replace such values."
+            )
+    return features
+
+
+def check_labels(y: ArrayLike, *, n_classes: int | None = None, name: str = "y") -> NDArray[np.int64]:
+    """Labels as a contiguous (n,) int64 array; `y` itself where it is one already.
+
+    Args:
+        y: (n,) class numbers from 0 to k - 1; floating-point numbers and booleans with such values are accepted.
+        n_classes: k; None accepts any k.
+        name: the argument's name in an error.
+
+    Raises:
+        ConfigError: another shape, or a value that is no class number.
+    """
+    array = _as_numbers(y, name, hint=" np.unique(y, return_inverse=True)[1] turns class names into numbers.")
+    if array.ndim != 1:
+        raise ConfigError(f"{name} must have the shape (n,): a class number per sample. Got {array.shape}.")
+    with np.errstate(invalid="ignore"):
+        labels = np.ascontiguousarray(array, dtype=np.int64)
+    bad = (labels != array) | (labels < 0)
+    if n_classes is not None:
+        bad |= labels >= n_classes
+    if bad.any():
+        row = int(bad.argmax())
+        allowed = "whole numbers of 0 or more" if n_classes is None else f"from 0 to {n_classes - 1}"
+        raise ConfigError(f"{name} must hold class numbers, {allowed}. Got {array[row]} in row {row}.")
+    return labels
+
+
+def check_same_length(x: NDArray[Any], y: NDArray[Any], *, names: tuple[str, str] = ("x", "y")) -> None:
+    """Raise ConfigError unless there is a label for every sample."""
+    if len(x) != len(y):
+        raise ConfigError(f"{names[0]} and {names[1]} must have the same number of rows, got {len(x)} and {len(y)}.")
+
+
+def check_class_names(classes: Any) -> tuple[str, ...]:
+    """The names of at least two classes, all different and printable, as a tuple."""
+    if not isinstance(classes, tuple | list | np.ndarray) or np.ndim(classes) != 1:
+        raise ConfigError(f"classes must be a tuple of names, got {_shorten(classes)}.")
+    for label in classes:
+        # Names are written to terminals, files and figures.
+        if not isinstance(label, str) or not label or not label.isprintable():
+            raise ConfigError(
+                f"classes must hold printable names, got {_shorten(label)}. tuple(map(str, classes)) turns numbers "
+                "into names."
+            )
+    names = tuple(map(str, classes))  # the elements of an array are of NumPy's own type
+    if len(names) < 2:
+        raise ConfigError(f"classes must name at least two classes, got {names}.")
+    repeated = [label for label, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ConfigError(f"classes must hold each name once, got {repeated[0]!r} twice.")
+    return names
+
+
+def check_image_shape(shape: Any, n_features: int) -> tuple[int, int] | None:
+    """(height, width) as Python integers whose product is `n_features`, or None."""
+    if shape is None:
+        return None
+    try:
+        height, width = (operator.index(side) for side in shape)
+    except (TypeError, ValueError):
+        height = width = 0
+    if min(height, width) < 1 or height * width != n_features:
+        raise ConfigError(
+            f"image_shape must be (height, width) with height * width = {n_features}, the number of features, or None. "
+            f"Got {_shorten(shape)}."
+        )
+    return height, width
+
+
+def check_scale(scale: Any) -> float:
+    """A positive, finite number as a Python float, which leaves the dtype of the arrays it divides alone."""
+    try:
+        number = float(scale) if isinstance(scale, int | float | np.integer | np.floating) else 0.0
+    except OverflowError:
+        number = math.inf
+    if not 0 < number < math.inf:
+        raise ConfigError(f"scale must be a positive number, got {_shorten(scale)}.")
+    return number
+
+
+def check_dtype(dtype: Any) -> str:
+    """``float32`` or ``float64``."""
+    if not isinstance(dtype, str) or dtype not in ("float32", "float64"):
+        raise ConfigError(f"dtype must be one of float32, float64. Got {dtype!r} instead.")
+    return dtype
+
+
+def check_fraction(fraction: Any, *, name: str = "val_fraction") -> float:
+    """A number of at least 0 and less than 1."""
+    is_number = isinstance(fraction, int | float | np.number) and not isinstance(fraction, bool)
+    if not is_number or not 0 <= fraction < 1:
+        raise ConfigError(f"{name} must be a number of at least 0 and less than 1, got {_shorten(fraction)}.")
+    return float(fraction)
+
+
+def _as_numbers(values: ArrayLike, name: str, *, hint: str = "") -> NDArray[Any]:
+    """An array of real numbers."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ConfigError(f"{name} must be an array of numbers with rows of equal length; {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise ConfigError(f"{name} must hold numbers, got an array of {array.dtype}.{hint}")
+    return array
+
+
+def _shorten(value: object) -> str:
+    """The representation of a value, cut after 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."

@@ -1,0 +1,463 @@
+"""A training step as code over layer records; compiled once for all depths, widths and batch sizes.
+
+Each thread runs one of these functions for many consecutive steps, without Python in between:
+
+    train_data_parallel     the threads share the samples of a batch
+    train_tensor_parallel   the threads share the neurons of each layer
+    evaluate                the forward pass alone
+
+They read like nn/network.py: a loop over the layers forward, the loss, a loop over the layers backward, and the update
+of each layer. What they work on is described by records that workspace.py fills: one `THREAD` record, and one `LAYER`
+record for each layer, as that thread sees it. docs/engine.md draws both.
+
+The functions are compiled from their source by `compile_steps`, with `real` and `width` bound to the precision of the
+network. Two terms that all of them use: an *address* is an integer that points to an array's first element, and a
+*stride* is the distance in bytes between two rows of an array.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
+import numba
+import numpy as np
+from numba import carray, types
+
+from chainrule.engine.compiled.compilation import compile_text
+from chainrule.engine.compiled.intrinsics import ADDRESS, YIELD, atomic_add, atomic_load, pause, pointer, prefetch
+from chainrule.engine.compiled.kernels import SIGNATURES
+from chainrule.engine.compiled.products import PRODUCT, TRANSPOSE
+
+__all__ = ["LARGE", "LAYER", "THREAD", "compile_steps"]
+
+# One dense layer as one thread sees it. The inputs, z and delta of a thread are its rows of the batch (data parallel),
+# or all rows and its columns (tensor parallel).
+LAYER = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "fan_in",
+            "fan_out",
+            "weights",  # address of (fan_in, fan_out), contiguous
+            "biases",  # address of (fan_out,)
+            "offset",  # of the weights in the flat parameter array, in elements
+            "bias_offset",
+            "inputs",  # address of what the forward pass multiplies with the weights
+            "inputs_stride",
+            "z",  # address of this thread's z, contiguous; the activation writes a to the next layer's inputs
+            "delta",  # address of this thread's rows of dL/dz
+            "delta_stride",
+            "transposed",  # address of a transpose of the weights, for the backward pass; 0 in the first layer
+            "transposed_stride",
+            "transposed_first",  # the row of the weights that is the transpose's first column
+            "first_row",  # the rows of the weights that this thread updates, [first_row, last_row)
+            "last_row",
+            "block_rows",  # rows updated at a time, so that gradient, weights and slots stay in the first-level cache
+            "gradient_inputs",  # address of the inputs of the whole batch, columns [first_row, last_row)
+            "gradient_inputs_stride",
+            "batch_delta",  # address of delta of the whole batch
+            "first_bias",  # the biases that this thread updates, [first_bias, last_bias)
+            "last_bias",
+            "partials",  # tensor parallel: address of the partial sums of z, (blocks, rows, fan_out)
+            "blocks",  # tensor parallel: number of blocks that the products cut fan_in into
+            "first_block",  # tensor parallel: the blocks that this thread computes, [first_block, last_block)
+            "last_block",
+        )
+    ],
+    align=True,
+)
+
+# What does not depend on a layer.
+THREAD = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "threads",  # in the team
+            "rows",  # samples of a step
+            "first_sample",  # the samples of the step whose loss this thread computes, [first_sample, last_sample)
+            "last_sample",
+            "features",  # columns of the samples
+            "first_gathered",  # the samples of the step that this thread gathers, and the columns of them
+            "last_gathered",
+            "first_column",
+            "last_column",
+            "barrier",  # address of the counter of arrivals; the word after it is set to 1 when a thread has failed
+            "losses",  # address of the losses of the step's samples, (rows,) float64
+            "scores",  # address of their scores, (rows,) float64
+            "loss_constants",  # address of the hyperparameters of the loss
+            "labels",  # address of this thread's labels, int64
+            "gradient",  # address of the gradient of one block of rows
+            "ones",  # address of (1, rows) ones
+            "zeros",  # address of zeros, as many as the widest layer has neurons
+            "indices",  # address of a buffer for nonzero indices; 0 if the samples hold few zeros
+            "updates",  # calls of the update kernel in a step
+            "slots",  # address of the addresses of the optimizer's slots
+        )
+    ],
+    align=True,
+)
+
+# A result of more bytes than this is computed in blocks of rows, each of which stays in the second-level cache.
+LARGE, ROW_BLOCK = 2**19, 128
+# Spin this often before giving the processor to another thread.
+SPINS = 4000
+
+# In the compiled functions, the precision of the network and its size in bytes.
+real = np.float64
+width = 8
+
+
+def gather(x, order, position, thread, first):
+    """Copy this thread's samples, or its columns of all samples, into the inputs of the first layer."""
+    columns = thread.last_column - thread.first_column
+    for row in range(thread.last_gathered - thread.first_gathered):
+        sample = order[position + thread.first_gathered + row]
+        source = carray(pointer(x + (sample * thread.features + thread.first_column) * width, real), columns)
+        target = carray(pointer(first.inputs + row * first.inputs_stride, real), columns)
+        for column in range(columns):
+            target[column] = source[column]
+
+
+def gather_labels(labels, order, position, thread):
+    """Copy the labels of the samples whose loss this thread computes."""
+    rows = thread.last_sample - thread.first_sample
+    target = carray(pointer(thread.labels, np.int64), rows)
+    for row in range(rows):
+        sample = order[position + thread.first_sample + row]
+        target[row] = carray(pointer(labels, np.int64), sample + 1)[sample]
+
+
+def prefetch_samples(x, order, position, thread, update):
+    """Prefetch some of the samples that the next step will gather, after update number `update` of this step.
+
+    Updates compute more than they read, so the reads are spread evenly over them.
+    """
+    rows = thread.last_gathered - thread.first_gathered
+    first = (update * rows + thread.updates - 1) // thread.updates
+    last = ((update + 1) * rows + thread.updates - 1) // thread.updates
+    for row in range(first, last):
+        sample = order[position + thread.first_gathered + row]
+        start = x + (sample * thread.features + thread.first_column) * width
+        for line in range(start, start + (thread.last_column - thread.first_column) * width, 64):
+            prefetch(line)
+
+
+def arrive(thread):
+    """Count this thread's arrival at a barrier; returns the count at which all threads have arrived."""
+    if thread.threads == 1:
+        return 0
+    return (atomic_add(thread.barrier) // thread.threads + 1) * thread.threads
+
+
+def wait(thread, goal, sched_yield):
+    """Wait until all threads have arrived. Returns False if one of them failed and never will."""
+    spins = 0
+    while thread.threads > 1 and atomic_load(thread.barrier) < goal:
+        spins += 1
+        if spins < SPINS:
+            pause()
+        else:
+            sched_yield()
+            if atomic_load(thread.barrier + 8) != 0:
+                return False
+    return True
+
+
+def multiply(product, a, a_stride, b, b_stride, initial, out, out_stride, rows, inner, columns, indices):
+    """out = initial + a b, for a (rows, inner), b (inner, columns) and initial (columns,), all row-contiguous."""
+    block = ROW_BLOCK if rows > ROW_BLOCK and rows * columns * width > LARGE else max(rows, 1)
+    for row in range(0, rows, block):
+        product(
+            a + row * a_stride, a_stride, width, b, b_stride, initial, 0, out + row * out_stride, out_stride,
+            min(block, rows - row), inner, columns, indices,
+        )  # fmt: skip
+
+
+def forward(layers, thread, product, activate):
+    """z = inputs W + b and a = f(z) of this thread's samples, layer by layer (data parallel)."""
+    rows = thread.last_sample - thread.first_sample
+    for number in range(len(layers)):
+        layer = layers[number]
+        indices = thread.indices if number == 0 else 0
+        multiply(
+            product, layer.inputs, layer.inputs_stride, layer.weights, layer.fan_out * width, layer.biases,
+            layer.z, layer.fan_out * width, rows, layer.fan_in, layer.fan_out, indices,
+        )  # fmt: skip
+        if number < len(layers) - 1:
+            activate(layer.z, layers[number + 1].inputs, rows * layer.fan_out)
+
+
+def backward(layer, below, rows, columns, below_delta, thread, product, activation_backward):
+    """delta of the layer below = (delta W.T) * f'(z): all of its columns, or this thread's."""
+    multiply(
+        product, layer.delta, layer.delta_stride, layer.transposed, layer.transposed_stride, thread.zeros,
+        below_delta, below.delta_stride, rows, layer.fan_out, columns, 0,
+    )  # fmt: skip
+    activation_backward(below_delta, below.delta_stride // width, below.z, layer.inputs, rows, columns)
+
+
+def multiply_partially(layer, thread, indices, product):
+    """This thread's blocks of the product inputs W, each on its own (tensor parallel)."""
+    start = layer.fan_in * layer.first_block // layer.blocks
+    for block in range(layer.first_block, layer.last_block):
+        first, last = layer.fan_in * block // layer.blocks, layer.fan_in * (block + 1) // layer.blocks
+        multiply(
+            product, layer.inputs + (first - start) * width, layer.inputs_stride,
+            layer.weights + first * layer.fan_out * width, layer.fan_out * width, thread.zeros,
+            layer.partials + block * thread.rows * layer.fan_out * width, layer.fan_out * width,
+            thread.rows, last - first, layer.fan_out, indices,
+        )  # fmt: skip
+
+
+def sum_partials(layer, thread, first_row, last_row, first_column, last_column):
+    """z = b + the sum of the blocks, in order, for some rows and columns; written contiguously."""
+    columns = last_column - first_column
+    biases = carray(pointer(layer.biases + first_column * width, real), columns)
+    for row in range(first_row, last_row):
+        z = carray(pointer(layer.z + (row - first_row) * columns * width, real), columns)
+        for column in range(columns):
+            z[column] = biases[column]
+        for block in range(layer.blocks):
+            start = (block * thread.rows + row) * layer.fan_out + first_column
+            partial = carray(pointer(layer.partials + start * width, real), columns)
+            for column in range(columns):
+                z[column] += partial[column]
+
+
+def reduce_loss(thread, step, losses, scores):
+    """The mean loss of the step's samples and the sum of their scores, added up in order."""
+    sample_losses = carray(pointer(thread.losses, np.float64), thread.rows)
+    sample_scores = carray(pointer(thread.scores, np.float64), thread.rows)
+    total, score = 0.0, 0.0
+    for sample in range(thread.rows):
+        total += sample_losses[sample]
+        score += sample_scores[sample]
+    losses[step], scores[step] = total / thread.rows, score
+    return losses[step]
+
+
+def update_layer(layer, number, thread, x, order, following, done, constants, decay, product, transpose, update):
+    """The gradients of this thread's weights and biases of a layer, a block of rows at a time, and their update.
+
+    A block's gradient is used while it is still in the cache, and the whole gradient is never stored. The transpose
+    that the backward pass reads is kept up to date. Returns how many updates were made in the step so far.
+    """
+    row_size = layer.fan_out * width
+    indices = thread.indices if number == 0 else 0
+    for row in range(layer.first_row, layer.last_row, layer.block_rows):
+        rows, column = min(layer.block_rows, layer.last_row - row), (row - layer.first_row) * width
+        # dL/dW = inputs.T delta: the columns of the inputs are the rows of their transpose.
+        product(
+            layer.gradient_inputs + column, width, layer.gradient_inputs_stride, layer.batch_delta,
+            layer.delta_stride, thread.zeros, 0, thread.gradient, row_size, rows, thread.rows, layer.fan_out, indices,
+        )  # fmt: skip
+        weights = layer.weights + row * row_size
+        update(
+            weights,
+            thread.gradient,
+            thread.slots,
+            layer.offset + row * layer.fan_out,
+            rows * layer.fan_out,
+            constants,
+            decay,
+        )
+        if layer.transposed:
+            target = layer.transposed + (row - layer.transposed_first) * width
+            transpose(weights, row_size, target, layer.transposed_stride, rows, layer.fan_out)
+        if following >= 0:
+            prefetch_samples(x, order, following, thread, done)
+        done += 1
+    biases = layer.last_bias - layer.first_bias
+    if biases > 0:
+        # dL/db = the sum of delta over the batch: a product with a row of ones.
+        product(
+            thread.ones, thread.rows * width, width, layer.batch_delta + layer.first_bias * width, layer.delta_stride,
+            thread.zeros, 0, thread.gradient, biases * width, 1, thread.rows, biases, 0,
+        )  # fmt: skip
+        update(
+            layer.biases + layer.first_bias * width, thread.gradient, thread.slots,
+            layer.bias_offset + layer.first_bias, biases, constants, 0.0,
+        )  # fmt: skip
+        if following >= 0:
+            prefetch_samples(x, order, following, thread, done)
+        done += 1
+    return done
+
+
+def train_data_parallel(
+    threads, layers, x, labels, order_, first, steps, t, decay, hyperparameters, scalars, constants, losses, scores,
+    sched_yield, product, transpose, activate, activation_backward, loss, step_scalars, update,
+):  # fmt: skip
+    """Take steps in which each thread computes the forward and backward pass of its samples.
+
+    Then each computes the gradients of its rows of the weights over the whole batch, and updates them. The threads meet
+    twice a step.
+
+    Args:
+        threads: this thread's record, (1,) THREAD.
+        layers: its records of the layers, (depth,) LAYER.
+        x: address of all samples, (samples, features), contiguous.
+        labels: address of their labels, int64.
+        order_: address of the samples' indices in the order of training, int64.
+        first: where in the order the first step's samples start.
+        steps: how many to take.
+        t: optimizer steps taken before.
+        decay: the L2 penalty, or 0.
+        hyperparameters: address of those of the optimizer, float64.
+        scalars: address of this thread's copy of the optimizer's scalars, float64.
+        constants: address of this thread's copy of the constants of `update`.
+        losses: (steps,), the mean loss of each step; written.
+        scores: (steps,), the sum of the samples' scores of each step; written.
+        sched_yield, product, transpose, activate, ...: the functions that it calls.
+
+    Returns:
+        The number of steps looked at: `steps`, or fewer if the last one's loss is not finite, in which case that step
+        was not taken; -1 if another thread failed.
+    """
+    thread, last = threads[0], len(layers) - 1
+    order = carray(pointer(order_, np.int64), first + steps * thread.rows)
+    rows = thread.last_sample - thread.first_sample
+    for step in range(steps):
+        position = first + step * thread.rows
+        following = position + thread.rows if step + 1 < steps else -1
+        gather(x, order, position, thread, layers[0])
+        forward(layers, thread, product, activate)
+        gather_labels(labels, order, position, thread)
+        loss(
+            layers[last].z, thread.labels, layers[last].delta, rows, layers[last].fan_out, thread.rows,
+            thread.losses + thread.first_sample * 8, thread.scores + thread.first_sample * 8, thread.loss_constants,
+        )  # fmt: skip
+        for number in range(last, 0, -1):
+            layer, below = layers[number], layers[number - 1]
+            backward(layer, below, rows, layer.fan_in, below.delta, thread, product, activation_backward)
+        # The gradients need the inputs and deltas of the whole batch.
+        if not wait(thread, arrive(thread), sched_yield):
+            return -1
+        mean = reduce_loss(thread, step, losses, scores)
+        if not np.isfinite(mean):
+            return step + 1
+        step_scalars(hyperparameters, scalars, t + step + 1, mean, constants)
+        done = 0
+        for number in range(last + 1):
+            done = update_layer(
+                layers[number], number, thread, x, order, following, done, constants, decay, product, transpose, update
+            )
+        # The next forward pass needs the weights of all threads.
+        if not wait(thread, arrive(thread), sched_yield):
+            return -1
+    return steps
+
+
+def train_tensor_parallel(
+    threads, layers, x, labels, order_, first, steps, t, decay, hyperparameters, scalars, constants, losses, scores,
+    sched_yield, product, transpose, activate, activation_backward, loss, step_scalars, update,
+):  # fmt: skip
+    """Take steps in which each thread keeps the same neurons of every layer, and the weights that lead out of them.
+
+    Weights never travel between cores, partial sums of z do, and the threads meet twice a layer: better for small
+    batches. Arguments and result as in `train_data_parallel`.
+    """
+    thread, last = threads[0], len(layers) - 1
+    order = carray(pointer(order_, np.int64), first + steps * thread.rows)
+    for step in range(steps):
+        position = first + step * thread.rows
+        following = position + thread.rows if step + 1 < steps else -1
+        gather(x, order, position, thread, layers[0])
+        for number in range(last + 1):
+            layer = layers[number]
+            multiply_partially(layer, thread, thread.indices if number == 0 else 0, product)
+            if not wait(thread, arrive(thread), sched_yield):
+                return -1
+            if number < last:
+                above = layers[number + 1]
+                sum_partials(layer, thread, 0, thread.rows, above.first_row, above.last_row)
+                activate(layer.z, above.inputs, thread.rows * (above.last_row - above.first_row))
+            else:
+                sum_partials(layer, thread, thread.first_sample, thread.last_sample, 0, layer.fan_out)
+        gather_labels(labels, order, position, thread)
+        loss(
+            layers[last].z, thread.labels, layers[last].delta + thread.first_sample * layers[last].delta_stride,
+            thread.last_sample - thread.first_sample, layers[last].fan_out, thread.rows,
+            thread.losses + thread.first_sample * 8, thread.scores + thread.first_sample * 8, thread.loss_constants,
+        )  # fmt: skip
+        if not wait(thread, arrive(thread), sched_yield):
+            return -1
+        mean = reduce_loss(thread, step, losses, scores)
+        if not np.isfinite(mean):
+            return step + 1
+        step_scalars(hyperparameters, scalars, t + step + 1, mean, constants)
+        done, goal = 0, 0
+        for number in range(last, -1, -1):
+            layer = layers[number]
+            if number > 0:
+                below = layers[number - 1]
+                own_delta = below.delta + layer.first_row * width
+                backward(
+                    layer, below, thread.rows, layer.last_row - layer.first_row, own_delta, thread, product,
+                    activation_backward,
+                )  # fmt: skip
+                goal = arrive(thread)
+            # Between arriving and waiting, because no other thread reads the weights that this one keeps.
+            done = update_layer(
+                layer, number, thread, x, order, following, done, constants, decay, product, transpose, update
+            )
+            if number > 0 and not wait(thread, goal, sched_yield):
+                return -1
+    return steps
+
+
+def evaluate(threads, layers, x, order_, first, steps, logits, product, activate):
+    """Compute the logits of consecutive batches: the forward pass, and their copy to where they go.
+
+    Args:
+        logits: address of the output, (samples, k), contiguous: row i belongs to the sample at `order[first + i]`.
+        threads, layers, x, order_, first, steps, product, activate: as in `train_data_parallel`.
+
+    Returns:
+        `steps`.
+    """
+    thread, output = threads[0], layers[len(layers) - 1]
+    order = carray(pointer(order_, np.int64), first + steps * thread.rows)
+    size = (thread.last_sample - thread.first_sample) * output.fan_out
+    for step in range(steps):
+        gather(x, order, first + step * thread.rows, thread, layers[0])
+        forward(layers, thread, product, activate)
+        start = (step * thread.rows + thread.first_sample) * output.fan_out
+        source = carray(pointer(output.z, real), size)
+        target = carray(pointer(logits + start * width, real), size)
+        for element in range(size):
+            target[element] = source[element]
+    return steps
+
+
+_FUNCTIONS = (
+    *(gather, gather_labels, prefetch_samples, arrive, wait, multiply, forward, backward, multiply_partially),
+    *(sum_partials, reduce_loss, update_layer),
+)
+_RECORDS = (numba.from_dtype(THREAD)[::1], numba.from_dtype(LAYER)[::1])
+_KERNELS = {name: types.FunctionType(signature) for name, signature in SIGNATURES.items()}
+_PRODUCT, _TRANSPOSE = types.FunctionType(PRODUCT), types.FunctionType(TRANSPOSE)
+_TRAIN = types.int64(
+    *_RECORDS, *[ADDRESS] * 3, *[types.int64] * 3, types.float64, *[ADDRESS] * 3, *[types.float64[::1]] * 2,
+    types.FunctionType(YIELD), _PRODUCT, _TRANSPOSE, *_KERNELS.values(),
+)  # fmt: skip
+_EVALUATE = types.int64(*_RECORDS, *[ADDRESS] * 2, *[types.int64] * 2, ADDRESS, _PRODUCT, _KERNELS["activate"])
+
+
+@lru_cache(maxsize=6)
+def compile_steps(function: Callable[..., int], dtype: str) -> Any:
+    """Compile one of the three functions above for a dtype.
+
+    Raises:
+        NotCompilableError: Numba refuses it.
+    """
+    scope = {"carray": carray, "pointer": pointer, "atomic_add": atomic_add, "atomic_load": atomic_load, "pause": pause}
+    scope |= {"prefetch": prefetch, "real": np.dtype(dtype).type, "width": np.dtype(dtype).itemsize}
+    constants = {"LARGE": LARGE, "ROW_BLOCK": ROW_BLOCK, "SPINS": SPINS}
+    sources = [f'@njit(error_model="numpy")\n{inspect.getsource(part)}' for part in _FUNCTIONS]
+    text = "\n".join([f"# {dtype} {constants} {LAYER} {THREAD}", *sources, inspect.getsource(function)])
+    signature = _EVALUATE if function is evaluate else _TRAIN
+    return compile_text(function.__name__, text, partial(numba.njit, nogil=True), signature, {**scope, **constants})

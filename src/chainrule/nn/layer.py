@@ -1,0 +1,43 @@
+"""A dense layer as a record: the views of its parameters, its buffers, and the function that follows its sum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from chainrule.nn.activations import ACTIVATIONS, Activation
+from chainrule.nn.parameters import Array, ParameterDict
+
+__all__ = ["Layer", "build_layers"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a network.
+
+    Attributes:
+        parameters: what is trained, by name: `weights` (fan_in, fan_out) and `biases` (fan_out,).
+        activation: what follows z = a W + b; None in the output layer, whose z are the logits.
+        buffers: arrays that belong to the layer and are saved with it, but are not trained.
+    """
+
+    parameters: Mapping[str, Array]
+    activation: type[Activation] | None
+    buffers: Mapping[str, Array] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> Array:
+        """(fan_in, fan_out)."""
+        return self.parameters["weights"]
+
+    @property
+    def biases(self) -> Array:
+        """(fan_out,)."""
+        return self.parameters["biases"]
+
+
+def build_layers(parameters: ParameterDict, activation: str) -> tuple[Layer, ...]:
+    """The layers of a network over its parameters: hidden layers with the activation of this name, then the output."""
+    arrays = parameters.by_layer()
+    hidden = [Layer(own, ACTIVATIONS[activation]) for own in arrays[:-1]]
+    return (*hidden, Layer(arrays[-1], None))

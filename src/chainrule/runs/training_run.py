@@ -1,0 +1,168 @@
+"""Executing a run: the epochs, checkpoints in between, the test at the end, all of it recorded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from chainrule.core.extras import is_installed
+from chainrule.runs.checkpointing import RunCheckpoints
+from chainrule.runs.config import TrainConfig
+from chainrule.runs.folder import MODEL
+from chainrule.runs.results import draw_figures, make_metrics, restore_kept_epoch
+from chainrule.runs.tracking.base import Run, Status, Tracker
+from chainrule.runs.writer import RunWriter
+from chainrule.terminal.console import Console
+from chainrule.terminal.interrupt import stopping_on_interrupt
+from chainrule.training.history import History
+from chainrule.training.trainer import Trainer
+
+__all__ = ["RunResult", "TrainingRun"]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        status: "finished", "aborted" by the user, or "pruned" (ended early by `watch`).
+        folder: the run folder.
+        metrics: the content of `metrics.json`.
+        history: one record per finished epoch.
+    """
+
+    status: Status
+    folder: Path
+    metrics: dict[str, Any]
+    history: History
+
+    @property
+    def model_path(self) -> Path:
+        """The model file, which `load_model` reads."""
+        return self.folder / MODEL
+
+
+@dataclass
+class TrainingRun:
+    """One run and its components.
+
+    Attributes:
+        config: of the run.
+        run: as reported to the trackers.
+        trainer: trains the network.
+        writer: writes the run folder.
+        checkpoints: of the run.
+        trackers: mirror the run.
+        console: prints notes and progress.
+        watch: called with the history after each epoch; returns whether the run is pruned.
+        save_interval: seconds; no checkpoint is saved after an epoch if the last one is younger.
+    """
+
+    config: TrainConfig
+    run: Run
+    trainer: Trainer
+    writer: RunWriter
+    checkpoints: RunCheckpoints
+    trackers: Sequence[Tracker]
+    console: Console
+    watch: Callable[[History], bool]
+    save_interval: float
+
+    def execute(self) -> RunResult:
+        """Train and test. In any case, the run folder and the trackers that were started record how the run ended."""
+        # From before the run is marked as running until its end is recorded: a signal that killed the process in
+        # between, while testing for example, would leave a run that says "running".
+        with stopping_on_interrupt(self.console.note) as stop:
+            return self._execute(stop)
+
+    def _execute(self, stop: Event) -> RunResult:
+        status: Status = "failed"
+        reason = "an unexpected error"
+        started: list[Tracker] = []
+        try:
+            self.writer.start(self.run)
+            for tracker in self.trackers:
+                started.append(tracker)
+                tracker.start(self.run)
+            status, reason = self._train(stop)
+            metrics = self._test(status)
+            if status == "finished":
+                self.checkpoints.remove_older()
+            return RunResult(status, self.run.folder, metrics, self.trainer.history)
+        except KeyboardInterrupt:
+            status, reason = "aborted", "stopped by the user"
+            self.console.note(f"Stopped at once. What was saved is in {self.run.folder}")
+            raise
+        except BaseException as error:
+            status, reason = "failed", str(error) or type(error).__name__
+            raise
+        finally:
+            try:
+                self.writer.finish(status, reason)
+            except BaseException as error:
+                status, reason = "failed", str(error)
+                raise
+            finally:
+                for tracker in started:
+                    tracker.finish(status, reason)
+
+    def _train(self, stop: Event) -> tuple[Status, str]:
+        """Run the epochs; returns the status, and the reason if it ended early."""
+        trainer, history, epochs = self.trainer, self.trainer.history, self.config.epochs
+
+        def report_progress(samples: int) -> None:
+            self.console.report_progress(samples)
+            self.checkpoints.save_if_due()
+
+        with self.console.show_progress(epochs, len(trainer.x)):
+            start = time.perf_counter()
+            # A run that was interrupted right after an epoch has not been judged by it yet.
+            pruned = len(history) > 0 and self.watch(history)
+            while len(history) < epochs and not pruned:
+                record = next(trainer.run(1, progress=report_progress, should_stop=stop.is_set), None)
+                if record is None:
+                    self.checkpoints.save()
+                    return "aborted", "stopped by the user"
+                now = time.perf_counter()
+                self.console.report_epoch(record, now - start)
+                start = now
+                self.writer.log(record, trainer.network)
+                for tracker in self.trackers:
+                    tracker.log(record, trainer.network)
+                # The first one is always saved: without it, a lost checkpoint could not be noticed.
+                self.checkpoints.save_if_due(self.save_interval if len(history) > 1 else 0.0)
+                pruned = self.watch(history)
+        if pruned and len(history) < epochs:
+            return "pruned", "its results were too poor to continue"
+        return "finished", ""
+
+    def _test(self, status: Status) -> dict[str, Any]:
+        """Evaluate the kept parameters on the test set; save metrics, figures and model."""
+        data, trainer, folder = self.run.dataset, self.trainer, self.run.folder
+        drawing = self.config.figures and is_installed("matplotlib")
+        kept = restore_kept_epoch(trainer, self.config.keep)
+        self.console.note("Testing and drawing figures." if drawing else "Testing.")
+        if self.config.figures and not drawing:
+            self.console.note("Note: no figures are drawn, because matplotlib is not installed.")
+        test = trainer.evaluate(data.x_test, data.y_test)
+        metrics = make_metrics(status, trainer, kept, test, data.classes)
+        model = self.writer.save_model(trainer.network)
+        # Before the figures, which take a second.
+        self.writer.write_metrics(metrics)
+        figures = {}
+        if drawing:
+            counts = metrics["confusion_matrix"]
+            figures = draw_figures(self.writer, folder, history=trainer.history, data=data, test=test, counts=counts)
+        for tracker in self.trackers:
+            tracker.report(metrics, test, figures, model)
+        stopped = "Stopped early. " if status == "aborted" else ""
+        is_last = kept is not None and kept is trainer.history[-1]
+        of_epoch = f" with the parameters of epoch {kept.epoch}" if kept and (stopped or not is_last) else ""
+        self.console.note(
+            f"{stopped}Test accuracy {100 * test.score:.2f} %, loss {test.loss:.4f}{of_epoch}. Results in {folder}"
+        )
+        return metrics
