@@ -18,7 +18,7 @@ from chainrule.core.registry import did_you_mean
 from chainrule.core.text import printable
 from chainrule.runs.config import TrainConfig
 from chainrule.sweeps import run_sweep
-from chainrule.sweeps.folder import find_sweep, list_sweeps, read_state
+from chainrule.sweeps.folder import find_sweep, list_sweeps, read_state, read_trial_config
 from chainrule.sweeps.space.sweep_file import Sweep
 from chainrule.sweeps.summary import format_csv, format_summary
 from chainrule.sweeps.trials import Trials, get_storage_url
@@ -162,7 +162,7 @@ def _print_best(folder: Path, sweep: Sweep, trials: Trials, flags: SweepFlags, o
     if best is None:
         raise ConfigError(f"The sweep {sweep.name} has no finished trial yet.")
     output.write(f"# trial {best.number} of {sweep.name}, {sweep.metric.name} {best.value}, run {best.folder}\n")
-    output.write(yaml.safe_dump({**sweep.fixed, **best.settings}, sort_keys=False))
+    output.write(yaml.safe_dump(read_trial_config(folder, sweep, best), sort_keys=False))
     return int(output.lost)
 
 

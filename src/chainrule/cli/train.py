@@ -11,10 +11,10 @@ from chainrule.cli.flags import add_configuration_flags, build_parser, new_parse
 from chainrule.core.errors import ConfigError, missing_extra
 from chainrule.core.files import read_json
 from chainrule.core.yaml_with_lines import read_mapping
-from chainrule.runs.config import NON_IDENTITY_KEYS, TrainConfig
+from chainrule.runs.config import TrainConfig
 from chainrule.runs.experiment import check_figures, load_plugins, resume_run, run_experiment
 from chainrule.runs.folder import CONFIG, RunFolder, find_run, list_runs
-from chainrule.sweeps.folder import find_sweep
+from chainrule.sweeps.folder import find_sweep, read_trial_config
 from chainrule.terminal.console import Console, print_text
 
 __all__ = ["run"]
@@ -100,9 +100,7 @@ def _read_trial(name: str, trial: str, output_dir: Path) -> dict[str, Any]:
             chosen = trials[int(trial)]
         if chosen is None:
             raise ConfigError(f"The sweep {name} has no finished trial yet.")
-        complete = read_json(folder / chosen.folder / CONFIG)
-        recorded = {key: complete[key] for key in complete if key not in NON_IDENTITY_KEYS or key == "epochs"}
-        return {**recorded, **sweep.fixed, **chosen.settings}
+        return read_trial_config(folder, sweep, chosen)
     finally:
         trials.close()
 

@@ -12,13 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from chainrule.core.errors import ConfigError, OutputError
 from chainrule.core.files import exists, read_json, write_json, write_text
 from chainrule.core.lock import hold_lock, is_locked
 from chainrule.core.registry import did_you_mean
+from chainrule.runs.config import NON_IDENTITY_KEYS
+from chainrule.runs.folder import CONFIG
 from chainrule.sweeps.space.sweep_file import Sweep, read_sweep
-from chainrule.sweeps.trials import Trials
+from chainrule.sweeps.trials import Trial, Trials
 
 __all__ = [
     "create_or_check_folder",
@@ -26,6 +29,7 @@ __all__ = [
     "list_sweeps",
     "read_seed",
     "read_state",
+    "read_trial_config",
     "sweep_lock",
     "write_state",
 ]
@@ -113,6 +117,17 @@ def list_sweeps(output_dir: Path) -> list[Path]:
         return sorted(path for path in output_dir.iterdir() if (path / _JOURNAL).is_file())
     except OSError:
         return []
+
+
+def read_trial_config(folder: Path, sweep: Sweep, trial: Trial) -> dict[str, Any]:
+    """The configuration of a trial as far as it determines the results, including defaults of the time it was run."""
+    recorded = read_json(folder / trial.folder / CONFIG)
+    chosen = {**sweep.fixed, **trial.settings}
+    return chosen | {
+        name: value
+        for name, value in recorded.items()
+        if name not in chosen and (name not in NON_IDENTITY_KEYS or name == "epochs")
+    }
 
 
 def find_sweep(name: str, output_dir: Path) -> tuple[Path, Sweep, Trials]:
