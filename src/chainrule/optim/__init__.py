@@ -1,4 +1,4 @@
-"""Optimizers: what one is (`optimizer`), the rules themselves (`optimizers`), and learning rate schedules (`schedules`).
+"""Optimizers: what one is (`optimizer`), the rules themselves (`optimizers`), and schedules of their learning rate.
 
 They know arrays, and no networks or engines.
 """

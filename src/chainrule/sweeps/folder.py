@@ -119,17 +119,6 @@ def list_sweeps(output_dir: Path) -> list[Path]:
         return []
 
 
-def read_trial_config(folder: Path, sweep: Sweep, trial: Trial) -> dict[str, Any]:
-    """The configuration of a trial as far as it determines the results, including defaults of the time it was run."""
-    recorded = read_json(folder / trial.folder / CONFIG)
-    chosen = {**sweep.fixed, **trial.settings}
-    return chosen | {
-        name: value
-        for name, value in recorded.items()
-        if name not in chosen and (name not in NON_IDENTITY_KEYS or name == "epochs")
-    }
-
-
 def find_sweep(name: str, output_dir: Path) -> tuple[Path, Sweep, Trials]:
     """Open a sweep by its name or the path of its folder.
 
