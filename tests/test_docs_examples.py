@@ -22,7 +22,7 @@ RUNNABLE = [page for page in PAGES if ">>>" in page.read_text(encoding="utf-8")]
 
 # The page that shows each plugin, the flags that use it, and the key and value that its run records.
 PLUGINS = {
-    "my_rules": ("adding-an-optimizer", ("-d", "digits", "-o", "lion", "-lr", "0.001"), ("mean_decay", 0.99)),
+    "my_optimizer": ("adding-an-optimizer", ("-d", "digits", "-o", "lion", "-lr", "0.001"), ("mean_decay", 0.99)),
     "my_activation": ("adding-an-activation", ("-d", "digits", "-a", "softplus"), ("activation", "softplus")),
     "my_loss": ("adding-a-loss", ("-d", "digits", "-l", "focal"), ("loss", "focal")),
     "my_initializer": ("adding-an-initializer", ("-d", "digits", "-w_i", "LeCun"), ("weight_init", "LeCun")),
@@ -114,21 +114,21 @@ def test_a_script_runs(script: str) -> None:
 
 def test_the_help_of_a_plugin_is_as_shown() -> None:
     shown = re.findall(r"^  -[\w-].*$", page_text("adding-an-optimizer"), flags=re.MULTILINE)
-    printed = lines_of(python("train.py", "--plugin", "examples/my_rules.py", "--help").stdout)
+    printed = lines_of(python("train.py", "--plugin", "examples/my_optimizer.py", "--help").stdout)
     assert len(shown) == 3
     assert {line.strip() for line in shown} <= printed
 
 
 def test_the_errors_of_plugins_are_as_shown(tmp_path: Path) -> None:
     shown = lines_of(page_text("adding-an-optimizer"))
-    source = (ROOT / "examples" / "my_rules.py").read_text(encoding="utf-8")
-    plugin = tmp_path / "my_rules.py"
+    source = (ROOT / "examples" / "my_optimizer.py").read_text(encoding="utf-8")
+    plugin = tmp_path / "my_optimizer.py"
 
     def message(text: str, *words: str) -> str:
         plugin.write_text(text, encoding="utf-8")
         result = python("train.py", "--plugin", plugin, *words)
         assert result.returncode == 2, result.stderr
-        return result.stderr.strip().replace(str(tmp_path), "").replace("/my_rules.py", "my_rules.py")
+        return result.stderr.strip().replace(str(tmp_path), "").replace("/my_optimizer.py", "my_optimizer.py")
 
     assert message(source.replace("gradient: Array, mean", "gradiant: Array, mean")) in shown
     boosted = source.replace('"lion"', '"mine"').replace("slots =", 'boost = Float(1.0, "...", flag="-b")\n    slots =')
