@@ -22,7 +22,8 @@ RUNNABLE = [page for page in PAGES if ">>>" in page.read_text(encoding="utf-8")]
 
 # The page that shows each plugin, the flags that use it, and the key and value that its run records.
 PLUGINS = {
-    "my_optimizer": ("adding-an-optimizer", ("-d", "digits", "-o", "lion", "-lr", "0.001"), ("mean_decay", 0.99)),
+    "my_optimizer": ("adding-an-optimizer", ("-d", "digits", "-o", "lion"), ("mean_decay", 0.99)),
+    "my_schedule": ("adding-a-schedule", ("-d", "digits", "--schedule", "warmup_cosine"), ("schedule", "warmup_cosine")),
     "my_activation": ("adding-an-activation", ("-d", "digits", "-a", "softplus"), ("activation", "softplus")),
     "my_loss": ("adding-a-loss", ("-d", "digits", "-l", "focal"), ("loss", "focal")),
     "my_initializer": ("adding-an-initializer", ("-d", "digits", "-w_i", "LeCun"), ("weight_init", "LeCun")),
@@ -91,7 +92,7 @@ def test_a_page_shows_its_plugin_verbatim(plugin: str) -> None:
 def test_a_plugin_trains_from_the_command_line(plugin: str, tmp_path: Path) -> None:
     _, flags, (key, value) = PLUGINS[plugin]
     words = ("--plugin", f"examples/{plugin}.py", *flags, "-e", "1", "-nhl", "2", "--wandb_mode", "disabled")
-    result = python("-W", "error", "train.py", *words, "--output_dir", tmp_path)
+    result = python("-W", "error", "-m", "chainrule", "train", *words, "--output_dir", tmp_path)
     assert result.returncode == 0, result.stderr
     (config,) = tmp_path.glob("*/config.json")
     assert json.loads(config.read_text(encoding="utf-8"))[key] == value
@@ -99,9 +100,10 @@ def test_a_plugin_trains_from_the_command_line(plugin: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_the_command_of_a_page_is_valid(plugin: str) -> None:
-    (command,) = re.findall(r"^python (train\.py .*)$", page_text(PLUGINS[plugin][0]), flags=re.MULTILINE)
-    assert f"--plugin examples/{plugin}.py" in command
-    result = python(*command.split(), "--print_config")
+    ((program, flags),) = re.findall(r"^(python train\.py|chainrule train) (.*)$", page_text(PLUGINS[plugin][0]), re.M)
+    assert f"--plugin examples/{plugin}.py" in flags
+    words = ("train.py",) if program.startswith("python") else ("-m", "chainrule", "train")
+    result = python(*words, *flags.split(), "--print_config")
     assert result.returncode == 0, result.stderr
 
 
@@ -114,7 +116,7 @@ def test_a_script_runs(script: str) -> None:
 
 def test_the_help_of_a_plugin_is_as_shown() -> None:
     shown = re.findall(r"^  -[\w-].*$", page_text("adding-an-optimizer"), flags=re.MULTILINE)
-    printed = lines_of(python("train.py", "--plugin", "examples/my_optimizer.py", "--help").stdout)
+    printed = lines_of(python("-m", "chainrule", "train", "--plugin", "examples/my_optimizer.py", "--help").stdout)
     assert len(shown) == 3
     assert {line.strip() for line in shown} <= printed
 
@@ -126,14 +128,14 @@ def test_the_errors_of_plugins_are_as_shown(tmp_path: Path) -> None:
 
     def message(text: str, *words: str) -> str:
         plugin.write_text(text, encoding="utf-8")
-        result = python("train.py", "--plugin", plugin, *words)
+        result = python("-m", "chainrule", "train", "--plugin", plugin, *words)
         assert result.returncode == 2, result.stderr
         return result.stderr.strip().replace(str(tmp_path), "").replace("/my_optimizer.py", "my_optimizer.py")
 
     assert message(source.replace("gradient: Array, mean", "gradiant: Array, mean")) in shown
     boosted = source.replace('"lion"', '"mine"').replace("slots =", 'boost = Float(1.0, "...", flag="-b")\n    slots =')
     assert message(boosted) in shown
-    missing = python("train.py", "--plugin", "examples/missing.py")
+    missing = python("-m", "chainrule", "train", "--plugin", "examples/missing.py")
     assert missing.returncode == 2
     assert missing.stderr.strip() in shown
 
