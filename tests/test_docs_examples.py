@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -14,7 +15,8 @@ import numpy as np
 import pytest
 from gradcheck import numerical_gradient
 
-from chainrule import ACTIVATIONS, LOSSES, NeuralNetwork
+from chainrule import ACTIVATIONS, ENGINES, LOSSES, OPTIMIZERS, SCHEDULES, Eve, NeuralNetwork, load_dataset
+from chainrule.nn.losses import Loss
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -23,7 +25,11 @@ RUNNABLE = [page for page in PAGES if ">>>" in page.read_text(encoding="utf-8")]
 # The page that shows each plugin, the flags that use it, and the key and value that its run records.
 PLUGINS = {
     "my_optimizer": ("adding-an-optimizer", ("-d", "digits", "-o", "lion"), ("mean_decay", 0.99)),
-    "my_schedule": ("adding-a-schedule", ("-d", "digits", "--schedule", "warmup_cosine"), ("schedule", "warmup_cosine")),
+    "my_schedule": (
+        "adding-a-schedule",
+        ("-d", "digits", "--schedule", "warmup_cosine"),
+        ("schedule", "warmup_cosine"),
+    ),
     "my_activation": ("adding-an-activation", ("-d", "digits", "-a", "softplus"), ("activation", "softplus")),
     "my_loss": ("adding-a-loss", ("-d", "digits", "-l", "focal"), ("loss", "focal")),
     "my_initializer": ("adding-an-initializer", ("-d", "digits", "-w_i", "LeCun"), ("weight_init", "LeCun")),
@@ -140,15 +146,22 @@ def test_the_errors_of_plugins_are_as_shown(tmp_path: Path) -> None:
     assert missing.stderr.strip() in shown
 
 
+@pytest.fixture
+def _own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is forgotten after it."""
+    for registry in (ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES):
+        for attribute in ("_parts", "_aliases"):
+            monkeypatch.setattr(registry, attribute, dict(getattr(registry, attribute)))
+
+
+@pytest.mark.usefixtures("_own_registries")
 @pytest.mark.parametrize(
     ("plugin", "activation", "loss"),
     [("my_activation", "softplus", "cross_entropy"), ("my_loss", "tanh", "focal")],
 )
 def test_the_derivative_of_a_plugin_is_right(
-    plugin: str, activation: str, loss: str, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    plugin: str, activation: str, loss: str, random: np.random.Generator
 ) -> None:
-    for registry in (ACTIVATIONS, LOSSES):
-        monkeypatch.setattr(registry, "_parts", dict(registry.items()))
     runpy.run_path(str(ROOT / "examples" / f"{plugin}.py"))
     network = NeuralNetwork([4, 5, 3, 3], activation, loss=loss, dtype="float64")
     network.parameters.flat[...] = random.normal(size=network.parameters.flat.size)
@@ -157,6 +170,53 @@ def test_the_derivative_of_a_plugin_is_right(
     for name, parameter in network.parameters.items():
         measured = numerical_gradient(lambda: network.loss_and_gradients(x, y)[0], parameter)
         np.testing.assert_allclose(gradients[name], measured, rtol=1e-6, atol=1e-9)
+
+
+def train_on_digits(
+    engine: str, optimizer: str, loss: str | Loss = "cross_entropy", schedule: str = "constant"
+) -> np.ndarray:
+    """Return the parameters after 60 steps in float64."""
+    data = load_dataset("digits", dtype="float64")
+    network, made = NeuralNetwork([64, 9, 10], loss=loss, dtype="float64"), OPTIMIZERS[optimizer](schedule=schedule)
+    made.schedule_span = (0, 60)
+    ENGINES[engine](network, made, 16, 1).train(data.x_train, data.y_train, np.arange(16 * 60))
+    return network.parameters.flat
+
+
+@pytest.mark.usefixtures("_own_registries")
+def test_both_engines_run_the_plugins() -> None:
+    plugins = [runpy.run_path(str(path)) for path in sorted((ROOT / "examples").glob("my_[los]*.py"))]
+    (focal,) = (found["Focal"] for found in plugins if "Focal" in found)
+    losses = [focal(gamma=gamma) for gamma in (1.0, 2.0, 3.5)]
+    ends = []
+    for loss in losses:
+        compiled, reference = (
+            train_on_digits(engine, "lion", loss, "warmup_cosine") for engine in ("compiled", "numpy")
+        )
+        np.testing.assert_allclose(compiled, reference, rtol=0, atol=1e-10)
+        ends.append(reference)
+    assert np.abs(ends[0] - ends[1]).max() > 1e-6
+    assert np.abs(ends[1] - ends[2]).max() > 1e-6
+
+
+@pytest.mark.usefixtures("_own_registries")
+def test_eve_as_a_plugin_is_one_class(tmp_path: Path) -> None:
+    """The most demanding optimizer needs nothing but its class: its source, in a file of its own, is the same Eve."""
+    source = inspect.getsource(Eve).replace('"eve"', '"my_eve"')
+    assert source.count("\nclass ") == 1
+    assert "\ndef " not in source
+    header = (
+        "import numpy as np\n"
+        "from chainrule.core.fields import Float\n"
+        "from chainrule.optim.optimizer import OPTIMIZERS, Optimizer\n"
+        "from chainrule.optim.optimizers import BETA1, BETA2, EPSILON\n"
+        "Array = np.ndarray\n"
+    )
+    (tmp_path / "my_eve.py").write_text(f"{header}\n{source}", encoding="utf-8")
+    plugin = runpy.run_path(str(tmp_path / "my_eve.py"))
+    assert OPTIMIZERS["my_eve"] is plugin["Eve"] is not Eve
+    for engine in ("compiled", "numpy"):
+        np.testing.assert_array_equal(train_on_digits(engine, "my_eve"), train_on_digits(engine, "eve"))
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
