@@ -1,4 +1,4 @@
-"""The child's side of accuracy_time.py: one training run of one system, timed up to each target accuracy."""
+"""The child process of accuracy_time.py: a training run of one system, timed up to each target accuracy."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from problem import RULES
 
 __all__ = ["Runner"]
 
-LOOKS_AN_EPOCH = 4
+EVALUATIONS_PER_EPOCH = 4
 
 
 class Watch:
-    """A stopwatch that stands still while the test set is looked at.
+    """A stopwatch that is paused while the test set is evaluated.
 
     Attributes:
         seconds: when each target was reached, or None.
         epochs: after how many passes over the data, or None.
-        accuracies: at each look.
+        accuracies: of each evaluation.
     """
 
     def __init__(self, labels: Any, targets: list[float], max_epochs: int, max_seconds: float) -> None:
         self._labels, self._targets = np.asarray(labels), targets
-        self._max_looks, self._max_seconds = max_epochs * LOOKS_AN_EPOCH, max_seconds
+        self._max_evaluations, self._max_seconds = max_epochs * EVALUATIONS_PER_EPOCH, max_seconds
         self.seconds: dict[str, float | None] = {str(target): None for target in targets}
         self.epochs: dict[str, float | None] = {str(target): None for target in targets}
         self.accuracies: list[float] = []
@@ -34,19 +34,19 @@ class Watch:
         self._began = time.perf_counter()
 
     def start(self) -> None:
-        """Training begins now: what was done before, such as loading machine code, does not count."""
+        """Start the clock: preparation, such as loading machine code, does not count."""
         self._began = time.perf_counter()
 
-    def look(self, predict: Callable[[], Any]) -> bool:
-        """Compare predictions with the test labels; called LOOKS_AN_EPOCH times an epoch. Returns whether to stop."""
+    def evaluate(self, predict: Callable[[], Any]) -> bool:
+        """Compare predictions with the test labels, EVALUATIONS_PER_EPOCH times per epoch. Returns whether to stop."""
         self._spent += time.perf_counter() - self._began
         accuracy = float(np.mean(np.asarray(predict()) == self._labels))
         self.accuracies.append(accuracy)
         for target in self._targets:
             if accuracy >= target and self.seconds[str(target)] is None:
                 self.seconds[str(target)] = self._spent
-                self.epochs[str(target)] = len(self.accuracies) / LOOKS_AN_EPOCH
-        late = self._spent >= self._max_seconds or len(self.accuracies) >= self._max_looks
+                self.epochs[str(target)] = len(self.accuracies) / EVALUATIONS_PER_EPOCH
+        late = self._spent >= self._max_seconds or len(self.accuracies) >= self._max_evaluations
         self.done = late or None not in self.seconds.values()
         self._began = time.perf_counter()
         return self.done
@@ -57,7 +57,7 @@ class Runner:
 
     Args:
         system: "compiled", "torch" or "sklearn".
-        threads: how many it may use; None for its own choice.
+        threads: number of threads; None for the system's own choice.
     """
 
     def __init__(self, system: str, threads: int | None) -> None:
@@ -79,16 +79,16 @@ class Runner:
         max_epochs: int,
         max_seconds: float,
     ) -> dict[str, Any]:
-        """Train until every target is reached or a limit is.
+        """Train until every target or a limit is reached.
 
         Returns:
             For each target the seconds of training and the epochs until the test accuracy was at least that, or None;
-            and the accuracy at each look. Looking at the test set is not part of the time.
+            and the accuracy of each evaluation, which is not part of the time.
         """
         if dataset not in self._data:
             from chainrule import load_dataset
 
-            # Nothing is held out: every system trains on all 60,000 images.
+            # No validation set: every system trains on all 60,000 images.
             self._data[dataset] = load_dataset(dataset, seed=0, val_fraction=0)
         data = self._data[dataset]
         watch = Watch(data.y_test, targets, max_epochs, max_seconds)
@@ -117,10 +117,10 @@ def _chainrule(data: Any, widths: tuple[int, ...], batch: int, learning_rate: fl
     watch.start()
     while True:
         order = random.permutation(n)
-        ends = [round(n * (i + 1) / LOOKS_AN_EPOCH / batch) * batch for i in range(LOOKS_AN_EPOCH - 1)]
+        ends = [round(n * (i + 1) / EVALUATIONS_PER_EPOCH / batch) * batch for i in range(EVALUATIONS_PER_EPOCH - 1)]
         for part in np.split(order, ends):
             real.engine.train(real.x, real.y, part)
-            if watch.look(lambda: real.network.predict(data.x_test)):
+            if watch.evaluate(lambda: real.network.predict(data.x_test)):
                 return
 
 
@@ -142,12 +142,12 @@ def _torch(data: Any, widths: tuple[int, ...], batch: int, learning_rate: float,
     watch.start()
     while True:
         batches = torch.randperm(len(y)).split(batch)  # type: ignore[no-untyped-call]
-        looks = {round(len(batches) * (i + 1) / LOOKS_AN_EPOCH) for i in range(LOOKS_AN_EPOCH)}
+        evaluated = {round(len(batches) * (i + 1) / EVALUATIONS_PER_EPOCH) for i in range(EVALUATIONS_PER_EPOCH)}
         for number, chosen in enumerate(batches, start=1):
             rule.zero_grad()
             functional.cross_entropy(model(x.index_select(0, chosen)), y.index_select(0, chosen)).backward()  # type: ignore[no-untyped-call]
             rule.step()
-            if number in looks and watch.look(predict):
+            if number in evaluated and watch.evaluate(predict):
                 return
 
 
@@ -168,10 +168,10 @@ def _sklearn(data: Any, widths: tuple[int, ...], batch: int, learning_rate: floa
     x, y, x_test = np.asarray(data.x_train), np.asarray(data.y_train), np.asarray(data.x_test)
     random, classes = np.random.default_rng(seed), np.arange(len(data.classes))
     while True:
-        for part in np.array_split(random.permutation(len(y)), LOOKS_AN_EPOCH):
-            # partial_fit takes one shuffled pass over what it gets. Cutting out the part is left out of the time.
+        for part in np.array_split(random.permutation(len(y)), EVALUATIONS_PER_EPOCH):
+            # partial_fit makes one shuffled pass over its input. Indexing the part is excluded from the time.
             part_x, part_y = x[part], y[part]
             watch.start()
             model.partial_fit(part_x, part_y, classes=classes)
-            if watch.look(lambda: model.predict(x_test)):
+            if watch.evaluate(lambda: model.predict(x_test)):
                 return

@@ -1,6 +1,6 @@
-"""A process of its own that holds one object and answers calls: `python child.py module:Class '{"argument": 1}'`.
+"""A process that holds one object and answers calls: `python child.py module:Class '{"argument": 1}'`.
 
-A line of JSON comes in, {"call": method, "arguments": {...}}, and one goes out, {"result": ...} or {"error": "..."}.
+It reads a line of JSON, {"call": method, "arguments": {...}}, and writes one, {"result": ...} or {"error": "..."}.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import sys
 
 
 def main() -> None:
-    """Make the object and answer until the input ends."""
-    # Libraries print what they like; it goes to the error output, so that the answers stay alone.
+    """Construct the object and answer calls until the input ends."""
+    # Output of libraries goes to standard error, so that standard output holds answers only.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     module, name = sys.argv[1].split(":")

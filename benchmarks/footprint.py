@@ -1,17 +1,17 @@
-"""What the systems weigh: memory, prediction, import time and installed size of chainrule, PyTorch and scikit-learn.
+"""Memory, prediction speed, import time and installed size of chainrule, PyTorch and scikit-learn.
 
     python benchmarks/footprint.py            # about five minutes
     python benchmarks/footprint.py --quick    # fewer epochs and repeats; nothing is stored
 
-- Peak memory (VmHWM) of the default run: for chainrule `train.py` with all that it writes; for the others a plain
-  script that loads the same arrays, trains the same network at the same batch size and looks at the test set. Their
-  peak does not grow with the epochs, so they train one.
+- Peak memory (VmHWM) of the default run: for chainrule `train.py` with all its output; for the others a plain script
+  that loads the same arrays, trains the same network at the same batch size and evaluates it on the test set. Their
+  peak does not grow with the epochs, so they train for one.
 - Prediction: classes of 10,000 images at once, and of a single image, with 784-128x4-10; the best of one and all
   threads.
-- Import time: the module alone, in a fresh process, with the files in the system's cache.
-- Installed size: the files of the distribution and of all that it requires, as their metadata list them.
+- Import time: the module alone, in a fresh process, with its files in the page cache.
+- Installed size: the files of the distribution and of its requirements, according to their metadata.
 
-Results go to benchmarks/results/footprint.json.
+Results are stored in benchmarks/results/footprint.json.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ from typing import Any
 from machine import save
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from pool import HERE, Child, ChildError, cores, environment, thread_count
+from pool import HERE, Child, ChildError, count_cores, make_environment, resolve_threads
 
-__all__ = ["installed_megabytes", "main"]
+__all__ = ["main", "measure_installed_size"]
 
 SYSTEMS = {
     "compiled": ("chainrule", "import chainrule"),
     "torch": ("torch", "import torch"),
     "sklearn": ("scikit-learn", "from sklearn.neural_network import MLPClassifier"),
 }
-_CLOCK = "import time; began = time.perf_counter(); {}; print(time.perf_counter() - began)"
+_CLOCK = "import time; start = time.perf_counter(); {}; print(time.perf_counter() - start)"
 
 
-def peak_memory(system: str, epochs: int) -> float:
-    """The most megabytes that the run held."""
+def measure_peak_memory(system: str, epochs: int) -> float:
+    """Measure the peak memory of a run, in MB."""
     command = [sys.executable, str(HERE / "footprint_runs.py"), system, str(epochs)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(None), check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=make_environment(None), check=False)
     if done.returncode:
         raise ChildError((done.stderr.strip().splitlines() or ["failed"])[-1])
     return float(done.stdout)
 
 
-def import_seconds(statement: str, repeats: int) -> float:
-    """The median of fresh processes, after one that fills the system's cache."""
+def time_import(statement: str, repeats: int) -> float:
+    """Time an import: the median of fresh processes, after one that fills the page cache."""
     command = [sys.executable, "-c", _CLOCK.format(statement)]
     seconds = [
         float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(repeats + 1)
@@ -58,17 +58,17 @@ def import_seconds(statement: str, repeats: int) -> float:
     return statistics.median(seconds[1:])
 
 
-def prediction(system: str, rounds: int) -> dict[str, float]:
-    """Throughput and latency: the median of rounds, at the better number of threads."""
-    settings = ["own"] if system == "compiled" else ["1", "all"] if cores() > 1 else ["1"]
+def time_prediction(system: str, rounds: int) -> dict[str, float]:
+    """Measure throughput and latency: the median of rounds, at the better number of threads."""
+    settings = ["own"] if system == "compiled" else ["1", "all"] if count_cores() > 1 else ["1"]
     medians = []
     with tempfile.TemporaryDirectory() as folder:
         for setting in settings:
-            threads = thread_count(setting)
+            threads = resolve_threads(setting)
             arguments = {"system": system, "threads": threads}
             child = Child("footprint_runs:Predictor", arguments, threads, Path(folder) / "log")
             try:
-                answers = [child.ask("measure") for _ in range(rounds)]
+                answers = [child.call("measure") for _ in range(rounds)]
             finally:
                 child.stop()
             medians.append({key: statistics.median(answer[key] for answer in answers) for key in answers[0]})
@@ -78,8 +78,8 @@ def prediction(system: str, rounds: int) -> dict[str, float]:
     }
 
 
-def installed_megabytes(distribution: str) -> dict[str, float]:
-    """The size of a distribution alone and with all that it requires here, in MB."""
+def measure_installed_size(distribution: str) -> dict[str, float]:
+    """Measure the size of a distribution alone and with its requirements on this platform, in MB."""
     sizes: dict[str, float] = {}
     waiting = [distribution]
     while waiting:
@@ -92,7 +92,7 @@ def installed_megabytes(distribution: str) -> dict[str, float]:
             if not sizes:
                 raise
             continue  # required for another platform
-        sizes[name] = _own_size(found)
+        sizes[name] = _measure_own_size(found)
         for line in found.requires or []:
             requirement = Requirement(line)
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
@@ -101,8 +101,8 @@ def installed_megabytes(distribution: str) -> dict[str, float]:
     return {"alone": sizes[canonicalize_name(distribution)] / 1e6, "with_requirements": total / 1e6}
 
 
-def _own_size(distribution: importlib.metadata.Distribution) -> float:
-    """The bytes of its files; of an editable chainrule, which lists none, those of its sources."""
+def _measure_own_size(distribution: importlib.metadata.Distribution) -> float:
+    """Measure the bytes of its files; an editable chainrule lists none, so its sources are measured."""
     if distribution.metadata["Name"] == "chainrule":
         sources = [path for path in (HERE.parent / "src" / "chainrule").rglob("*") if "__pycache__" not in path.parts]
         return sum(path.stat().st_size for path in sources if path.is_file())
@@ -121,13 +121,13 @@ def main() -> None:
     absent: dict[str, str] = {}
     for system, (distribution, statement) in SYSTEMS.items():
         try:
-            size = installed_megabytes(distribution)
+            size = measure_installed_size(distribution)
             entry: dict[str, Any] = {
                 "system": system,
                 "version": importlib.metadata.version(distribution),
-                "peak_megabytes": peak_memory(system, epochs if system == "compiled" else 1),
-                **prediction(system, 3 if arguments.quick else 7),
-                "import_seconds": import_seconds(statement, repeats),
+                "peak_megabytes": measure_peak_memory(system, epochs if system == "compiled" else 1),
+                **time_prediction(system, 3 if arguments.quick else 7),
+                "import_seconds": time_import(statement, repeats),
                 "installed_megabytes": size["alone"],
                 "installed_megabytes_with_requirements": size["with_requirements"],
             }

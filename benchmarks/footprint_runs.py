@@ -1,8 +1,8 @@
-"""The child's side of footprint.py: a default run to weigh, and predictions to time, for each system.
+"""The child process of footprint.py: a default run to measure, and predictions to time, for each system.
 
     python benchmarks/footprint_runs.py torch 1
 
-trains an epoch in the way of PyTorch, and prints the most memory that it held, in MB.
+trains for an epoch with PyTorch and prints the peak memory in MB.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Predictor:
 
     Args:
         system: "compiled", "torch" or "sklearn".
-        threads: how many it may use; None for its own choice.
+        threads: number of threads; None for the system's own choice.
     """
 
     def __init__(self, system: str, threads: int | None) -> None:
@@ -40,7 +40,7 @@ class Predictor:
         self._images = random.random((10_000, _SIZES[0]), np.float32)
 
     def measure(self) -> dict[str, float]:
-        """Images a second on 10,000 at once, and microseconds for a single one: medians."""
+        """Measure images per second on 10,000 at once, and microseconds for a single image: medians."""
         return {
             "images_per_second": len(self._images) / _median(lambda: self._predict(self._images), 10),
             "single_microseconds": 1e6 * _median(lambda: self._predict(self._images[:1]), 1000),
@@ -51,9 +51,9 @@ def _median(call: Callable[[], object], repeats: int) -> float:
     call()
     seconds = []
     for _ in range(repeats):
-        began = time.perf_counter()
+        start = time.perf_counter()
         call()
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
 
 
@@ -89,7 +89,7 @@ def _sklearn(threads: int | None) -> Callable[[Any], Any]:
 
 
 def _run_chainrule(epochs: str) -> None:
-    """`train.py` with its defaults, all its output, and without W&B."""
+    """`train.py` with its defaults, all its output, without W&B."""
     script = Path(__file__).resolve().parents[1] / "train.py"
     with tempfile.TemporaryDirectory() as folder:
         sys.argv = [str(script), "--output_dir", folder, "--wandb_mode", "disabled", "--quiet", "--epochs", epochs]
@@ -139,8 +139,8 @@ def _run_sklearn(epochs: str) -> None:
     model.predict(data.x_test)
 
 
-def _peak_megabytes() -> float:
-    """VmHWM: the most memory that this process ever held."""
+def _read_peak_megabytes() -> float:
+    """Read VmHWM, the peak memory of this process."""
     for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e6
@@ -148,12 +148,12 @@ def _peak_megabytes() -> float:
 
 
 def main() -> None:
-    """Answer one question on the standard output, which nothing else uses."""
+    """Print one measurement on standard output, which nothing else uses."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     system, epochs = sys.argv[1:]
     {"compiled": _run_chainrule, "torch": _run_torch, "sklearn": _run_sklearn}[system](epochs)
-    answers.write(f"{_peak_megabytes():.1f}\n")
+    answers.write(f"{_read_peak_megabytes():.1f}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a result depends on besides the code, and where it is stored. No names of machines or people."""
+"""The environment of a result (hardware, libraries, date) and the folder of stored results."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _LIBRARIES = ("numpy", "scipy", "numba", "scikit-learn", "torch", "jax", "jaxlib
 
 
 def describe() -> dict[str, Any]:
-    """The machine and the libraries compared, with the BLAS of NumPy and that of SciPy, which scikit-learn uses."""
-    with suppress(ImportError):  # chainrule does without SciPy
+    """Describe the machine and the libraries, with the BLAS of NumPy and that of SciPy, which scikit-learn uses."""
+    with suppress(ImportError):  # importing it loads its BLAS
         import scipy.linalg  # noqa: F401
     return machine.describe(_LIBRARIES)
 

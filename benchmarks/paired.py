@@ -37,7 +37,7 @@ _REST = 0.05  # seconds between two measurements, in which spinning threads fall
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to measure: steps of `batch` samples, or without an optimizer a prediction of so many rows."""
+    """A case to measure: steps of `batch` samples, or, without an optimizer, a prediction of `batch` rows."""
 
     network: str
     batch: int
@@ -102,15 +102,15 @@ class Pairs:
     def measure(self, case: Case, rounds: int, seconds: float) -> dict[str, Any]:
         """Measure one case on both sides in turns."""
         children = {side: self.child(side, case.threads) for side in SIDES}
-        estimates = {side: child.ask("prepare", **asdict(case)) for side, child in children.items()}
+        estimates = {side: child.call("prepare", **asdict(case)) for side, child in children.items()}
         repeats = max(1, round(seconds / min(estimates.values())))
         times: dict[str, list[float]] = {side: [] for side in SIDES}
         for number in range(rounds):
             for side in SIDES if number % 2 == 0 else SIDES[::-1]:
                 time.sleep(_REST)
-                times[side].append(children[side].ask("measure", repeats=repeats))
+                times[side].append(children[side].call("measure", repeats=repeats))
         ratios = [new / old for old, new in zip(times["old"], times["new"], strict=True)]
-        digests = {child.ask("finish") for child in children.values()}
+        digests = {child.call("finish") for child in children.values()}
         return {
             **asdict(case),
             "microseconds": {side: [round(1e6 * each, 3) for each in times[side]] for side in SIDES},
@@ -162,7 +162,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pairs = Pairs({"old": arguments.old.resolve(), "new": arguments.new.resolve()}, Path(folder))
         try:
-            versions = {side: pairs.child(side, 1).ask("describe") for side in SIDES}
+            versions = {side: pairs.child(side, 1).call("describe") for side in SIDES}
             print(", ".join(f"{side}: {version}" for side, version in versions.items()))
             print("\n| microseconds | old | new | new / old | 95 % interval | same bits |")
             print("| --- | ---: | ---: | ---: | --- | --- |")

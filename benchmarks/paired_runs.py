@@ -1,6 +1,6 @@
-"""The child's side of paired.py: the compiled engine of whichever checkout PYTHONPATH names, and a clock.
+"""The child process of paired.py: times the compiled engine of the checkout on PYTHONPATH.
 
-It uses only what all versions since 0.1 have: `NeuralNetwork`, `OPTIMIZERS`, `load_dataset` and `Trainer`.
+It uses only names that all versions since 0.1 have: `NeuralNetwork`, `OPTIMIZERS`, `load_dataset` and `Trainer`.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class Runs:
         else:
             self._prepare_prediction(batch)
         self._repeat()
-        began, repeats = time.perf_counter(), 0
-        while (elapsed := time.perf_counter() - began) < _WARM_UP:
+        start, repeats = time.perf_counter(), 0
+        while (elapsed := time.perf_counter() - start) < _WARM_UP:
             self._repeat()
             repeats += 1
         # The sides warm up for the same time and not for the same number of steps; training starts anew.
@@ -104,10 +104,10 @@ class Runs:
 
     def measure(self, repeats: int) -> float:
         """Seconds a step, or a prediction."""
-        began = time.perf_counter()
+        start = time.perf_counter()
         for _ in range(repeats):
             self._repeat()
-        return (time.perf_counter() - began) / (repeats * self._parts)
+        return (time.perf_counter() - start) / (repeats * self._parts)
 
     def finish(self) -> str:
         """A digest of the parameters and of some probabilities. Frees the case."""

@@ -1,4 +1,4 @@
-"""Handles of child processes, and the environment that gives each its number of threads."""
+"""Handles of child processes, and the environment that sets the number of threads of each."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
 
-__all__ = ["Child", "ChildError", "cores", "environment", "thread_count"]
+__all__ = ["Child", "ChildError", "count_cores", "make_environment", "resolve_threads"]
 
 HERE = Path(__file__).resolve().parent
 _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class ChildError(Exception):
-    """A child answered with an error, died or took too long."""
+    """A call failed, or the child died or timed out."""
 
 
-def cores() -> int:
-    """The cores that this process may use."""
+def count_cores() -> int:
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def thread_count(setting: str) -> int | None:
-    """A setting of `systems.Entry.threads` as a number; None for a system's own choice."""
-    return None if setting == "own" else cores() if setting == "all" else int(setting)
+def resolve_threads(setting: str) -> int | None:
+    """Convert a setting of `systems.Entry.threads` to a number; None for a system's own choice."""
+    return None if setting == "own" else count_cores() if setting == "all" else int(setting)
 
 
-def environment(threads: int | None) -> dict[str, str]:
-    """The environment for a child: BLAS, OpenMP and XLA read the number of threads when they are loaded."""
+def make_environment(threads: int | None) -> dict[str, str]:
+    """Make the environment of a child: BLAS, OpenMP and XLA read the number of threads when they are loaded."""
     variables = {name: value for name, value in os.environ.items() if name not in _VARIABLES}
     if threads is not None:
         variables |= dict.fromkeys(_VARIABLES, str(threads))
@@ -46,14 +46,14 @@ def environment(threads: int | None) -> dict[str, str]:
 
 
 class Child:
-    """One process. It stays until `stop`, and computes only while it answers.
+    """A long-lived process that holds one object and computes only during a call.
 
     Args:
-        target: what it holds, as module:class, found from the benchmarks folder.
-        arguments: of the class.
-        threads: see `environment`.
-        log: a file for what it prints.
-        variables: more of its environment.
+        target: the class of the object, as module:class, importable from the benchmarks folder.
+        arguments: of its constructor.
+        threads: see `make_environment`.
+        log: file for its output.
+        variables: additional environment variables.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env=environment(threads) | dict(variables),
+            env=make_environment(threads) | dict(variables),
             text=True,
         )
         self._answers: queue.Queue[str] = queue.Queue()
@@ -82,11 +82,11 @@ class Child:
             self._answers.put(line)
         self._answers.put("")
 
-    def ask(self, method: str = "", timeout: float = 600, **arguments: Any) -> Any:
-        """Call a method of what it holds; without a name, only make the object.
+    def call(self, method: str = "", timeout: float = 600, **arguments: Any) -> Any:
+        """Call a method of the object; without a name, only construct it.
 
         Raises:
-            ChildError: the call failed; the message says why.
+            ChildError: the call failed; the message gives the reason.
         """
         assert self._process.stdin is not None  # noqa: S101
         try:

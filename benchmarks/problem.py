@@ -1,4 +1,4 @@
-"""What every system is given: a network, a batch size and a rule; the same float32 arrays; the same first weights."""
+"""The problems: network, batch size and optimizer, with equal float32 data and initial parameters for every system."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ Layers = list[tuple[Floats, Floats]]
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing to measure.
+    """A training step to measure.
 
     Attributes:
         network: a key of NETWORKS.
         batch: samples a step.
-        rule: a key of RULES, with L2 of WEIGHT_DECAY on the weights.
+        rule: the optimizer, a key of RULES, with an L2 penalty of WEIGHT_DECAY on the weights.
     """
 
     network: str
@@ -64,7 +64,7 @@ class Problem:
 
     @property
     def name(self) -> str:
-        """What `--problems` calls it, such as 784-128x4-10/16."""
+        """The name in `--problems`, such as 784-128x4-10/16."""
         return f"{self.network}/{self.batch}"
 
 
@@ -77,14 +77,14 @@ class Data:
 
     @classmethod
     def open(cls, folder: Path) -> Data:
-        """The arrays that `store` wrote, mapped into memory, so that all workers share one copy of them."""
-        # Copy-on-write rather than read-only: PyTorch warns about arrays that it may not write to.
+        """Map the arrays that `store` wrote into memory, so that all processes share one copy."""
+        # Copy-on-write instead of read-only: PyTorch warns about read-only arrays.
         x, y = (np.asarray(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in ("x", "y"))
         return cls(x, y)
 
 
 def store(folder: Path, dataset: str) -> None:
-    """Write the training samples that chainrule trains on, for `Data.open`."""
+    """Write the training samples of a dataset, for `Data.open`."""
     from chainrule import load_dataset
 
     data = load_dataset(dataset, seed=0)
@@ -93,7 +93,7 @@ def store(folder: Path, dataset: str) -> None:
 
 
 def initial_parameters(sizes: Sequence[int]) -> Layers:
-    """Xavier weights (fan_in, fan_out) and biases 0, the same in every process."""
+    """Draw Xavier weights (fan_in, fan_out), equal in every process; biases are 0."""
     random = np.random.default_rng(0)
     layers: Layers = []
     for fan_in, fan_out in pairwise(sizes):
@@ -103,7 +103,7 @@ def initial_parameters(sizes: Sequence[int]) -> Layers:
 
 
 def mean_loss(layers: Layers, x: Floats, y: NDArray[np.int64]) -> float:
-    """The mean cross-entropy of a ReLU network, computed here so that it means the same for every system."""
+    """Compute the mean cross-entropy of a ReLU network, in the same way for every system."""
     a = x
     for number, (weights, biases) in enumerate(layers, start=1):
         a = a @ weights + biases
@@ -115,14 +115,14 @@ def mean_loss(layers: Layers, x: Floats, y: NDArray[np.int64]) -> float:
 
 
 class Order:
-    """Shuffled minibatches: passes over all samples, one after another, a new permutation for each."""
+    """Shuffled minibatches: a new permutation of all samples for each epoch."""
 
     def __init__(self, samples: int) -> None:
         self._samples = samples
         self._random = np.random.default_rng(0)
 
     def batches(self, n: int, batch: int) -> NDArray[np.int64]:
-        """Sample positions, (n, batch). Every batch is full, so that all steps are equally long."""
+        """Draw sample indices, (n, batch). Every batch is full, so that all steps take equally long."""
         passes = -(-n * batch // self._samples)
         order = np.concatenate([self._random.permutation(self._samples) for _ in range(passes)])
         return order[: n * batch].reshape(n, batch)

@@ -1,16 +1,16 @@
-"""Microseconds a training step: chainrule against its peers, on the same network, data, batch size and rule.
+"""Microseconds per training step: chainrule against its peers, on equal network, data, batch size and optimizer.
 
     python benchmarks/speed.py                                    # everything, about half an hour
     python benchmarks/speed.py --quick --problems 784-128x4-10/16 # one problem, two rounds
     python benchmarks/speed.py --systems compiled,jax,floor --no-save
 
-Each system runs in processes of its own, one for each number of threads, which stay alive and wait; in every round
-each of them is asked once, so that whatever slows the machine for a while slows all alike. Only one computes at any
-time. The result is the median of the rounds, and for each system the best of its numbers of threads; chainrule is shown
-with the number that it chooses itself. Preparing a problem (building, compiling, warming up) is measured apart.
+Each system runs in long-lived processes of its own, one for each number of threads. In every round each of them is
+measured once, so that a temporary slowdown of the machine affects all alike. Only one computes at any time. The result
+is the median of the rounds, and for each system the best of its numbers of threads; chainrule is reported with the
+number that it chooses itself. Preparation (building, compiling, warming up) is measured separately.
 
-What is not installed is reported as absent. Results go to benchmarks/results/speed.json, where those of problems that
-were not measured this time stay as they are.
+Systems that are not installed are reported as absent. Results are stored in benchmarks/results/speed.json; those of
+problems that were not measured in this run are kept.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from pathlib import Path
 from typing import Any
 
 from machine import RESULTS, save
-from pool import Child, ChildError, thread_count
+from pool import Child, ChildError, resolve_threads
 from problem import BATCHES, NETWORKS, RULES, WEIGHT_DECAY, Problem, store
 from systems import SYSTEMS
 
 __all__ = ["best", "main"]
 
 LOSS_PROBLEM, LOSS_STEPS = Problem("784-128x4-10", 16), 512
-_REST = 0.1  # seconds between two measurements, in which idle threads fall asleep; some spin for dozens of milliseconds
+_REST = 0.1  # seconds between two measurements: idle threads of some libraries spin for dozens of milliseconds
 
 
-class Contest:
-    """The children, and what was measured of them.
+class Comparison:
+    """The child processes and their measurements.
 
     Attributes:
-        results: an entry for each problem, rule, system and thread setting.
+        results: an entry for each problem, optimizer, system and thread setting.
         absent: systems that could not be started, with the reason.
     """
 
@@ -52,13 +52,13 @@ class Contest:
         for name in names:
             entry = SYSTEMS[name]
             for setting in dict.fromkeys(entry.threads):
-                threads = thread_count(setting)
+                threads = resolve_threads(setting)
                 if setting == "all" and threads == 1:
                     continue  # a machine with one core
                 arguments = {"target": entry.target, "folder": str(folder), "threads": threads}
                 child = Child("stopwatch:Stopwatch", arguments, threads, folder / f"{name}-{setting}.log")
                 try:
-                    self.versions[name] = child.ask("version")
+                    self.versions[name] = child.call("version")
                     self._children[name, setting] = child
                 except ChildError as error:
                     child.stop()
@@ -67,7 +67,7 @@ class Contest:
                     break
 
     def run(self, problem: Problem) -> None:
-        """Measure one problem under one rule with every child that knows the rule."""
+        """Measure one problem with every child that has its optimizer."""
         if not any(problem.rule in SYSTEMS[name].rules for name, _ in self._children):
             return
         running: dict[tuple[str, str], dict[str, Any]] = {}
@@ -76,31 +76,31 @@ class Contest:
             if problem.rule not in SYSTEMS[name].rules:
                 continue
             entry: dict[str, Any] = {**what, "system": name, "threads": setting}
-            answer = self._ask((name, setting), entry, "prepare", seconds=self._seconds, **what)
+            answer = self._call((name, setting), entry, "prepare", seconds=self._seconds, **what)
             if answer is not None:
                 running[name, setting] = {**entry, **answer, "microseconds": []}
         for _ in range(self._rounds):
             for key, entry in list(running.items()):
                 time.sleep(_REST)
-                seconds = self._ask(key, entry, "measure")
+                seconds = self._call(key, entry, "measure")
                 if seconds is None:
                     del running[key]
                 else:
                     entry["microseconds"].append(round(1e6 * seconds, 2))
         for key, entry in list(running.items()):
-            entry["loss_after"] = self._ask(key, entry, "finish")
+            entry["loss_after"] = self._call(key, entry, "finish")
             self.results.append({**entry, "median": statistics.median(entry["microseconds"])})
-        _print(problem, self.results)
+        _print_results(problem, self.results)
 
     def compare_losses(self) -> None:
-        """That all systems do the same: the loss from the same weights after the same number of steps."""
+        """Check that all systems do the same: the loss after equal steps from equal parameters."""
         print(f"\nMean loss on {LOSS_PROBLEM.name} before and after about {LOSS_STEPS} steps from the same weights")
         for name, setting in list(self._children):
             if setting not in SYSTEMS[name].headline[:1] or name == "floor":
                 continue
             for rule in SYSTEMS[name].rules:
                 what = {"network": LOSS_PROBLEM.network, "batch": LOSS_PROBLEM.batch, "rule": rule}
-                answer = self._ask((name, setting), {}, "losses", steps=LOSS_STEPS, **what)
+                answer = self._call((name, setting), {}, "losses", steps=LOSS_STEPS, **what)
                 if answer is not None:
                     self.losses.append({"system": name, "rule": rule, **answer})
                     print(
@@ -109,10 +109,10 @@ class Contest:
                         flush=True,
                     )
 
-    def _ask(self, key: tuple[str, str], entry: dict[str, Any], method: str, **arguments: Any) -> Any:
-        """Ask a child; one that fails is reported and asked no more."""
+    def _call(self, key: tuple[str, str], entry: dict[str, Any], method: str, **arguments: Any) -> Any:
+        """Call a child; one that fails is reported and stopped."""
         try:
-            return self._children[key].ask(method, **arguments)
+            return self._children[key].call(method, **arguments)
         except ChildError as error:
             print(f"{SYSTEMS[key[0]].label}, threads {key[1]}, {method}: {error}", flush=True)
             self.results.append({**entry, "failed": str(error)})
@@ -126,7 +126,7 @@ class Contest:
 
 
 def best(results: list[dict[str, Any]], system: str, problem: Problem) -> dict[str, Any] | None:
-    """The entry that stands for a system in the table: its thread setting with the lowest median."""
+    """Return the entry of a system for the table: its thread setting with the lowest median."""
     wanted = {"system": system, "network": problem.network, "batch": problem.batch, "rule": problem.rule}
     found = [
         entry
@@ -138,8 +138,8 @@ def best(results: list[dict[str, Any]], system: str, problem: Problem) -> dict[s
     return min(found, key=lambda entry: entry["median"], default=None)
 
 
-def _print(problem: Problem, results: list[dict[str, Any]]) -> None:
-    """One problem's table."""
+def _print_results(problem: Problem, results: list[dict[str, Any]]) -> None:
+    """Print the table of one problem."""
     print(f"\n{problem.network}, batch {problem.batch}, {problem.rule}: microseconds a step")
     print(f"  {'':30} {'threads':>8} {'median':>9} {'min':>9} {'max':>9} {'ratio':>6} {'loss':>7} {'prepare':>8}")
     own = best(results, "compiled", problem)
@@ -155,7 +155,7 @@ def _print(problem: Problem, results: list[dict[str, Any]]) -> None:
             )
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, help="measurements of each system (5)")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of a measurement (0.5)")
@@ -169,7 +169,7 @@ def _arguments() -> argparse.Namespace:
         arguments.rounds = 2 if arguments.quick else 5
     if arguments.quick:
         arguments.seconds = 0.3
-    unknown = set(arguments.systems.split(",")) - set(SYSTEMS) | set(arguments.rules.split(",")) - set(RULES)
+    unknown = {*arguments.systems.split(","), *arguments.rules.split(",")} - {*SYSTEMS, *RULES}
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     problems = [Problem(network, batch) for network in NETWORKS for batch in BATCHES]
@@ -180,8 +180,8 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _stored_of_others(measured: set[str]) -> list[dict[str, Any]]:
-    """The stored results of the problems that were not measured anew."""
+def _read_other_results(measured: set[str]) -> list[dict[str, Any]]:
+    """Read the stored results of the problems that were not measured in this run."""
     file = RESULTS / "speed.json"
     stored = json.loads(file.read_text(encoding="utf-8"))["results"] if file.exists() else []
     return [entry for entry in stored if Problem(entry["network"], entry["batch"]).name not in measured]
@@ -189,32 +189,32 @@ def _stored_of_others(measured: set[str]) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Measure, print and store."""
-    arguments = _arguments()
-    began = time.perf_counter()
+    arguments = _parse_arguments()
+    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         store(Path(folder), "fashion_mnist")
-        contest = Contest(arguments.systems.split(","), Path(folder), arguments.rounds, arguments.seconds)
+        comparison = Comparison(arguments.systems.split(","), Path(folder), arguments.rounds, arguments.seconds)
         try:
             for problem in arguments.problems:
                 for rule in arguments.rules.split(","):
-                    contest.run(Problem(problem.network, problem.batch, rule))
-            contest.compare_losses()
+                    comparison.run(Problem(problem.network, problem.batch, rule))
+            comparison.compare_losses()
         finally:
-            contest.stop()
+            comparison.stop()
     settings = {
         "rounds": arguments.rounds,
         "seconds": arguments.seconds,
         "rules": RULES,
         "weight_decay": WEIGHT_DECAY,
         "data": "Fashion-MNIST, float32",
-        "run_seconds": round(time.perf_counter() - began),
+        "run_seconds": round(time.perf_counter() - start),
     }
     measured = {problem.name for problem in arguments.problems}
     content = {
-        "versions": contest.versions,
-        "absent": contest.absent,
-        "losses": contest.losses,
-        "results": [*_stored_of_others(measured), *contest.results],
+        "versions": comparison.versions,
+        "absent": comparison.absent,
+        "losses": comparison.losses,
+        "results": [*_read_other_results(measured), *comparison.results],
     }
     if not arguments.no_save:
         print(f"\nStored in {save('speed', settings, content).name} in benchmarks/results")

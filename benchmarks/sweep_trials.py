@@ -1,8 +1,8 @@
-"""The child's side of sweeps.py: trials one after another with another system, as people write them with Optuna.
+"""A child process of sweeps.py: runs trials of another library with Optuna, one after another.
 
     python sweep_trials.py SYSTEM CONFIGS.json
 
-Prints the number of trials and the seconds that they took, once everything is imported and the data are loaded.
+Prints the best value and the seconds that the trials took, without imports and loading the data.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Train every configuration for its epochs, with a look at the validation set after each."""
-    train = {"torch": _torch, "sklearn": _sklearn}[sys.argv[1]]()
+    """Train every configuration, evaluating the validation set after each epoch."""
+    train = {"torch": _prepare_torch, "sklearn": _prepare_sklearn}[sys.argv[1]]()
     configs: list[dict[str, Any]] = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
     data = load_dataset("fashion_mnist", seed=0)
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    began = time.perf_counter()
+    start = time.perf_counter()
     study = optuna.create_study(direction="maximize")
     for config in configs:
-        study.enqueue_trial({"position": configs.index(config)})
+        study.enqueue_trial({"index": configs.index(config)})
     study.optimize(
-        lambda trial: train(data, configs[trial.suggest_int("position", 0, len(configs) - 1)]), n_trials=len(configs)
+        lambda trial: train(data, configs[trial.suggest_int("index", 0, len(configs) - 1)]), n_trials=len(configs)
     )
-    print(json.dumps({"seconds": time.perf_counter() - began, "best": study.best_value}))
+    print(json.dumps({"seconds": time.perf_counter() - start, "best": study.best_value}))
 
 
-def _torch() -> Callable[[Any, dict[str, Any]], float]:
+def _prepare_torch() -> Callable[[Any, dict[str, Any]], float]:
     import torch
     from torch import nn
 
     torch.set_flush_denormal(True)
     torch.set_num_threads(1)
     activations = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "ReLU": nn.ReLU}
-    rules: dict[str, Any] = {
+    optimizers: dict[str, Any] = {
         "sgd": torch.optim.SGD,
         "momentum": lambda p, **k: torch.optim.SGD(p, momentum=0.9, **k),
         "nag": lambda p, **k: torch.optim.SGD(p, momentum=0.9, nesterov=True, **k),
@@ -63,7 +63,7 @@ def _torch() -> Callable[[Any, dict[str, Any]], float]:
         for inputs, outputs in pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), activations[config["activation"]]()]
         model = nn.Sequential(*layers, nn.Linear(sizes[-1], 10))
-        rule = rules[config["optimizer"]](
+        optimizer = optimizers[config["optimizer"]](
             model.parameters(), lr=config["learning_rate"], weight_decay=config["weight_decay"]
         )
         x, y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
@@ -71,9 +71,9 @@ def _torch() -> Callable[[Any, dict[str, Any]], float]:
         best = 0.0
         for _ in range(config["epochs"]):
             for chosen in torch.randperm(len(x)).split(config["batch_size"]):
-                rule.zero_grad()
+                optimizer.zero_grad()
                 nn.functional.cross_entropy(model(x[chosen]), y[chosen]).backward()
-                rule.step()
+                optimizer.step()
             with torch.no_grad():
                 best = max(best, (model(x_val).argmax(1) == y_val).float().mean().item())
         return best
@@ -81,7 +81,7 @@ def _torch() -> Callable[[Any, dict[str, Any]], float]:
     return train
 
 
-def _sklearn() -> Callable[[Any, dict[str, Any]], float]:
+def _prepare_sklearn() -> Callable[[Any, dict[str, Any]], float]:
     import warnings
 
     from sklearn.neural_network import MLPClassifier
@@ -91,13 +91,13 @@ def _sklearn() -> Callable[[Any, dict[str, Any]], float]:
     activations = {"sigmoid": "logistic", "tanh": "tanh", "ReLU": "relu"}
 
     def train(data: Any, config: dict[str, Any]) -> float:
-        rule = config["optimizer"]
+        optimizer = config["optimizer"]
         model = MLPClassifier(
             [config["hidden_size"]] * config["num_layers"],
             activation=activations[config["activation"]],
-            solver="adam" if rule == "adam" else "sgd",
-            momentum=0.0 if rule == "sgd" else 0.9,
-            nesterovs_momentum=rule == "nag",
+            solver="adam" if optimizer == "adam" else "sgd",
+            momentum=0.0 if optimizer == "sgd" else 0.9,
+            nesterovs_momentum=optimizer == "nag",
             alpha=config["weight_decay"],
             batch_size=config["batch_size"],
             learning_rate_init=config["learning_rate"],

@@ -25,9 +25,9 @@ TREES = {path: ast.parse(path.read_text()) for path in MODULES}
 # From the bottom up: a folder may import from those before it, and from itself.
 FOLDERS = [
     "core",
+    "data",
     "nn",
     "optim",
-    "data",
     "engine",
     "training",
     "neural_network",
@@ -42,18 +42,6 @@ LEVEL = {name: level for level, name in enumerate([*FOLDERS, "__init__", "cli", 
 # A notebook's user has no command line: messages of the library mention neither its flags nor its commands.
 FLAG_OR_COMMAND = re.compile(r"(?<!git rm )--[a-z]|`chainrule [a-z]")
 # Exceptions that are to disappear: files that still mention them, and functions of more than 100 lines.
-MENTION_FLAGS = {
-    "data/specs.py",
-    "report/records.py",
-    "runs/checkpointing.py",
-    "runs/folder.py",
-    "runs/writer.py",
-    "sweeps/folder.py",
-    "sweeps/space/parameters.py",
-    "sweeps/trials.py",
-    "sweeps/workers/cluster.py",
-}
-LONG_FUNCTIONS = {"drive"}
 
 
 def imports(path: Path, *, inside_functions: bool = False) -> list[str]:
@@ -146,7 +134,7 @@ def test_files_are_short(path: Path) -> None:
 def test_functions_are_short() -> None:
     functions = (node for path in MODULES for node in ast.walk(TREES[path]) if isinstance(node, ast.FunctionDef))
     long = {node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 100}
-    assert long <= LONG_FUNCTIONS
+    assert not long
 
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES}), ids=lambda path: path.name)
@@ -176,7 +164,7 @@ def test_a_flag_or_a_command_in_a_message_is_found(text: str) -> None:
 def test_only_the_command_line_mentions_flags_and_commands() -> None:
     library = [path for path in MODULES if folder(module_name(path)) != "cli"]
     found = {path for path in library if any(FLAG_OR_COMMAND.search(text) for text in messages(path))}
-    assert {str(path.relative_to(SOURCE)) for path in found} <= MENTION_FLAGS
+    assert not {str(path.relative_to(SOURCE)) for path in found}
 
 
 @pytest.mark.parametrize("name", [info.name for info in pkgutil.walk_packages([str(SOURCE)], "chainrule.")])
@@ -192,20 +180,12 @@ def test_what_a_module_calls_public_is_there_and_documented(name: str) -> None:
 
 
 def test_the_public_names_of_the_package() -> None:
-    assert sorted(chainrule.__all__) == [
-        "ACTIVATIONS",
-        "ChainruleError",
-        "DATASETS",
-        "Dataset",
-        "ENGINES",
-        "INITIALIZERS",
-        "LOSSES",
-        "NeuralNetwork",
-        "OPTIMIZERS",
-        "load_dataset",
-        "load_model",
-        "save_model",
-    ]
+    for name in chainrule.__all__:
+        assert getattr(chainrule, name).__doc__, name
+    with pytest.raises(AttributeError, match="no attribute 'Adma'"):
+        chainrule.Adma  # noqa: B018
+    registered = {part.__name__ for part in OPTIMIZERS.values()}
+    assert registered & set(chainrule.__all__) == {"SGD", "Momentum", "NAG", "RMSprop", "Adam", "Nadam", "Eve"}
 
 
 def test_versions_agree() -> None:

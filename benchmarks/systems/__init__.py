@@ -1,7 +1,7 @@
-"""The systems that are compared, one file each, behind one protocol.
+"""The systems compared, one file each, behind one protocol.
 
-Every class does its own best honest way of training: the batches are gathered from arrays in memory by the means that
-suit it, the gather is part of the time, and its compiler, fused optimizer or thread pool is used where it has one.
+Each class trains in the fastest way that its library offers: batches are gathered from arrays in memory by the means
+that suit it, the gather is part of the time, and its compiler, fused optimizer or thread pool is used.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ class System(Protocol):
     version: str
 
     def __init__(self, data: Data, threads: int | None) -> None:
-        """Import what it needs and take the data. `threads` None: as many as it chooses by itself."""
+        """Import the library and take the data. `threads` None: the system's own choice."""
 
     def prepare(self, problem: Problem) -> None:
-        """Build the network with the common initial parameters, and compile what is compiled."""
+        """Build the network with the common initial parameters, and compile it."""
 
     def steps(self, n: int) -> float:
-        """Train about n steps. Returns how many: samples trained on, divided by the batch size."""
+        """Train for about n steps. Returns the steps taken: samples trained on, divided by the batch size."""
 
     def parameters(self) -> Layers:
-        """Weights (fan_in, fan_out) and biases (fan_out,) as they are now; empty if the system trains nothing."""
+        """Current weights (fan_in, fan_out) and biases (fan_out,); empty if the system trains nothing."""
 
     def close(self) -> None:
-        """Let go of what `prepare` made."""
+        """Free what `prepare` made."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Entry:
     """A row of the table.
 
     Attributes:
-        label: how it is called there.
+        label: its name in the table.
         target: its class, as module:class.
-        rules: the rules that it is measured under.
-        threads: how many it tries: a number, "all" cores, or "own" for its own choice.
-        headline: the thread settings that may stand in the table: the best of them does.
+        rules: the optimizers it is measured with.
+        threads: the numbers of threads to measure: a number, "all" cores, or "own" for its own choice.
+        headline: the thread settings considered for the table, which shows the best of them.
     """
 
     label: str
@@ -55,7 +55,7 @@ class Entry:
     headline: tuple[str, ...] = ("1", "all")
 
 
-# chainrule is shown with the threads that it chooses by itself, which is what a user gets; every peer with its best.
+# chainrule is reported with its own choice of threads, as a user gets it; every peer with its best.
 SYSTEMS: dict[str, Entry] = {
     "compiled": Entry(
         "chainrule, compiled engine",
@@ -77,7 +77,7 @@ SYSTEMS: dict[str, Entry] = {
 
 
 def load_system(target: str, data: Data, threads: int | None) -> System:
-    """Make the system that `target`, module:class, names."""
+    """Construct the system `target`, given as module:class."""
     module, name = target.split(":")
     system: System = getattr(importlib.import_module(module), name)(data, threads)
     return system

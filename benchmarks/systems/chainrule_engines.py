@@ -1,4 +1,4 @@
-"""chainrule's own engines, run by its own training loop: shuffling, bookkeeping and all."""
+"""chainrule's engines, run by its own training loop with shuffling and bookkeeping."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ __all__ = ["Compiled", "Numpy"]
 
 
 class _Engine:
-    """`Trainer.run`, stopped between two stretches when enough samples are done."""
+    """`Trainer.run`, stopped between two calls of the engine when enough samples are done."""
 
     engine: ClassVar[str]
 
     def __init__(self, data: Data, threads: int | None) -> None:
         self.version = chainrule.__version__
-        # Its own loader, so that it keeps the images in the form it likes best; the seed makes them the same samples.
+        # Its own loader, which keeps the images in their usual form; the seed makes them the same samples.
         own = load_dataset("fashion_mnist", seed=0)
         assert len(own.y_train) == len(data.y), "the stored arrays are of another split"  # noqa: S101
-        # The validation set is left out: no system spends time on one here.
+        # No validation set: no system evaluates one here.
         self._data = replace(own, x_val=own.x_val[:0], y_val=own.y_val[:0], val_indices=own.val_indices[:0])
         self._threads = threads or 0  # 0: its own choice
 
     def prepare(self, problem: Problem) -> None:
-        """Build network, rule and trainer."""
+        """Build network, optimizer and trainer."""
         network = NeuralNetwork(problem.sizes)
         for name, values in zip(network.parameters, sum(initial_parameters(problem.sizes), ()), strict=True):
             network.parameters[name] = values
@@ -43,13 +43,13 @@ class _Engine:
             raise RuntimeError(f"the {self.engine} engine could not be used")
 
     def steps(self, n: int) -> float:
-        """Train until n steps are done. The loop stops at the end of a stretch, so it does a few more."""
+        """Train until n steps are done. The loop stops after a call of the engine, so it takes a few more."""
         wanted, done = n * self._trainer.batch_size, 0
 
         def progress(position: int) -> None:
             nonlocal done
             done += position - self._position
-            # A stop in the middle of an epoch is where the next call goes on.
+            # The next call resumes an epoch that was stopped.
             self._position = position if position < len(self._trainer.x) else 0
 
         while done < wanted:
@@ -62,7 +62,7 @@ class _Engine:
         return self._trainer.network.parameters.layers()
 
     def close(self) -> None:
-        """Drop network, rule and trainer."""
+        """Free network, optimizer and trainer."""
         del self._trainer
 
 

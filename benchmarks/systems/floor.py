@@ -1,4 +1,4 @@
-"""The floor: what no trainer that multiplies dense matrices can do without.
+"""The floor: the work that no trainer with dense matrix products can avoid.
 
 A step's matrix products alone (NumPy's BLAS, preallocated arrays), and one pass over the optimizer's memory: parameters
 and square are read and written, gradients are read. No gather, no activation, no loss. A system that leaves out work,

@@ -50,7 +50,7 @@ class JaxScan:
         return [(np.array(w), np.array(b)) for w, b in self._state[0]]
 
     def close(self) -> None:
-        """Drop parameters and machine code."""
+        """Free parameters and machine code."""
         del self._state, self._scan
         jax.clear_caches()
 

@@ -46,7 +46,7 @@ class KerasFit:
             layer.set_weights([weights, biases])
 
     def steps(self, n: int) -> float:
-        """`fit` on a stretch of the data, or on all of it as many times as needed."""
+        """`fit` on a part of the data, or on all of it as many times as needed."""
         n = -(-n // _STEPS_A_CALL) * _STEPS_A_CALL
         steps_a_pass = len(self._y) // self._batch // _STEPS_A_CALL * _STEPS_A_CALL
         steps = min(n, steps_a_pass)

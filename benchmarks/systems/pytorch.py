@@ -48,9 +48,9 @@ class Eager(_Torch):
         for choice in choices:
             self._build(problem, choice)
             self.steps(10)
-            began = time.perf_counter()
+            start = time.perf_counter()
             self.steps(40)
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.perf_counter() - start)
         self._build(problem, choices[seconds.index(min(seconds))])
 
     def _build(self, problem: Problem, choice: dict[str, bool]) -> None:
@@ -78,7 +78,7 @@ class Eager(_Torch):
                 for layer in self._linear()]  # fmt: skip
 
     def close(self) -> None:
-        """Drop the model."""
+        """Free the model."""
         del self._model, self._rule
 
 
@@ -121,7 +121,7 @@ class CompiledStep(_Torch):
         return [(w.numpy().T.copy(), b.numpy().copy()) for w, b in zip(self._weights, self._biases, strict=True)]
 
     def close(self) -> None:
-        """Drop parameters and machine code."""
+        """Free parameters and machine code."""
         del self._weights, self._biases, self._slots, self._step
         torch.compiler.reset()
 

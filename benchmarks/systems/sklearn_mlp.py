@@ -2,7 +2,7 @@
 
 `fit` with `warm_start`, a few passes over a part of the data at a time. Nothing is subtracted: each call checks its
 input and makes the labels binary, about one hundredth of the time, as in real use. It adds the penalty to the loss in
-every step. It has no switch for subnormal numbers, and none is set behind its back.
+every step. It has no switch for subnormal numbers, and none is set for it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class SklearnMLP:
         self._random = np.random.default_rng(0)
 
     def prepare(self, problem: Problem) -> None:
-        """Let it allocate what it needs, then set the common initial parameters."""
+        """Let it allocate its arrays, then set the common initial parameters."""
         if problem.rule != "adam":
             raise ValueError("scikit-learn has no RMSprop")
         self._batch = problem.batch
@@ -71,5 +71,5 @@ class SklearnMLP:
         return list(zip(self._model.coefs_, self._model.intercepts_, strict=True))
 
     def close(self) -> None:
-        """Drop the model."""
+        """Free the model."""
         del self._model

@@ -1,12 +1,15 @@
 """Feedforward classifiers with forward and backward passes written by hand on NumPy.
 
->>> from chainrule import NeuralNetwork, OPTIMIZERS, load_dataset
+>>> from chainrule import Adam, NeuralNetwork, load_dataset
 >>> data = load_dataset("digits", seed=0)
 >>> network = NeuralNetwork([64, 32, 10], activation="tanh", seed=0)
->>> history = network.fit(data, optimizer=OPTIMIZERS["adam"](learning_rate=0.01), epochs=5, seed=0)
+>>> history = network.fit(data.x_train, data.y_train, optimizer=Adam(learning_rate=0.01), epochs=5)
 >>> network.evaluate(data.x_test, data.y_test).accuracy > 0.9
 True
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from chainrule.core.errors import ChainruleError
 from chainrule.data import DATASETS, Dataset, load_dataset
@@ -16,7 +19,15 @@ from chainrule.nn.activations import ACTIVATIONS
 from chainrule.nn.initializers import INITIALIZERS
 from chainrule.nn.losses import LOSSES
 from chainrule.nn.model_file import save_model
-from chainrule.optim.optimizers import OPTIMIZERS
+from chainrule.optim.optimizers import NAG, OPTIMIZERS, SGD, Adam, Eve, Momentum, Nadam, RMSprop
+from chainrule.optim.schedules import SCHEDULES
+from chainrule.training.callbacks import Callback
+
+if TYPE_CHECKING:
+    from chainrule.report import write_report as write_report
+    from chainrule.runs import TrainConfig as TrainConfig
+    from chainrule.runs import train as train
+    from chainrule.sweeps import run_sweep as run_sweep
 
 __version__ = "0.1.0"
 
@@ -26,11 +37,38 @@ __all__ = [
     "ENGINES",
     "INITIALIZERS",
     "LOSSES",
+    "NAG",
     "OPTIMIZERS",
+    "SCHEDULES",
+    "SGD",
+    "Adam",
+    "Callback",
     "ChainruleError",
     "Dataset",
+    "Eve",
+    "Momentum",
+    "Nadam",
     "NeuralNetwork",
+    "RMSprop",
+    "TrainConfig",
     "load_dataset",
     "load_model",
+    "run_sweep",
     "save_model",
+    "train",
+    "write_report",
 ]
+
+# Loaded when they are first used: sweeps and reports need optional packages and take longer to import than the rest.
+_LAZY = {
+    "TrainConfig": "chainrule.runs",
+    "train": "chainrule.runs",
+    "run_sweep": "chainrule.sweeps",
+    "write_report": "chainrule.report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'chainrule' has no attribute {name!r}")

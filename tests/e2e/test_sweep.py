@@ -1,4 +1,4 @@
-"""`chainrule sweep` as a user runs it: to its end, killed and begun again, with trials that fail."""
+"""`chainrule sweep` as a user runs it: to its end, killed and resumed, with trials that fail."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ def test_a_plugin_and_another_current_folder(tmp_path: Path) -> None:
     assert "8 of 8 trials" in sweeps.out
 
 
-def test_what_must_be_mended_outside_of_the_trials_ends_the_sweep_and_costs_none(tmp_path: Path) -> None:
+def test_a_problem_outside_the_trials_ends_the_sweep_and_costs_none(tmp_path: Path) -> None:
     sweeps = Sweeps(tmp_path, GRID.replace("dataset: {value: digits}", "dataset: {value: mnist}"))
     assert sweeps.run("s.yaml", "--data_dir", str(tmp_path), "--workers", "1") == 1
     assert "The sweep was stopped: data_dir" in sweeps.err
@@ -308,7 +308,7 @@ def test_bayes_with_early_termination_and_one_worker_is_repeatable(tmp_path: Pat
     assert sweeps.run("s.yaml", "--name", "one", "--seed", "0") == 0
     assert sweeps.run("s.yaml", "--workers", "1", "--name", "seeded", "--seed", "4") == 0
     assert sweeps.table("seeded") != table
-    # Without --seed it goes on with its own.
+    # Without --seed it resumes with its own.
     assert sweeps.run("s.yaml", "--name", "seeded") == 0
 
 

@@ -1,6 +1,6 @@
-"""Sweep files, good and bad: what chainrule says of each, and whether W&B's own checker takes it.
+"""Sweep files, valid and invalid.
 
-`CASES` maps a name to (file, what chainrule's refusal says or "" where it takes the file, whether W&B takes it).
+`CASES` maps a name to (file, part of chainrule's error or "" if the file is valid, whether W&B's validator accepts it).
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ CASES: dict[str, tuple[str, str, bool]] = {
     "list values": (parameters("{hidden_size: {values: [[16, 8], [32, 16]]}}"), "", True),
     "default command": (with_top('command: ["${env}", "${interpreter}", "${program}", "${args}"]'), "", True),
     "command with flags": (with_top('command: ["${env}", python3, "${program}", -b, "64", "${args}"]'), "", True),
-    # --- malformed for both
+    # --- invalid for both
     "no method": ("parameters: {epochs: {value: 1}}\n", "method must be one of grid, random, bayes, got None", False),
     "wrong method": (without_metric("bays"), "method must be one of grid, random, bayes, got 'bays'", False),
     "no parameters": ("method: random\n", "parameters must name at least one setting", False),
@@ -173,7 +173,7 @@ CASES: dict[str, tuple[str, str, bool]] = {
     ),
     "kind": (with_top("kind: launch"), "kind must be sweep, got 'launch'", False),
     "command a text": (with_top("command: python train.py"), "command must be a list such as", False),
-    # --- taken by W&B, and refused here because it would not do what it says
+    # --- accepted by W&B, and refused here because the result would not be what the file says
     "unknown setting": (parameters("{learning_rte: {value: 1}}"), "unknown setting 'learning_rte'. Did you mean", True),
     "impossible value": (
         parameters("{optimizer: {values: [adam, admm]}}"),

@@ -148,14 +148,14 @@ def test_a_space_that_is_used_up_is_searched_on(tmp_path: Path) -> None:
 def test_every_file_can_be_searched_and_params(tmp_path: Path, name: str) -> None:
     sweep = sweep_of(tmp_path, CASES[name][0])
     trials = Trials(tmp_path, sweep)
-    begun = []
+    created = []
     for k in range(min(sweep.size or 3, 3)):
         params = propose(sweep, 0, k, trials)
-        begun.append(trials.create(params, f"run{k}"))
+        created.append(trials.create(params, f"run{k}"))
     trials.close()
     again = Trials(tmp_path, sweep)
-    assert [trial.params for trial in again] == [trial.params for trial in begun]
-    assert [sweep.decode(trial.params) for trial in again] == [sweep.decode(trial.params) for trial in begun]
+    assert [trial.params for trial in again] == [trial.params for trial in created]
+    assert [sweep.decode(trial.params) for trial in again] == [sweep.decode(trial.params) for trial in created]
     again.close()
 
 
@@ -230,10 +230,10 @@ def test_the_rungs() -> None:
     assert Hyperband.from_settings({"max_iter": 2, "s": 1, "eta": 3}).rungs == ()
 
 
-def test_the_best_third_goes_on() -> None:
+def test_the_best_third_continues() -> None:
     rule = Hyperband((2,), 3, strict=True)
     others = [[9, value] for value in (0.1, 0.2, 0.3, 0.4, 0.5)] + [[0.0]]
-    # Of six, the one at place 6 / 3 is the threshold: those at 0.3 and below go on.
+    # Of six, the one at index 6 / 3 is the threshold: those at 0.3 and below continue.
     assert not rule.should_prune([9, 0.25], others)
     assert rule.should_prune([9, 0.35], others)
     assert not rule.should_prune([9], others)

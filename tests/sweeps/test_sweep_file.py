@@ -1,4 +1,4 @@
-"""What is taken as a sweep file, what is refused and how; and what W&B's own checker says of the same files."""
+"""Which sweep files are accepted, which are refused and how; and the result of W&B's validator on the same files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ print(json.dumps({name: refused(config) for name, config in json.load(sys.stdin)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_said_of_a_file(tmp_path: Path, name: str) -> None:
+def test_a_file_is_accepted_or_refused(tmp_path: Path, name: str) -> None:
     text, refusal, _ = CASES[name]
     file = tmp_path / "sweep.yaml"
     file.write_text(text)
@@ -67,7 +67,7 @@ def test_the_checker_of_wandb_agrees() -> None:
     assert {name: not wrong for name, wrong in refused.items()} == {
         name: taken for name, (_, _, taken) in CASES.items()
     }
-    # Nothing is taken here that W&B refuses, which would make a sweep that does not run there.
+    # Nothing is accepted here that W&B refuses: such a sweep would not run there.
     assert not [name for name, (_, refusal, _) in CASES.items() if not refusal and refused[name]]
 
 
@@ -104,7 +104,7 @@ def test_all_problems_at_once_with_their_lines(tmp_path: Path) -> None:
         ("method: \xe4".encode("latin-1"), "is not valid YAML"),
     ],
 )  # fmt: skip
-def test_files_that_are_none(tmp_path: Path, content: str | bytes, message: str) -> None:
+def test_contents_that_are_no_sweep(tmp_path: Path, content: str | bytes, message: str) -> None:
     file = tmp_path / "sweep.yaml"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigError) as caught:
@@ -120,7 +120,7 @@ def test_a_folder_or_a_pipe_is_no_file(tmp_path: Path) -> None:
             read_sweep(tmp_path / name)
 
 
-def test_what_may_change_in_a_file_that_was_begun(tmp_path: Path) -> None:
+def test_what_may_change_in_the_file_of_a_started_sweep(tmp_path: Path) -> None:
     text = CASES["run_cap"][0]
     digests = []
     for number, changed in enumerate(

@@ -141,13 +141,13 @@ def test_bad_arguments(argument, value, message) -> None:
     [
         (np.zeros((2, 4)), [0, 1], r"shape \(n, 3\).*got \(2, 4\)"),
         (np.zeros(3), [0], r"got \(3,\)"),
-        (np.zeros((2, 3)), [0, 5], "from 0 to 4, got 5"),
+        (np.zeros((2, 3)), [0, 5], r"from 0 to 4.*got 5"),
         (np.zeros((2, 3)), [0, -1], "got -1"),
         (np.zeros((2, 3)), [0, 0.5], "got 0.5"),
         (np.zeros((2, 3)), [0, np.nan], "got nan"),
         (np.zeros((2, 3)), [[0, 1]], r"shape \(n,\)"),
         (np.zeros((2, 3)), [0], "got 2 and 1"),
-        (np.zeros((0, 3)), [], "1 or more"),
+        (np.zeros((0, 3)), [], "at least one row"),
         ([["a", "b", "c"]], [0], "must hold numbers"),
         (np.zeros((1, 3)), ["a"], "must hold numbers"),
         (np.zeros((1, 3), complex), [0], "must hold numbers"),
@@ -155,7 +155,7 @@ def test_bad_arguments(argument, value, message) -> None:
     ],
 )
 def test_bad_batches(x, y, message) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=f"(?i){message}"):
         NeuralNetwork([3, 5]).loss_and_gradients(x, y)
 
 

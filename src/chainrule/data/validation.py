@@ -31,15 +31,16 @@ _BLOCK_ROWS = 4096
 
 
 def check_features(
-    x: ArrayLike, *, n_features: int | None = None, dtype: str = "float32", name: str = "x"
+    x: ArrayLike, *, n_features: int | None = None, dtype: str = "float32", name: str = "x", finite: bool = True
 ) -> NDArray[Any]:
-    """Features as a C-contiguous (n, d) array of finite numbers; `x` itself where it is one already.
+    """Features as a C-contiguous (n, d) array of numbers; `x` itself where it is one already.
 
     Args:
         x: (n, d) numbers: an array, or anything that `numpy.asarray` makes one of, such as lists or a data frame.
         n_features: the expected d; None accepts any d of at least 1.
         dtype: ``float32`` or ``float64``.
         name: the argument's name in an error.
+        finite: whether infinite values and NaN are refused.
 
     Raises:
         ConfigError: another shape, values that are no numbers, or one that is not finite as `dtype`.
@@ -52,10 +53,10 @@ def check_features(
         )
     with np.errstate(over="ignore"):  # reported below
         features = np.ascontiguousarray(array, dtype=dtype)
-    for start in range(0, len(features), _BLOCK_ROWS):  # no array of booleans as long as the data
-        finite = np.isfinite(features[start : start + _BLOCK_ROWS])
-        if not finite.all():
-            row, column = np.argwhere(~finite)[0]
+    for start in range(0, len(features) if finite else 0, _BLOCK_ROWS):  # no array of booleans as long as the data
+        is_finite = np.isfinite(features[start : start + _BLOCK_ROWS])
+        if not is_finite.all():
+            row, column = np.argwhere(~is_finite)[0]
             raise ConfigError(
                 f"{name} must hold values that are finite as {dtype}, got {array[start + row, column]} in row "
                 f"{start + row}, column {column}. Remove or replace such values."

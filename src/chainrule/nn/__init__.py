@@ -1,4 +1,4 @@
-"""The mathematics of a network, alone: layers, activations, losses, initializers, forward and backward pass.
+"""The mathematics of a network, alone: layers, activations, losses, objectives, initializers, the two passes.
 
-Nothing here knows data sets, optimizers, engines or files other than a saved model.
+Nothing here knows optimizers, engines or training.
 """

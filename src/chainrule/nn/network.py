@@ -25,12 +25,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from chainrule.core.errors import ConfigError
 from chainrule.core.seeding import generator
+from chainrule.data.validation import check_features, check_same_length
 from chainrule.nn.activations import ACTIVATIONS
 from chainrule.nn.initializers import INITIALIZERS, initialize
 from chainrule.nn.layer import Layer, build_layers
 from chainrule.nn.losses import LOSSES, Loss
 from chainrule.nn.objective import Objective, SoftmaxClassification
-from chainrule.nn.parameters import Array, ParameterDict, as_numbers
+from chainrule.nn.parameters import Array, ParameterDict
 
 __all__ = ["Network", "check_pairs"]
 
@@ -168,11 +169,8 @@ class Network:
         )
 
     def check_samples(self, x: ArrayLike) -> Array:
-        """Samples as an (n, d) array of the network's dtype, or a ConfigError that says what does not fit."""
-        samples = as_numbers(x, "x")
-        if samples.ndim != 2 or samples.shape[1] != self.sizes[0]:
-            raise ConfigError(f"x must have the shape (n, {self.sizes[0]}), a row a sample; got {samples.shape}.")
-        return samples.astype(self.dtype, copy=False)
+        """Samples as a contiguous (n, d) array of the network's dtype, or a ConfigError that says what does not fit."""
+        return check_features(x, n_features=self.sizes[0], dtype=self.dtype, finite=False)
 
     def check_targets(self, y: ArrayLike) -> NDArray[Any]:
         """Targets in the form that the objective takes, or a ConfigError that says what does not fit."""
@@ -195,8 +193,7 @@ def _check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def check_pairs(samples: Array, targets: NDArray[Any]) -> None:
-    """At least one sample, and a label for each."""
-    if len(samples) != len(targets) or len(samples) == 0:
-        raise ConfigError(
-            f"x and y must have the same number of rows, 1 or more; got {len(samples)} and {len(targets)}."
-        )
+    """Raise ConfigError unless there is at least one sample, and a target for each."""
+    check_same_length(samples, targets)
+    if len(samples) == 0:
+        raise ConfigError("x and y must have at least one row, got none.")

@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule.core.errors import ConfigError
+from chainrule.data.validation import check_labels
 from chainrule.nn.losses import Loss, log_softmax
 from chainrule.nn.metrics import Evaluation
-from chainrule.nn.parameters import Array, Labels, as_numbers
+from chainrule.nn.parameters import Array, Labels
 
 __all__ = ["Objective", "SoftmaxClassification"]
 
@@ -73,15 +73,7 @@ class SoftmaxClassification(Objective):
 
     def check_targets(self, y: ArrayLike, outputs: int) -> Labels:
         """Labels as an (n,) int64 array, each from 0 to k - 1."""
-        labels = as_numbers(y, "y")
-        if labels.ndim != 1:
-            raise ConfigError(f"y must have the shape (n,), a class number a sample; got {labels.shape}.")
-        with np.errstate(invalid="ignore"):
-            whole = labels.astype(np.int64, copy=False)
-        if len(labels) and not (np.array_equal(whole, labels) and whole.min() >= 0 and whole.max() < outputs):
-            bad = labels[~np.isin(labels, np.arange(outputs))][0].item()
-            raise ConfigError(f"y must hold class numbers from 0 to {outputs - 1}, got {bad!r}.")
-        return whole
+        return check_labels(y, n_classes=outputs)
 
     def loss_and_gradient(self, z: Array, targets: NDArray[Any]) -> tuple[float, Array]:
         """The mean loss of a batch and its gradient.

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from chainrule.core.errors import ConfigError
 
-__all__ = ["Array", "Labels", "ParameterDict", "aligned_zeros", "as_numbers", "check_memory", "takes_weight_decay"]
+__all__ = ["Array", "Labels", "ParameterDict", "aligned_zeros", "check_memory", "takes_weight_decay"]
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 Labels: TypeAlias = NDArray[np.integer[Any]]
@@ -41,21 +41,6 @@ def check_memory(size: int) -> None:
         size: of what it reads; twice that of what it writes, which it copies.
     """
     np.empty(size + 2**20, np.uint8)
-
-
-def as_numbers(values: ArrayLike, name: str) -> NDArray[Any]:
-    """Convert to an array of real numbers.
-
-    Raises:
-        ConfigError: it is none; the message names it by `name`.
-    """
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise ConfigError(f"{name} must be an array of numbers with rows of one length; {error}") from error
-    if array.dtype.kind not in "iufb":
-        raise ConfigError(f"{name} must hold numbers, got an array of {array.dtype}.")
-    return array
 
 
 class ParameterDict(dict[str, Array]):

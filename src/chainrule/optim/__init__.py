@@ -1,1 +1,4 @@
-"""Optimizers: what one is (`optimizer`), and the rules themselves (`optimizers`). They know arrays and no networks."""
+"""Optimizers: what one is (`optimizer`), the rules themselves (`optimizers`), and schedules of their learning rate.
+
+They know arrays, and no networks or engines.
+"""

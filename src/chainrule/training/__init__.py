@@ -1,1 +1,4 @@
-"""The training loop, its history and its checkpoints. It knows networks and engines, no run folders, no terminal."""
+"""The training loop, its history, its checkpoints and callbacks.
+
+It knows networks, data and engines, and neither run folders nor a terminal.
+"""

@@ -48,7 +48,7 @@ class CompiledEngine:
     def train(self, x: Array, y: Labels, order: NDArray[np.int64]) -> BatchResults:
         """Take the steps for the samples `order`, `batch_size` at a time."""
         # Machine code does not check its indices.
-        x = np.ascontiguousarray(self._network.check_samples(x))
+        x = self._network.check_samples(x)
         targets = np.ascontiguousarray(y, np.int64)
         if len(order) and not 0 <= order.min() <= order.max() < min(len(x), len(targets)):
             raise IndexError("order holds indices outside of the samples")

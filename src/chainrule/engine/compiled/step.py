@@ -7,8 +7,8 @@ Each thread runs one of these functions for many consecutive steps, without Pyth
     evaluate                the forward pass alone
 
 They read like nn/network.py: a loop over the layers forward, the loss, a loop over the layers backward, and the update
-of each layer. What they work on is described by records that workspace.py fills: one `THREAD` record, and one `LAYER`
-record for each layer, as that thread sees it. docs/engine.md draws both.
+of each layer. What they work on is described by the records of records.py: one `THREAD` record, and one `LAYER` record
+for each layer, as that thread sees it. docs/engine.md has a drawing.
 
 The functions are compiled from their source by `compile_steps`, with `real` and `width` bound to the precision of the
 network. Two terms that all of them use: an *address* is an integer that points to an array's first element, and a
@@ -30,75 +30,9 @@ from chainrule.engine.compiled.compilation import compile_text
 from chainrule.engine.compiled.intrinsics import ADDRESS, YIELD, atomic_add, atomic_load, pause, pointer, prefetch
 from chainrule.engine.compiled.kernels import SIGNATURES
 from chainrule.engine.compiled.products import PRODUCT, TRANSPOSE
+from chainrule.engine.compiled.records import LAYER, THREAD
 
-__all__ = ["LARGE", "LAYER", "THREAD", "compile_steps"]
-
-# One dense layer as one thread sees it. The inputs, z and delta of a thread are its rows of the batch (data parallel),
-# or all rows and its columns (tensor parallel).
-LAYER = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            "fan_in",
-            "fan_out",
-            "weights",  # address of (fan_in, fan_out), contiguous
-            "biases",  # address of (fan_out,)
-            "offset",  # of the weights in the flat parameter array, in elements
-            "bias_offset",
-            "inputs",  # address of what the forward pass multiplies with the weights
-            "inputs_stride",
-            "z",  # address of this thread's z, contiguous; the activation writes a to the next layer's inputs
-            "delta",  # address of this thread's rows of dL/dz
-            "delta_stride",
-            "transposed",  # address of a transpose of the weights, for the backward pass; 0 in the first layer
-            "transposed_stride",
-            "transposed_first",  # the row of the weights that is the transpose's first column
-            "first_row",  # the rows of the weights that this thread updates, [first_row, last_row)
-            "last_row",
-            "block_rows",  # rows updated at a time, so that gradient, weights and slots stay in the first-level cache
-            "gradient_inputs",  # address of the inputs of the whole batch, columns [first_row, last_row)
-            "gradient_inputs_stride",
-            "batch_delta",  # address of delta of the whole batch
-            "first_bias",  # the biases that this thread updates, [first_bias, last_bias)
-            "last_bias",
-            "partials",  # tensor parallel: address of the partial sums of z, (blocks, rows, fan_out)
-            "blocks",  # tensor parallel: number of blocks that the products cut fan_in into
-            "first_block",  # tensor parallel: the blocks that this thread computes, [first_block, last_block)
-            "last_block",
-        )
-    ],
-    align=True,
-)
-
-# What does not depend on a layer.
-THREAD = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            "threads",  # in the team
-            "rows",  # samples of a step
-            "first_sample",  # the samples of the step whose loss this thread computes, [first_sample, last_sample)
-            "last_sample",
-            "features",  # columns of the samples
-            "first_gathered",  # the samples of the step that this thread gathers, and the columns of them
-            "last_gathered",
-            "first_column",
-            "last_column",
-            "barrier",  # address of the counter of arrivals; the word after it is set to 1 when a thread has failed
-            "losses",  # address of the losses of the step's samples, (rows,) float64
-            "scores",  # address of their scores, (rows,) float64
-            "loss_constants",  # address of the hyperparameters of the loss
-            "labels",  # address of this thread's labels, int64
-            "gradient",  # address of the gradient of one block of rows
-            "ones",  # address of (1, rows) ones
-            "zeros",  # address of zeros, as many as the widest layer has neurons
-            "indices",  # address of a buffer for nonzero indices; 0 if the samples hold few zeros
-            "updates",  # calls of the update kernel in a step
-            "slots",  # address of the addresses of the optimizer's slots
-        )
-    ],
-    align=True,
-)
+__all__ = ["LARGE", "compile_steps"]
 
 # A result of more bytes than this is computed in blocks of rows, each of which stays in the second-level cache.
 LARGE, ROW_BLOCK = 2**19, 128

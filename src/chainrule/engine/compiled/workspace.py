@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from chainrule.engine.compiled.products import index_buffer_size, split_blocks
-from chainrule.engine.compiled.step import LARGE, LAYER, THREAD
+from chainrule.engine.compiled.records import LAYER, THREAD
+from chainrule.engine.compiled.step import LARGE
 from chainrule.nn.parameters import Array, ParameterDict, aligned_zeros
 
 __all__ = ["Plan", "plan_evaluation", "plan_training", "spaced_zeros"]

@@ -114,7 +114,7 @@ class ClusterWorkers:
         future.add_done_callback(lambda done: self._messages.put(("done", (task.number, done))))
 
     def send_decision(self, number: int, *, prune: bool) -> None:
-        """Tell the worker that waits at a rung whether its trial is pruned."""
+        """Send the decision whether a trial is pruned to its worker, which waits at a rung."""
         if number in self._assigned:
             address, _ = self._assigned[number]
             # A worker that is gone is noticed by `_find_lost`.

@@ -55,7 +55,7 @@ class LocalWorkers:
         process.send({"task": task.to_dict()})
 
     def send_decision(self, number: int, *, prune: bool) -> None:
-        """Tell the process that waits at a rung whether its trial is pruned."""
+        """Send the decision whether a trial is pruned to its process, which waits at a rung."""
         for process in self._processes:
             if process.number == number:
                 process.send({"prune": prune})

@@ -85,7 +85,7 @@ class Workers(Protocol):
         """Run a trial on a free worker."""
 
     def send_decision(self, number: int, *, prune: bool) -> None:
-        """Tell the worker that waits at a rung whether its trial is pruned."""
+        """Send the decision whether a trial is pruned to its worker, which waits at a rung."""
 
     def next_event(self, timeout: float) -> Event | None:
         """Wait for the next event; None after `timeout` seconds without one."""
