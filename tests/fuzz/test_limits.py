@@ -111,7 +111,7 @@ EMPTY = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
             "CheckpointError Cannot read the checkpoint",
         ),
         ("checkpoint", (2**63).to_bytes(8, "little") + b"{}", "CheckpointError Cannot read the checkpoint"),
-        ("configuration", b"a: 1\n" * 30_000, "it has 150,000 bytes, 100,000"),
+        ("configuration", b"a: 1\n" * 30_000, "it has 150,000 bytes, the limit is 100,000"),
     ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 15 else "",
 )
@@ -142,7 +142,7 @@ def test_merges_of_merges_that_stand_for_a_billion_values(tmp_path: Path) -> Non
 
 
 def test_only_some_of_a_million_problems_are_told() -> None:
-    with pytest.raises(ConfigError, match="20 problems or more:\nUnknown option 'epochs0'") as caught:
+    with pytest.raises(ConfigError, match="(?s)20 .* or more:\n.*'epochs0'") as caught:
         TrainConfig.from_mapping({f"epochs{i}": 1 for i in range(10**6)})
     assert len(str(caught.value).splitlines()) == 21
 
@@ -229,16 +229,16 @@ def test_losses_whose_sum_is_too_large_end_training_as_any_divergence_does(tmp_p
         {"step": "3"},
         {"step": -1},
         {"step": True},
-        {"time": 10**400},
+        {"optimizer_step": 10**400},
         {"position": 1.0},
-        {"correct": None},
-        {"memory": {"previous_loss": "0x1p99999"}},
-        {"memory": []},
-        {"random": 3},
+        {"score_sum": None},
+        {"scalars": {"previous_loss": "0x1p99999"}},
+        {"scalars": []},
+        {"shuffle_state": 3},
         {"history": [{}]},
         {"history": [[1, 2, 0.5, 0.5, None, None]]},
         {"history": 3},
-        {"meant_for": "x"},
+        {"fingerprint": "x"},
     ],
     ids=str,
 )
@@ -260,12 +260,19 @@ def test_a_description_of_the_wrong_form_is_a_damaged_checkpoint(tmp_path: Path,
 @pytest.mark.parametrize(
     "change",
     [
-        {"random": {"bit_generator": "PCG64", "state": {"state": 10**60, "inc": -1}, "has_uint32": 0, "uinteger": 0}},
-        {"random": {"bit_generator": "PCG64", "state": None}},
-        {"random": {}},
+        {
+            "shuffle_state": {
+                "bit_generator": "PCG64",
+                "state": {"state": 10**60, "inc": -1},
+                "has_uint32": 0,
+                "uinteger": 0,
+            }
+        },
+        {"shuffle_state": {"bit_generator": "PCG64", "state": None}},
+        {"shuffle_state": {}},
         {"position": 2},
         {"position": 9},
-        {"correct": 1},
+        {"score_sum": 1.0},
         {"history": History([EpochRecord(2, 10, 0.5, 0.5, None, None)])},
     ],
     ids=str,
