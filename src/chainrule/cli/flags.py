@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from chainrule.core.errors import ConfigError
-from chainrule.core.fields import Bool, Choice, Field, Float, Int, LayerWidths, StrList
+from chainrule.core.fields import Field
 from chainrule.core.registry import did_you_mean
 from chainrule.optim.optimizers import OPTIMIZERS
 from chainrule.runs.config import TrainConfig, optimizer_fields
@@ -96,6 +96,16 @@ def add_configuration_flags(group: argparse._ActionsContainer) -> None:
     group.add_argument("--trial", metavar="K", help="with --from-sweep: number of the trial to use instead")
 
 
+# The arguments of `add_argument` for a field's type.
+_OPTIONS: dict[Any, dict[str, Any]] = {
+    float: {"metavar": "N"},
+    int: {"metavar": "N"},
+    int | tuple[int, ...]: {"nargs": "+", "metavar": "N"},
+    tuple[str, ...]: {"action": "append", "metavar": "FILE"},
+    bool: {"nargs": "?", "const": "True", "metavar": "True"},
+}
+
+
 def add_field(group: argparse._ActionsContainer, field: Field[Any], text: str = "", default: object = None) -> None:
     """Add the flags of a field. The value stays text.
 
@@ -106,22 +116,13 @@ def add_field(group: argparse._ActionsContainer, field: Field[Any], text: str = 
         default: shown in place of the field's own; None for the latter.
     """
     text, default = text or field.help, field.default if default is None else default
-    options: dict[str, Any] = {"dest": field.name, "metavar": "VALUE"}
-    if isinstance(field, Choice):
-        options["metavar"] = "NAME"
+    options = _OPTIONS.get(field.type, {"metavar": "NAME" if field.choices else "VALUE"})
+    if field.choices:
         text += f": {', '.join(field.choices)}"
-    if isinstance(field, Float | Int):
-        options["metavar"] = "N"
-    if isinstance(field, LayerWidths):
-        options |= {"nargs": "+", "metavar": "N"}
-    if isinstance(field, StrList):
-        options |= {"action": "append", "metavar": "FILE"}
-    if isinstance(field, Bool):
-        options |= {"nargs": "?", "const": "True", "metavar": "True"}
-    if default is not None and not isinstance(field, StrList | Bool):
+    if default is not None and field.type not in (bool, tuple[str, ...]):
         text += f" (default: {format_default(default)})"
     flags = [flag for flag in (field.flag, f"--{field.name}") if flag]
-    group.add_argument(*flags, help=text.replace("%", "%%"), **options)
+    group.add_argument(*flags, dest=field.name, help=text.replace("%", "%%"), **options)
 
 
 def format_default(value: object) -> str:

@@ -47,7 +47,7 @@ def run(words: Sequence[str], program: str) -> int:
     parser, output = new_parser(program, _ABOUT), Output()
     parser.add_argument("names", nargs="*", metavar="RUN", help="a run, a sweep, or a folder of runs")
     for field in ReportSettings.fields().values():
-        if isinstance(field, Bool):  # takes no value, so that names of runs may follow it
+        if field.type is bool:  # takes no value, so that names of runs may follow it
             parser.add_argument(f"--{field.name}", action="store_true", default=argparse.SUPPRESS, help=field.help)
         else:
             add_field(parser, field, field.help)
