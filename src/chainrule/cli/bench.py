@@ -40,6 +40,7 @@ QUICK: dict[str, object] = {"seconds": 0.1, "rounds": 2}
 
 _COMPARED = ("compiled", "numpy")
 _OPTIMIZER = "rmsprop"
+_ROW = "{:14}{:>6}{:>12}{:>12}{:>8}{:>14}{:>14}"
 _SAMPLES = 16384  # 51 MB: like real datasets, larger than the caches
 # Per call of an engine, as in training; Ctrl-C is handled between calls.
 _MAX_CALL_SECONDS = 0.1
@@ -113,15 +114,7 @@ def _parse_settings(given: dict[str, object]) -> BenchSettings:
 
 
 class _EngineTimer:
-    """Measures one engine with a network of its own.
-
-    Args:
-        name: of the engine.
-        sizes: width of each layer, inputs first.
-        batch: samples per step.
-        threads: 0 for the fastest number.
-        x: samples, (n, d).
-        y: labels, (n,).
+    """Measures the engine called `name` with a network of its own.
 
     Raises:
         ChainruleError: the engine cannot be used on this machine.
@@ -167,7 +160,7 @@ def _measure(settings: BenchSettings, console: Console, should_stop: Callable[[]
     console.note(
         f"Microseconds per training step with {_OPTIMIZER} on random samples, {rounds}; samples per second (/s).\n"
     )
-    console.note(_format_row("network", "batch", *_COMPARED, "ratio", *(f"{name}/s" for name in _COMPARED)))
+    console.note(_ROW.format("network", "batch", *_COMPARED, "ratio", *(f"{name}/s" for name in _COMPARED)))
     results: list[dict[str, Any]] = []
     for network, batch in settings.problems:
         timers = {name: _EngineTimer(name, NETWORKS[network], batch, settings.threads, x, y) for name in _COMPARED}
@@ -179,33 +172,22 @@ def _measure(settings: BenchSettings, console: Console, should_stop: Callable[[]
             for name, timer in timers.items():
                 times[name].append(1e6 * timer.measure(settings.seconds, should_stop))
         medians = {name: statistics.median(found) for name, found in times.items()}
-        for name, found in times.items():
-            results.append(
-                {
-                    "network": network,
-                    "batch": batch,
-                    "engine": name,
-                    "microseconds": [round(value, 2) for value in found],
-                    "median_microseconds": round(medians[name], 2),
-                    "samples_per_second": round(1e6 * batch / medians[name]),
-                }
-            )
-        console.note(
-            _format_row(
-                network,
-                str(batch),
-                *(f"{median:,.1f}" for median in medians.values()),
-                f"{medians['numpy'] / medians['compiled']:.2f}",
-                *(f"{1e6 * batch / median:,.0f}" for median in medians.values()),
-            )
-        )
+        results += [
+            {
+                "network": network,
+                "batch": batch,
+                "engine": name,
+                "microseconds": [round(value, 2) for value in found],
+                "median_microseconds": round(medians[name], 2),
+                "samples_per_second": round(1e6 * batch / medians[name]),
+            }
+            for name, found in times.items()
+        ]
+        cells = [f"{median:,.1f}" for median in medians.values()]
+        cells += [f"{medians['numpy'] / medians['compiled']:.2f}"]
+        cells += [f"{1e6 * batch / median:,.0f}" for median in medians.values()]
+        console.note(_ROW.format(network, batch, *cells))
     return results
-
-
-def _format_row(network: str, batch: str, *cells: str) -> str:
-    compiled, numpy, ratio, *samples = cells
-    line = f"{network:14}{batch:>6}{compiled:>12}{numpy:>12}{ratio:>8}"
-    return line + "".join(f"{cell:>14}" for cell in samples)
 
 
 def _format_machine(machine: dict[str, Any]) -> str:
@@ -216,11 +198,7 @@ def _format_machine(machine: dict[str, Any]) -> str:
 
 
 def _store(file: Path, machine: dict[str, Any], settings: BenchSettings, results: list[dict[str, Any]]) -> None:
-    """Write the results as JSON.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
+    """Write the results as JSON."""
     options = {name: value for name, value in settings.as_dict().items() if name != "json"}
     content = {
         "date": datetime.now(UTC).date().isoformat(),

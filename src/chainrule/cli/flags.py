@@ -8,6 +8,7 @@ import itertools
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import numpy as np
@@ -137,26 +138,21 @@ def parse_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[s
         ConfigError: a flag is unknown (the message suggests the nearest), or has no value.
     """
     known = [flag for action in parser._actions for flag in action.option_strings]
-    found: Mapping[str, object] = vars(parser.parse_intermixed_args(_prepare_words(words, known)))
-    given = dict(found)
+    given: dict[str, Any] = vars(parser.parse_intermixed_args(_prepare_words(words, known)))
     if "hidden_size" in given:
-        given["hidden_size"] = " ".join(given["hidden_size"])  # type: ignore[arg-type]
+        given["hidden_size"] = " ".join(given["hidden_size"])
     return given
 
 
 def _split_group(word: str) -> list[str]:
     """Split `--group={'epochs': 5}`, as W&B's agent passes a sweep's nested parameters, into the flags of the group."""
     grouped = re.fullmatch(r"--[A-Za-z_][\w.-]*=(\{.*\})", word)
-    if not grouped or len(word) > _MAX_GROUP_LENGTH:
+    group = None
+    with suppress(ValueError, SyntaxError):
+        group = grouped and ast.literal_eval(grouped[1])
+    if not group or not isinstance(group, dict):
         return [word]
-    try:
-        group = ast.literal_eval(grouped[1])
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return [word]
-    return [flag for name, value in group.items() for flag in _split_group(f"--{name}={value}")] if group else [word]
-
-
-_MAX_GROUP_LENGTH = 10_000
+    return [flag for name, value in group.items() for flag in _split_group(f"--{name}={value}")]
 
 
 def _prepare_words(words: Sequence[str], known: Sequence[str]) -> list[str]:
