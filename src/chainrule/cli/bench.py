@@ -20,7 +20,8 @@ from chainrule.core.errors import ChainruleError, ConfigError, OutputError
 from chainrule.core.fields import Bool, Configurable, Float, Int, OptionalStr
 from chainrule.core.files import write_json
 from chainrule.core.machine import describe
-from chainrule.engine import ENGINES, make_engine
+from chainrule.engine import ENGINES
+from chainrule.engine.base import NotCompilableError
 from chainrule.neural_network import NeuralNetwork
 from chainrule.nn.parameters import Array, Labels
 from chainrule.optim.optimizers import OPTIMIZERS
@@ -122,10 +123,11 @@ class _EngineTimer:
 
     def __init__(self, name: str, sizes: Sequence[int], batch: int, threads: int, x: Array, y: Labels) -> None:
         network, optimizer = NeuralNetwork(sizes, seed=0), OPTIMIZERS[_OPTIMIZER]()
-        self._engine = make_engine(name, network, optimizer, batch, threads)
-        if type(self._engine) is not ENGINES[name]:
-            # make_engine has fallen back to the other engine, and logged the reason.
-            raise ChainruleError(f"The {name} engine cannot be used here, so there is nothing to compare.")
+        # Not make_engine, which falls back to the other engine.
+        try:
+            self._engine = ENGINES[name](network, optimizer, batch, threads)
+        except (NotCompilableError, ImportError) as error:
+            raise ChainruleError(f"The {name} engine cannot be used here: {error}.") from error
         self._x, self._y, self._batch = x, y, batch
         self._random = np.random.default_rng(0)
         self._steps = 1  # per call
