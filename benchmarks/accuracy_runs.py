@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from problem import RULES
+from problem import HYPERPARAMETERS
 
 __all__ = ["Runner"]
 
@@ -104,8 +104,8 @@ def _chainrule(data: Any, widths: tuple[int, ...], batch: int, learning_rate: fl
 
     def trainer(part: Any) -> Trainer:
         network = NeuralNetwork([data.x_train.shape[1], *widths, len(data.classes)], weight_init="He", seed=seed)
-        rule = OPTIMIZERS["adam"](learning_rate=learning_rate, weight_decay=0.0)
-        return Trainer(network, part, rule, batch_size=batch, engine="compiled", seed=seed)
+        optimizer = OPTIMIZERS["adam"](learning_rate=learning_rate, weight_decay=0.0)
+        return Trainer(network, part, optimizer, batch_size=batch, engine="compiled", seed=seed)
 
     small = replace(data, x_train=data.x_train[: 4 * batch], y_train=data.y_train[: 4 * batch])
     for _ in trainer(small).run(1):  # machine code is loaded here
@@ -126,14 +126,14 @@ def _chainrule(data: Any, widths: tuple[int, ...], batch: int, learning_rate: fl
 
 def _torch(data: Any, widths: tuple[int, ...], batch: int, learning_rate: float, seed: int, watch: Watch) -> None:
     import torch
-    from systems.pytorch import make_model, make_rule
+    from systems.pytorch import make_model, make_optimizer
     from torch.nn import functional
 
     torch.manual_seed(seed)
     x, y = torch.from_numpy(np.asarray(data.x_train)), torch.from_numpy(np.asarray(data.y_train))
     x_test = torch.from_numpy(np.asarray(data.x_test))
     model = make_model((x.shape[1], *widths, len(data.classes)))
-    rule = make_rule(model, "adam", 0.0, lr=learning_rate, fused=True)
+    optimizer = make_optimizer(model, "adam", 0.0, lr=learning_rate, fused=True)
 
     def predict() -> Any:
         with torch.inference_mode():
@@ -144,9 +144,9 @@ def _torch(data: Any, widths: tuple[int, ...], batch: int, learning_rate: float,
         batches = torch.randperm(len(y)).split(batch)  # type: ignore[no-untyped-call]
         evaluated = {round(len(batches) * (i + 1) / EVALUATIONS_PER_EPOCH) for i in range(EVALUATIONS_PER_EPOCH)}
         for number, chosen in enumerate(batches, start=1):
-            rule.zero_grad()
+            optimizer.zero_grad()
             functional.cross_entropy(model(x.index_select(0, chosen)), y.index_select(0, chosen)).backward()  # type: ignore[no-untyped-call]
-            rule.step()
+            optimizer.step()
             if number in evaluated and watch.evaluate(predict):
                 return
 
@@ -154,7 +154,7 @@ def _torch(data: Any, widths: tuple[int, ...], batch: int, learning_rate: float,
 def _sklearn(data: Any, widths: tuple[int, ...], batch: int, learning_rate: float, seed: int, watch: Watch) -> None:
     from sklearn.neural_network import MLPClassifier
 
-    options = RULES["adam"]
+    options = HYPERPARAMETERS["adam"]
     model = MLPClassifier(
         widths,
         solver="adam",

@@ -184,7 +184,7 @@ def main() -> None:
         "settings": SETTINGS,
         "seeds": seeds,
         "pilot_seed": PILOT_SEED,
-        "rule": "adam without L2",
+        "optimizer": "adam without L2",
         "accuracy": "on the test set, four times an epoch, outside the time",
         "run_seconds": round(time.perf_counter() - start),
     }

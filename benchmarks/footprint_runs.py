@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from problem import NETWORKS, RULES, WEIGHT_DECAY, initial_parameters
+from problem import HYPERPARAMETERS, NETWORKS, WEIGHT_DECAY, initial_parameters
 
 __all__ = ["Predictor"]
 
@@ -103,7 +103,7 @@ def _run_chainrule(epochs: str) -> None:
 def _run_torch(epochs: str) -> None:
     """The same training as a plain PyTorch loop, and the test accuracy."""
     import torch
-    from systems.pytorch import make_model, make_rule
+    from systems.pytorch import make_model, make_optimizer
     from torch.nn import functional
 
     from chainrule import load_dataset
@@ -112,12 +112,12 @@ def _run_torch(epochs: str) -> None:
     torch.set_flush_denormal(True)
     x, y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
     model = make_model(_SIZES)
-    rule = make_rule(model, "rmsprop", WEIGHT_DECAY)
+    optimizer = make_optimizer(model, "rmsprop", WEIGHT_DECAY)
     for _ in range(int(epochs)):
         for chosen in torch.randperm(len(y)).split(_BATCH):  # type: ignore[no-untyped-call]
-            rule.zero_grad()
+            optimizer.zero_grad()
             functional.cross_entropy(model(x[chosen]), y[chosen]).backward()  # type: ignore[no-untyped-call]
-            rule.step()
+            optimizer.step()
     with torch.inference_mode():
         model(torch.from_numpy(data.x_test)).argmax(1)
 
@@ -133,7 +133,7 @@ def _run_sklearn(epochs: str) -> None:
 
     warnings.simplefilter("ignore", ConvergenceWarning)
     data = load_dataset("fashion_mnist", seed=0)
-    rate = RULES["adam"]["learning_rate"]
+    rate = HYPERPARAMETERS["adam"]["learning_rate"]
     model = MLPClassifier(_SIZES[1:-1], batch_size=_BATCH, learning_rate_init=rate, max_iter=int(epochs))
     model.fit(data.x_train, data.y_train)
     model.predict(data.x_test)

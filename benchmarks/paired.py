@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from machine import describe
 from pool import Child
-from problem import BATCHES, RULES
+from problem import BATCHES, HYPERPARAMETERS
 
 __all__ = ["bootstrap_interval", "main"]
 
@@ -58,7 +58,7 @@ def list_cases() -> Iterator[Case]:
     """Every case, the default network first."""
     for network, batches in (("784-128x4-10", BATCHES), ("784-10", BATCHES), ("784-512x3-10", LARGE_BATCHES)):
         for batch in batches:
-            for optimizer in RULES:
+            for optimizer in HYPERPARAMETERS:
                 for threads in (1, 2):
                     yield Case(network, batch, optimizer, threads)
     for rows in (10_000, 1):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from problem import RULES, WEIGHT_DECAY
+from problem import HYPERPARAMETERS, WEIGHT_DECAY
 
 import chainrule
 from chainrule import OPTIMIZERS, Dataset, NeuralNetwork, load_dataset
@@ -85,7 +85,7 @@ class Runs:
         return elapsed / repeats
 
     def _prepare_training(self, batch: int, optimizer: str, threads: int) -> None:
-        chosen = OPTIMIZERS[optimizer](weight_decay=WEIGHT_DECAY, **RULES[optimizer])
+        chosen = OPTIMIZERS[optimizer](weight_decay=WEIGHT_DECAY, **HYPERPARAMETERS[optimizer])
         n = min(_SAMPLES, _STEPS * batch)
         full = self._data
         data = dataclasses.replace(

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 __all__ = [
     "BATCHES",
+    "HYPERPARAMETERS",
     "NETWORKS",
-    "RULES",
-    "RULE_NAMES",
+    "OPTIMIZER_NAMES",
     "WEIGHT_DECAY",
     "Data",
     "Layers",
@@ -32,12 +32,12 @@ NETWORKS: dict[str, tuple[int, ...]] = {
 }
 BATCHES = (1, 16, 64, 256, 1024)
 WEIGHT_DECAY = 5e-4
-RULES: dict[str, dict[str, float]] = {
+HYPERPARAMETERS: dict[str, dict[str, float]] = {
     "rmsprop": {"learning_rate": 1e-4, "beta": 0.9, "epsilon": 1e-6},
     "adam": {"learning_rate": 1e-4, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
 }
 
-RULE_NAMES = {"rmsprop": "RMSprop", "adam": "Adam"}
+OPTIMIZER_NAMES = {"rmsprop": "RMSprop", "adam": "Adam"}
 
 Floats = NDArray[np.float32]
 Layers = list[tuple[Floats, Floats]]
@@ -50,12 +50,12 @@ class Problem:
     Attributes:
         network: a key of NETWORKS.
         batch: samples a step.
-        rule: the optimizer, a key of RULES, with an L2 penalty of WEIGHT_DECAY on the weights.
+        optimizer: the optimizer, a key of HYPERPARAMETERS, with an L2 penalty of WEIGHT_DECAY on the weights.
     """
 
     network: str
     batch: int
-    rule: str = "rmsprop"
+    optimizer: str = "rmsprop"
 
     @property
     def sizes(self) -> tuple[int, ...]:

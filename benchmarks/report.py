@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import RESULTS
-from problem import BATCHES, NETWORKS, RULE_NAMES, Problem
+from problem import BATCHES, NETWORKS, OPTIMIZER_NAMES, Problem
 from speed import best
 from systems import SYSTEMS
 
@@ -56,10 +56,10 @@ def format_speed(network: str, systems: Mapping[str, Sequence[str]] | None = Non
         "| --- |" + " ---: |" * len(BATCHES),
     ]
     for name, system in SYSTEMS.items():
-        for rule in system.rules if systems is None else systems.get(name, ()):
-            cells = [_format_cell(results, name, Problem(network, batch, rule)) for batch in BATCHES]
+        for optimizer in system.optimizers if systems is None else systems.get(name, ()):
+            cells = [_format_cell(results, name, Problem(network, batch, optimizer)) for batch in BATCHES]
             if any(cells):
-                label = system.label + ("" if rule == "rmsprop" else f" ({RULE_NAMES[rule]})")
+                label = system.label + ("" if optimizer == "rmsprop" else f" ({OPTIMIZER_NAMES[optimizer]})")
                 rows.append(f"| {label} | " + " | ".join(cell or "-" for cell in cells) + " |")
     return "\n".join(rows)
 
@@ -85,7 +85,7 @@ def format_threads() -> str:
     found = {
         (entry["network"], entry["batch"], entry["threads"]): entry["median"]
         for entry in content["results"]
-        if entry["system"] == _OWN and entry["rule"] == "rmsprop" and "median" in entry
+        if entry["system"] == _OWN and entry["optimizer"] == "rmsprop" and "median" in entry
     }
     for network in NETWORKS:
         for batch in BATCHES:
@@ -100,7 +100,7 @@ def format_losses() -> str:
     """Format the mean loss of each system after a few hundred steps from the same initial weights."""
     rows = ["| | steps | loss before | loss after |", "| --- | ---: | ---: | ---: |"]
     for entry in read_results("speed")["losses"]:
-        label = f"{SYSTEMS[entry['system']].label} ({RULE_NAMES[entry['rule']]})"
+        label = f"{SYSTEMS[entry['system']].label} ({OPTIMIZER_NAMES[entry['optimizer']]})"
         rows.append(f"| {label} | {entry['steps']:.0f} | {entry['before']:.3f} | {entry['after']:.3f} |")
     return "\n".join(rows)
 
@@ -163,12 +163,12 @@ def draw_plot(file: Path = PLOT) -> Path:
     colors = plt.get_cmap("tab10")
     for panel, network in zip(panels, NETWORKS, strict=True):
         for number, (name, system) in enumerate(SYSTEMS.items()):
-            rule = system.rules[0]
-            found = [(batch, best(results, name, Problem(network, batch, rule))) for batch in BATCHES]
+            optimizer = system.optimizers[0]
+            found = [(batch, best(results, name, Problem(network, batch, optimizer))) for batch in BATCHES]
             points = [(batch, entry["median"]) for batch, entry in found if entry]
             if not points:
                 continue
-            label = system.label + ("" if rule == "rmsprop" else f" ({RULE_NAMES[rule]})")
+            label = system.label + ("" if optimizer == "rmsprop" else f" ({OPTIMIZER_NAMES[optimizer]})")
             style: dict[str, Any] = {"color": colors(number), "marker": "o", "markersize": 4, "linewidth": 1.5}
             if name == _OWN:
                 style |= {"color": "black", "linewidth": 3, "markersize": 6, "zorder": 3}

@@ -25,7 +25,7 @@ from typing import Any
 
 from machine import RESULTS, save
 from pool import Child, ChildError, resolve_threads
-from problem import BATCHES, NETWORKS, RULES, WEIGHT_DECAY, Problem, store
+from problem import BATCHES, HYPERPARAMETERS, NETWORKS, WEIGHT_DECAY, Problem, store
 from systems import SYSTEMS
 
 __all__ = ["best", "main"]
@@ -68,12 +68,12 @@ class Comparison:
 
     def run(self, problem: Problem) -> None:
         """Measure one problem with every child that has its optimizer."""
-        if not any(problem.rule in SYSTEMS[name].rules for name, _ in self._children):
+        if not any(problem.optimizer in SYSTEMS[name].optimizers for name, _ in self._children):
             return
         running: dict[tuple[str, str], dict[str, Any]] = {}
-        what = {"network": problem.network, "batch": problem.batch, "rule": problem.rule}
+        what = {"network": problem.network, "batch": problem.batch, "optimizer": problem.optimizer}
         for name, setting in list(self._children):
-            if problem.rule not in SYSTEMS[name].rules:
+            if problem.optimizer not in SYSTEMS[name].optimizers:
                 continue
             entry: dict[str, Any] = {**what, "system": name, "threads": setting}
             answer = self._call((name, setting), entry, "prepare", seconds=self._seconds, **what)
@@ -98,13 +98,13 @@ class Comparison:
         for name, setting in list(self._children):
             if setting not in SYSTEMS[name].headline[:1] or name == "floor":
                 continue
-            for rule in SYSTEMS[name].rules:
-                what = {"network": LOSS_PROBLEM.network, "batch": LOSS_PROBLEM.batch, "rule": rule}
+            for optimizer in SYSTEMS[name].optimizers:
+                what = {"network": LOSS_PROBLEM.network, "batch": LOSS_PROBLEM.batch, "optimizer": optimizer}
                 answer = self._call((name, setting), {}, "losses", steps=LOSS_STEPS, **what)
                 if answer is not None:
-                    self.losses.append({"system": name, "rule": rule, **answer})
+                    self.losses.append({"system": name, "optimizer": optimizer, **answer})
                     print(
-                        f"  {SYSTEMS[name].label + ', ' + rule:40} {answer['before']:.4f} -> {answer['after']:.4f} "
+                        f"  {f'{SYSTEMS[name].label}, {optimizer}':40} {answer['before']:.4f} -> {answer['after']:.4f} "
                         f"({answer['steps']:.0f} steps)",
                         flush=True,
                     )
@@ -127,7 +127,7 @@ class Comparison:
 
 def best(results: list[dict[str, Any]], system: str, problem: Problem) -> dict[str, Any] | None:
     """Return the entry of a system for the table: its thread setting with the lowest median."""
-    wanted = {"system": system, "network": problem.network, "batch": problem.batch, "rule": problem.rule}
+    wanted = {"system": system, "network": problem.network, "batch": problem.batch, "optimizer": problem.optimizer}
     found = [
         entry
         for entry in results
@@ -140,7 +140,7 @@ def best(results: list[dict[str, Any]], system: str, problem: Problem) -> dict[s
 
 def _print_results(problem: Problem, results: list[dict[str, Any]]) -> None:
     """Print the table of one problem."""
-    print(f"\n{problem.network}, batch {problem.batch}, {problem.rule}: microseconds a step")
+    print(f"\n{problem.network}, batch {problem.batch}, {problem.optimizer}: microseconds a step")
     print(f"  {'':30} {'threads':>8} {'median':>9} {'min':>9} {'max':>9} {'ratio':>6} {'loss':>7} {'prepare':>8}")
     own = best(results, "compiled", problem)
     for name, system in SYSTEMS.items():
@@ -162,14 +162,14 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="2 rounds of 0.3 seconds")
     parser.add_argument("--systems", default=",".join(SYSTEMS), help=f"some of {','.join(SYSTEMS)}")
     parser.add_argument("--problems", default="", help="networks or problems, such as 784-128-10,784-128x4-10/16")
-    parser.add_argument("--rules", default=",".join(RULES), help=f"some of {','.join(RULES)}")
+    parser.add_argument("--optimizers", default=",".join(HYPERPARAMETERS), help=f"some of {','.join(HYPERPARAMETERS)}")
     parser.add_argument("--no-save", action="store_true", help="print only")
     arguments = parser.parse_args()
     if arguments.rounds is None:
         arguments.rounds = 2 if arguments.quick else 5
     if arguments.quick:
         arguments.seconds = 0.3
-    unknown = {*arguments.systems.split(","), *arguments.rules.split(",")} - {*SYSTEMS, *RULES}
+    unknown = {*arguments.systems.split(","), *arguments.optimizers.split(",")} - {*SYSTEMS, *HYPERPARAMETERS}
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     problems = [Problem(network, batch) for network in NETWORKS for batch in BATCHES]
@@ -196,15 +196,15 @@ def main() -> None:
         comparison = Comparison(arguments.systems.split(","), Path(folder), arguments.rounds, arguments.seconds)
         try:
             for problem in arguments.problems:
-                for rule in arguments.rules.split(","):
-                    comparison.run(Problem(problem.network, problem.batch, rule))
+                for optimizer in arguments.optimizers.split(","):
+                    comparison.run(Problem(problem.network, problem.batch, optimizer))
             comparison.compare_losses()
         finally:
             comparison.stop()
     settings = {
         "rounds": arguments.rounds,
         "seconds": arguments.seconds,
-        "rules": RULES,
+        "hyperparameters": HYPERPARAMETERS,
         "weight_decay": WEIGHT_DECAY,
         "data": "Fashion-MNIST, float32",
         "run_seconds": round(time.perf_counter() - start),

@@ -31,10 +31,10 @@ class Stopwatch:
         """Return the version of the library."""
         return self._system.version
 
-    def prepare(self, network: str, batch: int, rule: str, seconds: float) -> dict[str, float]:
+    def prepare(self, network: str, batch: int, optimizer: str, seconds: float) -> dict[str, float]:
         """Build, compile and warm up a problem, and choose the number of steps that takes about `seconds`."""
         start = time.perf_counter()
-        self._system.prepare(Problem(network, batch, rule))
+        self._system.prepare(Problem(network, batch, optimizer))
         self._system.steps(1)
         prepared = time.perf_counter() - start
         n = 1
@@ -58,9 +58,9 @@ class Stopwatch:
         self._system.close()
         return loss
 
-    def losses(self, network: str, batch: int, rule: str, steps: int) -> dict[str, float]:
+    def losses(self, network: str, batch: int, optimizer: str, steps: int) -> dict[str, float]:
         """Train for at least `steps` from the common initial parameters: loss before and after, and steps taken."""
-        self._system.prepare(Problem(network, batch, rule))
+        self._system.prepare(Problem(network, batch, optimizer))
         before = self._compute_loss()
         taken = self._system.steps(steps)
         after = self._compute_loss()

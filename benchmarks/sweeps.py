@@ -178,8 +178,8 @@ def _measure_bare(config: TrainConfig) -> float:
     for _ in range(4):
         start = time.perf_counter()
         network = NeuralNetwork([784, *config.hidden_sizes, 10], config.activation, config.weight_init, seed=0)
-        rule = OPTIMIZERS[config.optimizer](**config.hyperparameters)
-        trainer = Trainer(network, data, rule, batch_size=config.batch_size, engine="compiled", seed=0, threads=1)
+        optimizer = OPTIMIZERS[config.optimizer](**config.hyperparameters)
+        trainer = Trainer(network, data, optimizer, batch_size=config.batch_size, engine="compiled", seed=0, threads=1)
         for _ in trainer.run(config.epochs):
             pass
         trainer.evaluate(data.x_test, data.y_test)

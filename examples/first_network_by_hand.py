@@ -1,6 +1,6 @@
 """One training step of a 2-2-2 network, line by line, with nothing but NumPy: docs/maths.md derives each line.
 
-The numbers are chosen so that all results are simple fractions: check them with pen and paper.
+The numbers are chosen so that all results of the first step are simple fractions, easily checked by hand.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ def show(name: str, value: object) -> None:
 
 
 def main() -> None:
-    """Forward, loss, backward, step, and the loss after it."""
+    """Print forward pass, loss and backward pass, before and after one step of gradient descent."""
     x, y = np.array([[1.0, 2.0]]), np.array([[1.0, 0.0]])
     w1, b1 = np.array([[2.0, -2.0], [-1.0, 1.0]]), np.array([0.0, np.log(3)])
     w2, b2 = np.array([[3.0, -3.0], [-2.0, 2.0]]), np.array([0.0, np.log(3)])

@@ -1,4 +1,4 @@
-"""An initializer of one's own: LeCun's, from "Efficient BackProp" (1998)."""
+"""A custom initializer: LeCun's, from "Efficient BackProp" (1998)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chainrule.nn.initializers import INITIALIZERS
 
 @INITIALIZERS.register("LeCun")
 class LeCun:
-    """std = 1 / sqrt(fan_in): the weighted sums of a layer are as large as its inputs."""
+    """std = 1 / sqrt(fan_in): the pre-activations of a layer have the scale of its inputs."""
 
     @staticmethod
     def std(fan_in: int, fan_out: int) -> float:

@@ -1,6 +1,6 @@
 """Train a small network on scikit-learn's digits through the Python API: `python examples/quickstart.py`."""
 
-from chainrule import OPTIMIZERS, NeuralNetwork, load_dataset
+from chainrule import Adam, NeuralNetwork, load_dataset
 
 
 def main() -> None:
@@ -8,8 +8,15 @@ def main() -> None:
     # Three seeds: of the validation split, the initial weights and the shuffling.
     data = load_dataset("digits", seed=0)
     network = NeuralNetwork([64, 32, 10], activation="ReLU", weight_init="He", loss="cross_entropy", seed=0)
-    optimizer = OPTIMIZERS["adam"](learning_rate=0.005)
-    history = network.fit(data, optimizer=optimizer, epochs=10, batch_size=16, seed=0)
+    history = network.fit(
+        data.x_train,
+        data.y_train,
+        validation_data=(data.x_val, data.y_val),
+        optimizer=Adam(learning_rate=0.005),
+        epochs=10,
+        batch_size=16,
+        seed=0,
+    )
 
     print("epoch  train loss  validation accuracy")
     for record in history:
@@ -17,7 +24,7 @@ def main() -> None:
 
     # The test set is evaluated once, after every choice has been made.
     test = network.evaluate(data.x_test, data.y_test)
-    print(f"test accuracy {test.accuracy:.1%}")
+    print(f"test accuracy {test.score:.1%}")
     print(f"first test sample: predicted {network.predict(data.x_test[:1])[0]}, true class {data.y_test[0]}")
 
 

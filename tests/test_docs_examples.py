@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -14,7 +15,8 @@ import numpy as np
 import pytest
 from gradcheck import numerical_gradient
 
-from chainrule import ACTIVATIONS, LOSSES, NeuralNetwork
+from chainrule import ACTIVATIONS, ENGINES, LOSSES, OPTIMIZERS, SCHEDULES, Eve, NeuralNetwork, load_dataset
+from chainrule.nn.losses import Loss
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -22,7 +24,12 @@ RUNNABLE = [page for page in PAGES if ">>>" in page.read_text(encoding="utf-8")]
 
 # The page that shows each plugin, the flags that use it, and the key and value that its run records.
 PLUGINS = {
-    "my_rules": ("adding-an-optimizer", ("-d", "digits", "-o", "lion", "-lr", "0.001"), ("mean_decay", 0.99)),
+    "my_optimizer": ("adding-an-optimizer", ("-d", "digits", "-o", "lion"), ("mean_decay", 0.99)),
+    "my_schedule": (
+        "adding-a-schedule",
+        ("-d", "digits", "--schedule", "warmup_cosine"),
+        ("schedule", "warmup_cosine"),
+    ),
     "my_activation": ("adding-an-activation", ("-d", "digits", "-a", "softplus"), ("activation", "softplus")),
     "my_loss": ("adding-a-loss", ("-d", "digits", "-l", "focal"), ("loss", "focal")),
     "my_initializer": ("adding-an-initializer", ("-d", "digits", "-w_i", "LeCun"), ("weight_init", "LeCun")),
@@ -91,7 +98,7 @@ def test_a_page_shows_its_plugin_verbatim(plugin: str) -> None:
 def test_a_plugin_trains_from_the_command_line(plugin: str, tmp_path: Path) -> None:
     _, flags, (key, value) = PLUGINS[plugin]
     words = ("--plugin", f"examples/{plugin}.py", *flags, "-e", "1", "-nhl", "2", "--wandb_mode", "disabled")
-    result = python("-W", "error", "train.py", *words, "--output_dir", tmp_path)
+    result = python("-W", "error", "-m", "chainrule", "train", *words, "--output_dir", tmp_path)
     assert result.returncode == 0, result.stderr
     (config,) = tmp_path.glob("*/config.json")
     assert json.loads(config.read_text(encoding="utf-8"))[key] == value
@@ -99,9 +106,10 @@ def test_a_plugin_trains_from_the_command_line(plugin: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_the_command_of_a_page_is_valid(plugin: str) -> None:
-    (command,) = re.findall(r"^python (train\.py .*)$", page_text(PLUGINS[plugin][0]), flags=re.MULTILINE)
-    assert f"--plugin examples/{plugin}.py" in command
-    result = python(*command.split(), "--print_config")
+    ((program, flags),) = re.findall(r"^(python train\.py|chainrule train) (.*)$", page_text(PLUGINS[plugin][0]), re.M)
+    assert f"--plugin examples/{plugin}.py" in flags
+    words = ("train.py",) if program.startswith("python") else ("-m", "chainrule", "train")
+    result = python(*words, *flags.split(), "--print_config")
     assert result.returncode == 0, result.stderr
 
 
@@ -114,39 +122,46 @@ def test_a_script_runs(script: str) -> None:
 
 def test_the_help_of_a_plugin_is_as_shown() -> None:
     shown = re.findall(r"^  -[\w-].*$", page_text("adding-an-optimizer"), flags=re.MULTILINE)
-    printed = lines_of(python("train.py", "--plugin", "examples/my_rules.py", "--help").stdout)
+    printed = lines_of(python("-m", "chainrule", "train", "--plugin", "examples/my_optimizer.py", "--help").stdout)
     assert len(shown) == 3
     assert {line.strip() for line in shown} <= printed
 
 
 def test_the_errors_of_plugins_are_as_shown(tmp_path: Path) -> None:
     shown = lines_of(page_text("adding-an-optimizer"))
-    source = (ROOT / "examples" / "my_rules.py").read_text(encoding="utf-8")
-    plugin = tmp_path / "my_rules.py"
+    source = (ROOT / "examples" / "my_optimizer.py").read_text(encoding="utf-8")
+    plugin = tmp_path / "my_optimizer.py"
 
     def message(text: str, *words: str) -> str:
         plugin.write_text(text, encoding="utf-8")
-        result = python("train.py", "--plugin", plugin, *words)
+        result = python("-m", "chainrule", "train", "--plugin", plugin, *words)
         assert result.returncode == 2, result.stderr
-        return result.stderr.strip().replace(str(tmp_path), "").replace("/my_rules.py", "my_rules.py")
+        return result.stderr.strip().replace(str(tmp_path), "").replace("/my_optimizer.py", "my_optimizer.py")
 
     assert message(source.replace("gradient: Array, mean", "gradiant: Array, mean")) in shown
     boosted = source.replace('"lion"', '"mine"').replace("slots =", 'boost = Float(1.0, "...", flag="-b")\n    slots =')
     assert message(boosted) in shown
-    missing = python("train.py", "--plugin", "examples/missing.py")
+    missing = python("-m", "chainrule", "train", "--plugin", "examples/missing.py")
     assert missing.returncode == 2
     assert missing.stderr.strip() in shown
 
 
+@pytest.fixture
+def _own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is forgotten after it."""
+    for registry in (ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES):
+        for attribute in ("_parts", "_aliases"):
+            monkeypatch.setattr(registry, attribute, dict(getattr(registry, attribute)))
+
+
+@pytest.mark.usefixtures("_own_registries")
 @pytest.mark.parametrize(
     ("plugin", "activation", "loss"),
     [("my_activation", "softplus", "cross_entropy"), ("my_loss", "tanh", "focal")],
 )
 def test_the_derivative_of_a_plugin_is_right(
-    plugin: str, activation: str, loss: str, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    plugin: str, activation: str, loss: str, random: np.random.Generator
 ) -> None:
-    for registry in (ACTIVATIONS, LOSSES):
-        monkeypatch.setattr(registry, "_parts", dict(registry.items()))
     runpy.run_path(str(ROOT / "examples" / f"{plugin}.py"))
     network = NeuralNetwork([4, 5, 3, 3], activation, loss=loss, dtype="float64")
     network.parameters.flat[...] = random.normal(size=network.parameters.flat.size)
@@ -155,6 +170,53 @@ def test_the_derivative_of_a_plugin_is_right(
     for name, parameter in network.parameters.items():
         measured = numerical_gradient(lambda: network.loss_and_gradients(x, y)[0], parameter)
         np.testing.assert_allclose(gradients[name], measured, rtol=1e-6, atol=1e-9)
+
+
+def train_on_digits(
+    engine: str, optimizer: str, loss: str | Loss = "cross_entropy", schedule: str = "constant"
+) -> np.ndarray:
+    """Return the parameters after 60 steps in float64."""
+    data = load_dataset("digits", dtype="float64")
+    network, made = NeuralNetwork([64, 9, 10], loss=loss, dtype="float64"), OPTIMIZERS[optimizer](schedule=schedule)
+    made.schedule_span = (0, 60)
+    ENGINES[engine](network, made, 16, 1).train(data.x_train, data.y_train, np.arange(16 * 60))
+    return network.parameters.flat
+
+
+@pytest.mark.usefixtures("_own_registries")
+def test_both_engines_run_the_plugins() -> None:
+    plugins = [runpy.run_path(str(path)) for path in sorted((ROOT / "examples").glob("my_[los]*.py"))]
+    (focal,) = (found["Focal"] for found in plugins if "Focal" in found)
+    losses = [focal(gamma=gamma) for gamma in (1.0, 2.0, 3.5)]
+    ends = []
+    for loss in losses:
+        compiled, reference = (
+            train_on_digits(engine, "lion", loss, "warmup_cosine") for engine in ("compiled", "numpy")
+        )
+        np.testing.assert_allclose(compiled, reference, rtol=0, atol=1e-10)
+        ends.append(reference)
+    assert np.abs(ends[0] - ends[1]).max() > 1e-6
+    assert np.abs(ends[1] - ends[2]).max() > 1e-6
+
+
+@pytest.mark.usefixtures("_own_registries")
+def test_eve_as_a_plugin_is_one_class(tmp_path: Path) -> None:
+    """The most demanding optimizer needs nothing but its class: its source, in a file of its own, is the same Eve."""
+    source = inspect.getsource(Eve).replace('"eve"', '"my_eve"')
+    assert source.count("\nclass ") == 1
+    assert "\ndef " not in source
+    header = (
+        "import numpy as np\n"
+        "from chainrule.core.fields import Float\n"
+        "from chainrule.optim.optimizer import OPTIMIZERS, Optimizer\n"
+        "from chainrule.optim.optimizers import BETA1, BETA2, EPSILON\n"
+        "Array = np.ndarray\n"
+    )
+    (tmp_path / "my_eve.py").write_text(f"{header}\n{source}", encoding="utf-8")
+    plugin = runpy.run_path(str(tmp_path / "my_eve.py"))
+    assert OPTIMIZERS["my_eve"] is plugin["Eve"] is not Eve
+    for engine in ("compiled", "numpy"):
+        np.testing.assert_array_equal(train_on_digits(engine, "my_eve"), train_on_digits(engine, "eve"))
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)

@@ -43,14 +43,14 @@ class Entry:
     Attributes:
         label: its name in the table.
         target: its class, as module:class.
-        rules: the optimizers it is measured with.
+        optimizers: the optimizers it is measured with.
         threads: the numbers of threads to measure: a number, "all" cores, or "own" for its own choice.
         headline: the thread settings considered for the table, which shows the best of them.
     """
 
     label: str
     target: str
-    rules: tuple[str, ...] = ("rmsprop",)
+    optimizers: tuple[str, ...] = ("rmsprop",)
     threads: tuple[str, ...] = ("1", "all")
     headline: tuple[str, ...] = ("1", "all")
 
@@ -60,7 +60,7 @@ SYSTEMS: dict[str, Entry] = {
     "compiled": Entry(
         "chainrule, compiled engine",
         "systems.chainrule_engines:Compiled",
-        rules=("rmsprop", "adam"),
+        optimizers=("rmsprop", "adam"),
         threads=("own", "1", "all"),
         headline=("own",),
     ),
@@ -71,7 +71,7 @@ SYSTEMS: dict[str, Entry] = {
     "keras": Entry("Keras on JAX, fit", "systems.keras_fit:KerasFit"),
     "torch": Entry("PyTorch, eager", "systems.pytorch:Eager"),
     "torch_compile": Entry("PyTorch, compiled step", "systems.pytorch:CompiledStep"),
-    "sklearn": Entry("scikit-learn, MLPClassifier", "systems.sklearn_mlp:SklearnMLP", rules=("adam",)),
+    "sklearn": Entry("scikit-learn, MLPClassifier", "systems.sklearn_mlp:SklearnMLP", optimizers=("adam",)),
     "floor": Entry("floor: BLAS and memory alone", "systems.floor:Floor"),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from problem import RULES, WEIGHT_DECAY, Data, Layers, Problem, initial_parameters
+from problem import HYPERPARAMETERS, WEIGHT_DECAY, Data, Layers, Problem, initial_parameters
 
 import chainrule
 from chainrule import ENGINES, OPTIMIZERS, NeuralNetwork, load_dataset
@@ -33,9 +33,9 @@ class _Engine:
         network = NeuralNetwork(problem.sizes)
         for name, values in zip(network.parameters, sum(initial_parameters(problem.sizes), ()), strict=True):
             network.parameters[name] = values
-        rule = OPTIMIZERS[problem.rule](weight_decay=WEIGHT_DECAY, **RULES[problem.rule])
+        optimizer = OPTIMIZERS[problem.optimizer](weight_decay=WEIGHT_DECAY, **HYPERPARAMETERS[problem.optimizer])
         self._trainer = Trainer(
-            network, self._data, rule, batch_size=problem.batch, engine=self.engine, seed=0, threads=self._threads
+            network, self._data, optimizer, batch_size=problem.batch, engine=self.engine, seed=0, threads=self._threads
         )
         self._position = 0  # samples trained on in the epoch that training is in
         # Where Numba is missing, chainrule falls back with a warning; a benchmark must not.

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from problem import RULES, WEIGHT_DECAY, Data, Layers, Order, Problem, initial_parameters
+from problem import HYPERPARAMETERS, WEIGHT_DECAY, Data, Layers, Order, Problem, initial_parameters
 
 __all__ = ["JaxScan"]
 
@@ -28,11 +28,11 @@ class JaxScan:
         self._order = Order(len(self._y))
         self._length = min(1024, _SAMPLES_A_SCAN // problem.batch)
         parameters = [(jnp.asarray(w), jnp.asarray(b)) for w, b in initial_parameters(problem.sizes)]
-        slots = 1 if problem.rule == "rmsprop" else 2
+        slots = 1 if problem.optimizer == "rmsprop" else 2
         zeros = [jax.tree.map(jnp.zeros_like, parameters) for _ in range(slots)]
         self._state = (parameters, zeros, jnp.zeros((), jnp.float32))
-        rule = partial(_rmsprop if problem.rule == "rmsprop" else _adam, **RULES[problem.rule])
-        scan = jax.jit(partial(_scan, rule), donate_argnums=0)
+        optimizer = partial(_rmsprop if problem.optimizer == "rmsprop" else _adam, **HYPERPARAMETERS[problem.optimizer])
+        scan = jax.jit(partial(_scan, optimizer), donate_argnums=0)
         example = jax.ShapeDtypeStruct((self._length, problem.batch), jnp.int32)
         self._scan = scan.lower(self._state, self._x, self._y, example).compile()
 
@@ -64,14 +64,14 @@ def _loss(parameters: Any, x: Any, y: Any) -> Any:
     return -jnp.take_along_axis(jax.nn.log_softmax(a), y[:, None], axis=1).mean()
 
 
-def _scan(rule: Any, state: Any, x: Any, y: Any, batches: Any) -> Any:
+def _scan(optimizer: Any, state: Any, x: Any, y: Any, batches: Any) -> Any:
     def step(state: Any, chosen: Any) -> Any:
         parameters, slots, time = state
         # mode="clip" spares the check of every index; they are in range.
         images, labels = jnp.take(x, chosen, axis=0, mode="clip"), jnp.take(y, chosen, mode="clip")
         loss, gradients = jax.value_and_grad(_loss)(parameters, images, labels)
         gradients = [(g + WEIGHT_DECAY * w, h) for (g, h), (w, _) in zip(gradients, parameters, strict=True)]
-        return rule(parameters, slots, gradients, time + 1), loss
+        return optimizer(parameters, slots, gradients, time + 1), loss
 
     return jax.lax.scan(step, state, batches)
 

@@ -8,7 +8,7 @@ os.environ["KERAS_BACKEND"] = "jax"
 
 import keras
 import numpy as np
-from problem import RULES, WEIGHT_DECAY, Data, Layers, Problem, initial_parameters
+from problem import HYPERPARAMETERS, WEIGHT_DECAY, Data, Layers, Problem, initial_parameters
 
 __all__ = ["KerasFit"]
 
@@ -35,13 +35,13 @@ class KerasFit:
         layers = [keras.layers.Dense(size, activation="relu", kernel_regularizer=penalty) for size in hidden]
         layers.append(keras.layers.Dense(last, kernel_regularizer=penalty))
         self._model = keras.Sequential([keras.Input((problem.sizes[0],)), *layers])
-        rate, options = RULES[problem.rule]["learning_rate"], RULES[problem.rule]
-        if problem.rule == "rmsprop":
-            rule = keras.optimizers.RMSprop(rate, rho=options["beta"], epsilon=options["epsilon"])
+        rate, options = HYPERPARAMETERS[problem.optimizer]["learning_rate"], HYPERPARAMETERS[problem.optimizer]
+        if problem.optimizer == "rmsprop":
+            optimizer = keras.optimizers.RMSprop(rate, rho=options["beta"], epsilon=options["epsilon"])
         else:
-            rule = keras.optimizers.Adam(rate, options["beta1"], options["beta2"], epsilon=options["epsilon"])
+            optimizer = keras.optimizers.Adam(rate, options["beta1"], options["beta2"], epsilon=options["epsilon"])
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        self._model.compile(optimizer=rule, loss=loss, steps_per_execution=_STEPS_A_CALL)
+        self._model.compile(optimizer=optimizer, loss=loss, steps_per_execution=_STEPS_A_CALL)
         for layer, (weights, biases) in zip(layers, initial_parameters(problem.sizes), strict=True):
             layer.set_weights([weights, biases])
 

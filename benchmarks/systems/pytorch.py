@@ -12,11 +12,11 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from problem import RULES, WEIGHT_DECAY, Data, Layers, Order, Problem, initial_parameters
+from problem import HYPERPARAMETERS, WEIGHT_DECAY, Data, Layers, Order, Problem, initial_parameters
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["CompiledStep", "Eager", "make_model", "make_rule", "set_up"]
+__all__ = ["CompiledStep", "Eager", "make_model", "make_optimizer", "set_up"]
 
 
 def set_up(threads: int | None) -> None:
@@ -42,7 +42,7 @@ class Eager(_Torch):
         """Build the model; try the plain, the foreach and (Adam alone has one on a CPU) the fused optimizer."""
         self._batch = problem.batch
         choices: list[dict[str, bool]] = [{"foreach": False}, {"foreach": True}]
-        if problem.rule == "adam":
+        if problem.optimizer == "adam":
             choices.append({"fused": True})
         seconds = []
         for choice in choices:
@@ -58,18 +58,18 @@ class Eager(_Torch):
         for layer, (weights, biases) in zip(self._linear(), initial_parameters(problem.sizes), strict=True):
             layer.weight.data.copy_(torch.from_numpy(weights).T)
             layer.bias.data.copy_(torch.from_numpy(biases))
-        self._rule = make_rule(self._model, problem.rule, WEIGHT_DECAY, **choice)
+        self._optimizer = make_optimizer(self._model, problem.optimizer, WEIGHT_DECAY, **choice)
 
     def _linear(self) -> list[nn.Linear]:
         return [layer for layer in self._model if isinstance(layer, nn.Linear)]
 
     def steps(self, n: int) -> float:
         """The usual loop."""
-        x, y, model, rule = self._x, self._y, self._model, self._rule
+        x, y, model, optimizer = self._x, self._y, self._model, self._optimizer
         for chosen in torch.from_numpy(self._order.batches(n, self._batch)):
-            rule.zero_grad()
+            optimizer.zero_grad()
             functional.cross_entropy(model(x.index_select(0, chosen)), y.index_select(0, chosen)).backward()  # type: ignore[no-untyped-call]
-            rule.step()
+            optimizer.step()
         return n
 
     def parameters(self) -> Layers:
@@ -79,7 +79,7 @@ class Eager(_Torch):
 
     def close(self) -> None:
         """Free the model."""
-        del self._model, self._rule
+        del self._model, self._optimizer
 
 
 class CompiledStep(_Torch):
@@ -94,7 +94,7 @@ class CompiledStep(_Torch):
         torch.compiler.reset()
         self._batch, self._sizes = problem.batch, problem.sizes
         self._reset(problem)
-        step = _rmsprop_step if problem.rule == "rmsprop" else _adam_step
+        step = _rmsprop_step if problem.optimizer == "rmsprop" else _adam_step
         self._step: Callable[..., Tensor] = torch.compile(
             step, fullgraph=True, dynamic=False, options={"cpp_wrapper": True}
         )
@@ -104,7 +104,7 @@ class CompiledStep(_Torch):
     def _reset(self, problem: Problem) -> None:
         self._weights = [torch.from_numpy(w.T.copy()) for w, _ in initial_parameters(problem.sizes)]
         self._biases = [torch.from_numpy(b) for _, b in initial_parameters(problem.sizes)]
-        slots = 1 if problem.rule == "rmsprop" else 2
+        slots = 1 if problem.optimizer == "rmsprop" else 2
         self._slots = [[torch.zeros_like(p) for p in self._weights + self._biases] for _ in range(slots)]
         self._time = torch.zeros(())
 
@@ -134,7 +134,7 @@ def make_model(sizes: tuple[int, ...]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def make_rule(model: nn.Module, rule: str, weight_decay: float, **choice: Any) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, optimizer: str, weight_decay: float, **choice: Any) -> torch.optim.Optimizer:
     """RMSprop or Adam with L2 on the weights only."""
     named = list(model.named_parameters())
     groups = [
@@ -142,10 +142,10 @@ def make_rule(model: nn.Module, rule: str, weight_decay: float, **choice: Any) -
         {"params": [p for name, p in named if name.endswith("bias")], "weight_decay": 0.0},
     ]
     options = {"lr": 1e-4, **choice}
-    if rule == "rmsprop":
-        settings = RULES["rmsprop"]
+    if optimizer == "rmsprop":
+        settings = HYPERPARAMETERS["rmsprop"]
         return torch.optim.RMSprop(groups, alpha=settings["beta"], eps=settings["epsilon"], **options)
-    settings = RULES["adam"]
+    settings = HYPERPARAMETERS["adam"]
     return torch.optim.Adam(groups, betas=(settings["beta1"], settings["beta2"]), eps=settings["epsilon"], **options)
 
 
@@ -169,10 +169,10 @@ def _rmsprop_step(
     chosen: Tensor,
 ) -> Any:  # fmt: skip
     gradients, loss = _gradients(weights, biases, x, y, chosen)
-    beta, epsilon = RULES["rmsprop"]["beta"], RULES["rmsprop"]["epsilon"]
+    beta, epsilon = HYPERPARAMETERS["rmsprop"]["beta"], HYPERPARAMETERS["rmsprop"]["epsilon"]
     for p, s, g in zip(weights + biases, slots[0], gradients, strict=True):
         s.mul_(beta).addcmul_(g, g, value=1 - beta)
-        p.sub_(RULES["rmsprop"]["learning_rate"] * g / (s.sqrt() + epsilon))
+        p.sub_(HYPERPARAMETERS["rmsprop"]["learning_rate"] * g / (s.sqrt() + epsilon))
     return loss
 
 
@@ -181,12 +181,12 @@ def _adam_step(
     chosen: Tensor,
 ) -> Any:  # fmt: skip
     gradients, loss = _gradients(weights, biases, x, y, chosen)
-    beta1, beta2 = RULES["adam"]["beta1"], RULES["adam"]["beta2"]
+    beta1, beta2 = HYPERPARAMETERS["adam"]["beta1"], HYPERPARAMETERS["adam"]["beta2"]
     time.add_(1)
     for_mean, for_square = 1 - beta1**time, 1 - beta2**time
     for p, m, v, g in zip(weights + biases, *slots, gradients, strict=True):
         m.mul_(beta1).add_(g, alpha=1 - beta1)
         v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
-        step = (m / for_mean) / ((v / for_square).sqrt() + RULES["adam"]["epsilon"])
-        p.sub_(RULES["adam"]["learning_rate"] * step)
+        step = (m / for_mean) / ((v / for_square).sqrt() + HYPERPARAMETERS["adam"]["epsilon"])
+        p.sub_(HYPERPARAMETERS["adam"]["learning_rate"] * step)
     return loss

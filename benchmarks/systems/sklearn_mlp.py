@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 import sklearn
-from problem import RULES, WEIGHT_DECAY, Data, Layers, Problem, initial_parameters
+from problem import HYPERPARAMETERS, WEIGHT_DECAY, Data, Layers, Problem, initial_parameters
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
@@ -33,10 +33,10 @@ class SklearnMLP:
 
     def prepare(self, problem: Problem) -> None:
         """Let it allocate its arrays, then set the common initial parameters."""
-        if problem.rule != "adam":
+        if problem.optimizer != "adam":
             raise ValueError("scikit-learn has no RMSprop")
         self._batch = problem.batch
-        options = RULES["adam"]
+        options = HYPERPARAMETERS["adam"]
         self._model = MLPClassifier(
             problem.sizes[1:-1],
             solver="adam",

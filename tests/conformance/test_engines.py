@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 
 from chainrule import ACTIVATIONS, ENGINES, LOSSES, OPTIMIZERS, NeuralNetwork
+from chainrule.core.fields import Float
 from chainrule.engine import make_engine
 from chainrule.engine.compiled.engine import CompiledEngine
 from chainrule.engine.compiled.scalar_source import scalar_source
 from chainrule.engine.reference import ReferenceEngine
+from chainrule.nn.losses import Loss
 from chainrule.optim.optimizer import Optimizer
 
 STEPS, BATCH = 7, 12
@@ -247,6 +249,46 @@ class NotElementwise(Optimizer):
     @staticmethod
     def update(gradient, learning_rate):
         return learning_rate * gradient / np.linalg.norm(gradient)
+
+
+class PowerError(Loss):
+    """scale |p - y|**exponent: two hyperparameters, taken in another order than they are declared."""
+
+    exponent = Float(2.0, "exponent", ge=1)
+    scale = Float(0.5, "factor", gt=0)
+
+    @staticmethod
+    def value(y, p, log_p, scale, exponent):
+        return scale * np.abs(p - y) ** exponent
+
+    @staticmethod
+    def derivative(y, p, log_p, scale, exponent):
+        return scale * exponent * np.abs(p - y) ** (exponent - 1) * np.sign(p - y) * p
+
+
+@pytest.fixture
+def power_error(monkeypatch):
+    """The class above, registered for one test."""
+    for attribute in ("_parts", "_aliases"):
+        monkeypatch.setattr(LOSSES, attribute, dict(getattr(LOSSES, attribute)))
+    return LOSSES.register("power_error")(PowerError)
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-10), ("float32", 2e-5)])
+def test_a_loss_with_hyperparameters_is_compiled(digits, power_error, dtype, rtol) -> None:
+    ends = {}
+    for hyperparameters in ((2.0, 0.5), (3.0, 0.5), (3.0, 2.0)):
+        loss = power_error(exponent=hyperparameters[0], scale=hyperparameters[1])
+        compiled, reference = (
+            trained(engine, digits, loss=loss, optimizer="sgd", dtype=dtype)
+            for engine in (CompiledEngine, ReferenceEngine)
+        )
+        assert_same(compiled, reference, rtol=rtol)
+        ends[hyperparameters] = reference[0].parameters.flat
+    squared = trained(ReferenceEngine, digits, loss="mean_squared_error", optimizer="sgd", dtype=dtype)
+    np.testing.assert_allclose(ends[2.0, 0.5], squared[0].parameters.flat, rtol=1e-5, atol=1e-8)
+    for one, other in itertools.combinations(ends.values(), 2):
+        assert np.abs(one - other).max() > 1e-6, "each hyperparameter has an effect"
 
 
 def test_a_rule_of_ones_own_is_compiled(digits) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from chainrule import OPTIMIZERS, NeuralNetwork
+from chainrule import OPTIMIZERS, NeuralNetwork, TrainConfig
 from chainrule.core.errors import ConfigError
 from chainrule.engine import make_engine
 from chainrule.optim.optimizers import SGD, Adam
@@ -93,3 +93,10 @@ def test_fit_spans_the_schedule_over_its_epochs(digits, engine) -> None:
     steps = 3 * -(-len(digits.x_train) // 100)
     assert (optimizer.schedule_span, optimizer.state.step_count) == ((0, steps), steps)
     assert optimizer.schedule_factor() == 0.0
+
+
+@pytest.mark.parametrize(("schedule", "may_change"), [("constant", True), ("cosine", False)])
+def test_a_run_with_a_schedule_is_resumed_with_its_own_number_of_epochs_only(schedule, may_change) -> None:
+    short, long = (TrainConfig.from_mapping({"schedule": schedule, "epochs": epochs}) for epochs in (3, 5))
+    assert (short.find_differences(long) == {}) == may_change
+    assert (short.fingerprint == long.fingerprint) == may_change

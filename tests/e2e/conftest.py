@@ -63,9 +63,9 @@ def train(tmp_path: Path) -> Train:
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
     monkeypatch.chdir(tmp_path)
-    # Drawing would take nine tenths of the time of these runs; the files that come of it are written all the same.
+    # Drawing would take nine tenths of the time of these runs; their files are written all the same.
     blank = SimpleNamespace(savefig=lambda file, **_: Path(file).write_bytes(b"figure"))
-    for drawing in ("_confusion_matrix", "_learning_curves", "_samples", "_worst_mistakes"):
+    for drawing in ("draw_chart", "_draw_learning_curves", "_draw_samples", "_draw_worst_mistakes"):
         monkeypatch.setattr(figures, drawing, lambda *_: blank)
     return Program(tmp_path, capsys)
 

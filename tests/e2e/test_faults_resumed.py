@@ -11,13 +11,13 @@ from tracking.wandb_fake import FakeRun, FakeWandb
 
 from chainrule import DATASETS, load_model
 from chainrule.runs.folder import RunFolder
-from chainrule.training.checkpoint import FILES
+from chainrule.training.checkpoint import _FORMAT, FILES
 
 # --- numbers that are none
 
 
 def test_a_run_that_diverges_keeps_its_last_checkpoint_and_diverges_again(program: Program) -> None:
-    words = ("-o", "sgd", "-lr", "0.5", "-a", "identity", "-nhl", "2", "-w_d", "0")
+    words = ("-o", "sgd", "-lr", "0.5", "-a", "identity", "-nhl", "2", "-w_i", "Xavier", "-w_d", "0")
     assert program.train("short", *words, "-e", "1") == 0
     assert program.train("run", *words) == 1
     first = program.message()
@@ -109,16 +109,13 @@ def test_checkpoints_of_a_later_version(program: Program, disk: Disk) -> None:
     disk.fail("move", 11)
     assert program.train("run") == 1
     disk.repair()
-    before = [program.run("run") / "checkpoints" / name for name in FILES]
+    before, other = [program.run("run") / "checkpoints" / name for name in FILES], f"{_FORMAT[:-1]}9"
     for path in before:
-        path.write_bytes(path.read_bytes().replace(b"chainrule checkpoint 1", b"chainrule checkpoint 2"))
+        path.write_bytes(path.read_bytes().replace(_FORMAT.encode(), other.encode()))
     assert program("train", "--resume", "run") == 1
     assert "no intact checkpoint" in program.message()
     for path in before:
-        fact = (
-            f"{path.relative_to(program.folder)} is not a 'chainrule checkpoint 1' file, but 'chainrule checkpoint 2'"
-        )
-        assert fact in program.err
+        assert all(fact in program.err for fact in (str(path.relative_to(program.folder)), _FORMAT, other))
 
 
 def test_a_journal_with_anything_in_it(program: Program, disk: Disk) -> None:
@@ -150,7 +147,6 @@ def test_a_note_of_the_wandb_run_with_anything_in_it(program: Program, disk: Dis
         assert same == {"id": "known", "resume": "allow"}
     else:
         assert same == {}
-        assert "runs/run/wandb.json" in program.out
     assert note.read_text() == '{\n  "id": "abc123"\n}\n'
     found, expected = program.results("run"), program.results("whole")
     assert {**found, "config.json": b""} == {**expected, "config.json": b""}

@@ -46,7 +46,7 @@ def test_a_network_larger_than_memory(train: Train) -> None:
         ("? [a]\n: 1\n", "line 1: a key must be a text"),
         ("epochs: 1\nseed: 2\nepochs: 3\n", "c.yaml, line 3: 'epochs' is given a second time. Remove one"),
         ('{"epochs": 1,\n"epochs": 1}', "c.yaml, line 2: 'epochs' is given a second time"),
-        ("# " + "x" * 100_000, "it has 100,002 bytes, 100,000"),
+        ("# " + "x" * 100_000, "it has 100,002 bytes, the limit is 100,000"),
     ],
     ids=lambda text: text[:30],
 )

@@ -253,15 +253,15 @@ def test_trials_that_fail_are_written_down(tmp_path: Path) -> None:
 
 def test_a_plugin_and_another_current_folder(tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins" / "my_rules.py").write_text((ROOT / "examples" / "my_rules.py").read_text())
+    (tmp_path / "plugins" / "my_optimizer.py").write_text((ROOT / "examples" / "my_optimizer.py").read_text())
     text = GRID.replace("  optimizer: {values: [sgd, adam, nadam]}", "  optimizer: {values: [lion, sgd]}")
-    sweeps = Sweeps(tmp_path, text + "  plugin: {value: plugins/my_rules.py}\n")
+    sweeps = Sweeps(tmp_path, text + "  plugin: {value: plugins/my_optimizer.py}\n")
     assert sweeps.run("s.yaml") == 0, sweeps.err
     assert {row["status"] for row in sweeps.table("s")} == {"finished"}
     (tmp_path / "elsewhere").mkdir()
     sweeps.folder = tmp_path / "elsewhere"
     assert sweeps.run("best", "../runs/s") == 0, sweeps.err
-    assert "plugin: plugins/my_rules.py" in sweeps.out
+    assert "plugin: plugins/my_optimizer.py" in sweeps.out
     # Under another name, it is the same sweep still.
     (tmp_path / "runs" / "s").rename(tmp_path / "runs" / "renamed")
     assert sweeps.run("status", "../runs/renamed") == 0

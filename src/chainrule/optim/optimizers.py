@@ -27,6 +27,11 @@ BETA2 = Float(0.999, "decay of the mean of squared gradients", flag="-beta2", ge
 EPSILON = Float(0.00000001, "added to a root of mean squares before dividing by it", flag="-eps", ge=1e-30)
 
 
+def correct_bias(t: int, beta1: float, beta2: float) -> tuple[float, float]:
+    """1 - beta1**t and 1 - beta2**t, by which the two means are divided because they start at 0."""
+    return 1 - beta1**t, 1 - beta2**t
+
+
 @OPTIMIZERS.register("sgd")
 class SGD(Optimizer):
     """Stochastic gradient descent: downhill, in proportion to the slope.
@@ -138,10 +143,7 @@ class Adam(Optimizer):
     slots = ("mean", "square")
     scalars = ("mean_correction", "square_correction")
 
-    @staticmethod
-    def prepare(t: int, beta1: float, beta2: float) -> tuple[float, float]:
-        """1 - beta1**t and 1 - beta2**t."""
-        return 1 - beta1**t, 1 - beta2**t
+    prepare = staticmethod(correct_bias)
 
     @staticmethod
     def update(
@@ -173,10 +175,7 @@ class Nadam(Optimizer):
     slots = ("mean", "square")
     scalars = ("mean_correction", "square_correction")
 
-    @staticmethod
-    def prepare(t: int, beta1: float, beta2: float) -> tuple[float, float]:
-        """1 - beta1**t and 1 - beta2**t."""
-        return 1 - beta1**t, 1 - beta2**t
+    prepare = staticmethod(correct_bias)
 
     @staticmethod
     def update(

@@ -171,7 +171,9 @@ class TrainConfig(Configurable):
         }
 
     def _get_identity(self) -> dict[str, Any]:
-        return {name: value for name, value in self.to_dict().items() if name not in NON_IDENTITY_KEYS}
+        # A schedule runs over all epochs, so with another number of them it is another run.
+        ignored = set(NON_IDENTITY_KEYS) - ({"epochs"} if self.hyperparameters["schedule"] != "constant" else set())
+        return {name: value for name, value in self.to_dict().items() if name not in ignored}
 
 
 def optimizer_fields() -> dict[str, list[tuple[str, Field[Any]]]]:

@@ -169,6 +169,7 @@ def run_experiment(
             engine=config.engine,
             seed=config.seed,
             threads=config.threads,
+            epochs=config.epochs,
         )
         tracker = make_wandb_tracker(config.wandb_mode, config.wandb_project, config.wandb_entity, notify=console.note)
         name = config.run_name or f"{make_run_name(config)}_{datetime.now():%Y%m%d-%H%M%S}"

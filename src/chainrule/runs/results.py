@@ -6,10 +6,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from chainrule.core.errors import DivergenceError
-from chainrule.core.extras import is_installed
+from chainrule.nn.metrics import make_class_report
 from chainrule.runs.figures import draw_all
 from chainrule.runs.folder import FIGURES
 
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from chainrule.training.history import EpochRecord, History
     from chainrule.training.trainer import Trainer
 
-__all__ = ["draw_figures", "make_class_report", "make_metrics", "restore_kept_epoch"]
+__all__ = ["draw_figures", "make_metrics", "restore_kept_epoch"]
 
 
 def restore_kept_epoch(trainer: Trainer, keep: str) -> EpochRecord | None:
@@ -65,34 +63,10 @@ def make_metrics(
     }
 
 
-def make_class_report(test: Evaluation, classes: tuple[str, ...]) -> dict[str, Any]:
-    """Scores of each class, and the confusion matrix.
-
-    Returns:
-        `per_class`: class name to `precision`, `recall`, `f1` (0 if undefined) and `support` (samples of the class);
-        `confusion_matrix`: k rows of k counts, row i column j counting samples of class i that were predicted as j.
-    """
-    k = len(classes)
-    counts = np.bincount(k * test.labels + test.predictions, minlength=k * k).reshape(k, k)
-    correct, support, predicted = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
-    per_class = {
-        name: {
-            "precision": float(correct[i] / max(predicted[i], 1)),
-            "recall": float(correct[i] / max(support[i], 1)),
-            "f1": float(2 * correct[i] / max(support[i] + predicted[i], 1)),
-            "support": int(support[i]),
-        }
-        for i, name in enumerate(classes)
-    }
-    return {"per_class": per_class, "confusion_matrix": counts.tolist()}
-
-
 def draw_figures(
     writer: RunWriter, folder: Path, *, history: History, data: Dataset, test: Evaluation, counts: list[list[int]]
 ) -> dict[str, Path]:
-    """Draw the figures of a run into its folder; returns their paths by name. Without matplotlib there are none."""
-    if not is_installed("matplotlib"):
-        return {}
+    """Draw the figures of a run into its folder; returns their paths by name."""
     with writer.guard(FIGURES):
         (folder / FIGURES).mkdir(exist_ok=True)
         return draw_all(folder / FIGURES, history=history, dataset=data, test=test, counts=counts)

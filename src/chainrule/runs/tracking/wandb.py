@@ -101,17 +101,8 @@ def make_wandb_tracker(
 class WandbTracker:
     """A tracker that mirrors a run to one W&B run.
 
-    No method raises because of W&B. The first failure after the start is reported, and nothing more is sent.
-
-    Args:
-        project: the W&B project.
-        entity: the W&B user or team; None for that of the login.
-        mode: "offline" records on disk only; "auto" and "online" go online if there are a key and a connection, and
-            "online" warns if there are not.
-        notify: receives messages for the user.
-
-    Raises:
-        ConfigError: the key file is tracked by git.
+    No method raises because of W&B. The first failure after the start is reported, and nothing more is sent. Arguments
+    and errors are those of `make_wandb_tracker`, without mode "disabled"; "online" warns if it cannot go online.
     """
 
     def __init__(self, project: str, entity: str | None, mode: str, *, notify: Callable[[str], None]) -> None:
