@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chainrule.core.errors import ConfigError
-from chainrule.core.fields import Choice, Field, Float, Int
+from chainrule.core.fields import Field, Float
 from chainrule.core.registry import did_you_mean
 from chainrule.core.yaml_with_lines import ErrorCollector, KeyPath
 from chainrule.optim.optimizers import OPTIMIZERS
@@ -152,7 +152,7 @@ def _check_keys(kind: str, cls: type[Distribution], values: Mapping[str, Any]) -
     for key, value in values.items():
         if key not in known:
             raise ConfigError(f"the distribution {kind} has no {key}; it has {', '.join(known)}.")
-        whole = isinstance(known[key], Int)
+        whole = known[key].type is int
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
             text = _to_yaml_number(value)
             raise ConfigError(
@@ -198,7 +198,7 @@ def _check_settings(found: dict[str, tuple[KeyPath, Distribution]], method: str,
         # Of a range one problem is enough; in a list each may be a separate mistake.
         for text in problems[: _MAX_ERRORS if isinstance(distribution, Categorical) else 1]:
             errors.add(path, text)
-        if isinstance(fields[0], Choice) and isinstance(distribution, Categorical) and not problems:
+        if fields[0].choices and isinstance(distribution, Categorical) and not problems:
             try:
                 found[name] = path, distribution.map_values(fields[0].parse)
             except ConfigError as error:
@@ -207,10 +207,10 @@ def _check_settings(found: dict[str, tuple[KeyPath, Distribution]], method: str,
 
 def _find_problem(field: Field[Any], value: object) -> str:
     """What is wrong with a value, or ""."""
-    if isinstance(field, Float | Int) and isinstance(value, str) and (text := _to_yaml_number(value)):
+    if field.type in (float, int) and isinstance(value, str) and (text := _to_yaml_number(value)):
         # W&B would treat it as text, also in its charts.
         return f"{field.name}: YAML reads {value} as text: write {text}."
-    if isinstance(field, Choice) and isinstance(value, bool):
+    if field.choices and isinstance(value, bool):
         return f"{field.name}: YAML reads this as {value}; put it into quotes."
     try:
         field.parse(value)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import ConfigError
-from chainrule.core.fields import Choice, StrList
+from chainrule.core.fields import StrList
 from chainrule.core.plugins import load_plugin
 from chainrule.core.registry import did_you_mean
 from chainrule.core.yaml_with_lines import ErrorCollector, KeyPath, parse_yaml_with_lines, read_yaml_with_lines
@@ -352,5 +352,5 @@ def _parse_flags(words: list[str], parameters: Mapping[str, Any], errors: ErrorC
         if name in parameters:
             errors.add(("command",), f"command gives {name}, which is a parameter too. Remove one of the two.")
         field = TrainConfig.fields().get(name)
-        found[name] = field.parse(value) if isinstance(field, Choice) else value  # the canonical name of an alias
+        found[name] = field.parse(value) if field and field.choices else value  # the canonical name of an alias
     return found
