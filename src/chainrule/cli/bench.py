@@ -6,6 +6,7 @@ numbers without zeros, so no dataset is needed. On images the compiled engine is
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -36,7 +37,7 @@ NETWORKS: dict[str, tuple[int, ...]] = {
 }
 BATCHES = (1, 16, 64, 256, 1024)
 QUICK_NETWORK, QUICK_BATCHES = "784-128x4-10", (16, 256)
-QUICK: dict[str, object] = {"seconds": 0.1, "rounds": 2}
+QUICK = {"seconds": 0.1, "rounds": 2}
 
 _COMPARED = ("compiled", "numpy")
 _OPTIMIZER = "rmsprop"
@@ -55,12 +56,6 @@ class BenchSettings(Configurable):
     seconds = Float(0.3, "seconds per measurement", gt=0, le=3600)
     rounds = Int(3, "measurements per engine, of which the median is reported", ge=1, le=10_000)
     json = OptionalStr(None, "file for the results and a description of the machine")
-
-    @property
-    def problems(self) -> list[tuple[str, int]]:
-        """Name of the network and batch size of each problem."""
-        names, batches = ([QUICK_NETWORK], QUICK_BATCHES) if self.quick else (list(NETWORKS), BATCHES)
-        return [(name, batch) for name in names for batch in batches]
 
 
 def run(words: Sequence[str], program: str) -> int:
@@ -88,20 +83,7 @@ def run(words: Sequence[str], program: str) -> int:
         add_field(parser, field)
     if not {"-h", "--help"}.isdisjoint(words):
         return print_text(parser.format_help())
-    settings = _parse_settings(parse_words(parser, words))
-    console = Console()
-    with console.show_logs(), stopping_on_interrupt(console.note) as stop:
-        results = _measure(settings, console, stop.is_set)
-    machine = describe()
-    console.note("\n" + _format_machine(machine))
-    if settings.json is not None:
-        _store(Path(settings.json), machine, settings, results)
-        console.note(f"Results in {settings.json}")
-    return int(console.lost)
-
-
-def _parse_settings(given: dict[str, object]) -> BenchSettings:
-    """Parse the options; `--quick` changes the defaults of others."""
+    given = parse_words(parser, words)
     settings = BenchSettings(**given)
     if settings.quick:
         settings = BenchSettings(**{**QUICK, **given})
@@ -109,19 +91,20 @@ def _parse_settings(given: dict[str, object]) -> BenchSettings:
     file = None if settings.json is None else Path(settings.json)
     if file is not None and (file.is_dir() or not file.parent.is_dir()):
         raise ConfigError(f"json must be a file in a folder that exists, got {settings.json!r}.")
-    return settings
+    console = Console()
+    with console.show_logs(), stopping_on_interrupt(console.note) as stop:
+        results = _measure_all(settings, console, stop.is_set)
+    machine = describe()
+    versions = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
+    console.note(f"\n{versions}, Python {machine['python']}; {machine['processor']}; {machine['cores']} cores.")
+    if file is not None:
+        _store(file, machine, settings, results)
+        console.note(f"Results in {file}")
+    return int(console.lost)
 
 
 class _EngineTimer:
-    """Measures one engine with a network of its own.
-
-    Args:
-        name: of the engine.
-        sizes: width of each layer, inputs first.
-        batch: samples per step.
-        threads: 0 for the fastest number.
-        x: samples, (n, d).
-        y: labels, (n,).
+    """Measures the engine `name` with a network of its own.
 
     Raises:
         ChainruleError: the engine cannot be used on this machine.
@@ -158,69 +141,46 @@ class _EngineTimer:
         return spent / steps
 
 
-def _measure(settings: BenchSettings, console: Console, should_stop: Callable[[], bool]) -> list[dict[str, Any]]:
+def _measure_all(settings: BenchSettings, console: Console, should_stop: Callable[[], bool]) -> list[dict[str, Any]]:
     """Measure every problem and print its row; returns an entry per problem and engine."""
     random = np.random.default_rng(0)
     x = random.random((_SAMPLES, 784), np.float32)
     y = random.integers(0, 10, _SAMPLES)
-    rounds = "one round" if settings.rounds == 1 else f"the median of {settings.rounds} rounds"
     console.note(
-        f"Microseconds per training step with {_OPTIMIZER} on random samples, {rounds}; samples per second (/s).\n"
+        f"Microseconds per training step with {_OPTIMIZER} on random samples, median of {settings.rounds}; samples per "
+        "second (/s).\n"
     )
-    console.note(_format_row("network", "batch", *_COMPARED, "ratio", *(f"{name}/s" for name in _COMPARED)))
+    row = "{:14}{:>6}{:>12}{:>12}{:>8}{:>14}{:>14}"
+    console.note(row.format("network", "batch", "compiled", "numpy", "ratio", "compiled/s", "numpy/s"))
+    names, batches = ([QUICK_NETWORK], QUICK_BATCHES) if settings.quick else (list(NETWORKS), BATCHES)
     results: list[dict[str, Any]] = []
-    for network, batch in settings.problems:
-        timers = {name: _EngineTimer(name, NETWORKS[network], batch, settings.threads, x, y) for name in _COMPARED}
-        # Warm-up: memory is touched for the first time, threads start, and their number is tuned.
-        for timer in timers.values():
-            timer.measure(settings.seconds, should_stop)
-        times: dict[str, list[float]] = {name: [] for name in timers}
-        for _ in range(settings.rounds):
-            for name, timer in timers.items():
-                times[name].append(1e6 * timer.measure(settings.seconds, should_stop))
-        medians = {name: statistics.median(found) for name, found in times.items()}
-        for name, found in times.items():
-            results.append(
-                {
-                    "network": network,
-                    "batch": batch,
-                    "engine": name,
-                    "microseconds": [round(value, 2) for value in found],
-                    "median_microseconds": round(medians[name], 2),
-                    "samples_per_second": round(1e6 * batch / medians[name]),
-                }
-            )
-        console.note(
-            _format_row(
-                network,
-                str(batch),
-                *(f"{median:,.1f}" for median in medians.values()),
-                f"{medians['numpy'] / medians['compiled']:.2f}",
-                *(f"{1e6 * batch / median:,.0f}" for median in medians.values()),
-            )
-        )
+    for network, batch in itertools.product(names, batches):
+        timers = [_EngineTimer(name, NETWORKS[network], batch, settings.threads, x, y) for name in _COMPARED]
+        # The first round is a warm-up: memory is touched for the first time, threads start, their number is tuned.
+        rounds = [
+            [1e6 * timer.measure(settings.seconds, should_stop) for timer in timers] for _ in range(1 + settings.rounds)
+        ]
+        times = list(zip(*rounds[1:], strict=True))
+        compiled, numpy = medians = [statistics.median(found) for found in times]
+        results += [
+            {
+                "network": network,
+                "batch": batch,
+                "engine": name,
+                "microseconds": [round(value, 2) for value in found],
+                "median_microseconds": round(median, 2),
+                "samples_per_second": round(1e6 * batch / median),
+            }
+            for name, found, median in zip(_COMPARED, times, medians, strict=True)
+        ]
+        cells = [f"{compiled:,.1f}", f"{numpy:,.1f}", f"{numpy / compiled:.2f}"]
+        cells += [f"{1e6 * batch / median:,.0f}" for median in medians]
+        console.note(row.format(network, batch, *cells))
     return results
 
 
-def _format_row(network: str, batch: str, *cells: str) -> str:
-    compiled, numpy, ratio, *samples = cells
-    line = f"{network:14}{batch:>6}{compiled:>12}{numpy:>12}{ratio:>8}"
-    return line + "".join(f"{cell:>14}" for cell in samples)
-
-
-def _format_machine(machine: dict[str, Any]) -> str:
-    """Versions and machine in one line."""
-    versions = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
-    memory = "" if machine["memory_gib"] is None else f", {machine['memory_gib']} GiB"
-    return f"{versions}, Python {machine['python']}; {machine['processor']}; {machine['cores']} cores{memory}."
-
-
 def _store(file: Path, machine: dict[str, Any], settings: BenchSettings, results: list[dict[str, Any]]) -> None:
-    """Write the results as JSON.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
+    """Write the results as JSON; OutputError if the file cannot be written."""
     options = {name: value for name, value in settings.as_dict().items() if name != "json"}
     content = {
         "date": datetime.now(UTC).date().isoformat(),

@@ -12,7 +12,7 @@ from chainrule.core.errors import ConfigError, OutputError
 from chainrule.core.machine import cores
 from chainrule.runs.config import TrainConfig
 from chainrule.sweeps.coordinator import Coordinator
-from chainrule.sweeps.folder import create_or_check_folder, read_seed, sweep_lock, write_state
+from chainrule.sweeps.folder import create_or_check_folder, sweep_lock, write_state
 from chainrule.sweeps.live_table import LiveTable
 from chainrule.sweeps.space.distributions import Constant
 from chainrule.sweeps.space.parameters import NOT_SWEPT
@@ -87,9 +87,7 @@ def run_sweep(
     count = len(client.scheduler_info(n_workers=-1)["workers"]) if client else workers or cores()
     console = console or Console(quiet=True)
     with sweep_lock(folder):
-        if seed is None:
-            seed = read_seed(folder) or 0
-        is_resumed = create_or_check_folder(folder, sweep, seed)
+        seed, is_resumed = create_or_check_folder(folder, sweep, seed)
         with closing(Trials(folder, sweep)) as trials:
             size = f"{sweep.size:,} trials" if sweep.size is not None else "trials until you stop it"
             console.note(f"Sweep {sweep.name}: {sweep.method}, {size}, {count} workers; results in {folder}")
