@@ -223,7 +223,7 @@ CASES: dict[str, tuple[str, str, bool]] = {
     "run_name": (parameters("{run_name: {value: x}}"), "run_name cannot be a parameter: the sweep chooses it", True),
     "endless grid": (
         with_rate("{min: 0.001, max: 0.1}", "grid"),
-        "a grid cannot enumerate learning_rate",
+        "learning_rate: a grid cannot enumerate it",
         True,
     ),
     "bayes without a metric": (without_metric("bayes"), "bayes and early_terminate need a metric", True),

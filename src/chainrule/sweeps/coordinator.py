@@ -56,9 +56,8 @@ class Coordinator:
         overrides: Mapping[str, Any],
         notify: Callable[[str], object],
     ) -> None:
-        self._sweep, self._seed, self._folder = sweep, seed, folder
+        self._sweep, self._seed, self._folder, self._overrides = sweep, seed, folder, overrides
         self._trials, self._workers, self._notify = trials, workers, notify
-        self._overrides = overrides
         self._rungs = sweep.early_stopping.rungs if sweep.early_stopping else ()
         self.running: dict[int, Trial] = {}
         self.stop_reason = self.needs_attention = ""

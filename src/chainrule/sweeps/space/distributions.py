@@ -36,10 +36,6 @@ class Distribution(Configurable, ABC):
     `storage_value` maps u to what is stored, and `decode` maps that to the value.
     """
 
-    def check(self) -> None:
-        """Raise ConfigError if the arguments contradict each other."""
-        return
-
     @abstractmethod
     def ppf(self, u: float) -> Any:
         """The value at the quantile u, 0 <= u < 1."""
@@ -81,19 +77,16 @@ class Categorical(Distribution):
             ]
         except TypeError:
             raise ConfigError(f"YAML reads a date in {self.values!s:.100}; put it into quotes.") from None
-
-    def check(self) -> None:
         if not self.values:
             raise ConfigError("values must not be empty.")
         if len(set(self.labels)) < len(self.labels):
             raise ConfigError("values holds the same value twice; to prefer one, give probabilities.")
-        if self.probabilities is not None:
-            if len(self.probabilities) != len(self.values):
-                raise ConfigError(
-                    f"there are {len(self.values)} values but {len(self.probabilities)} probabilities; give as many."
-                )
-            if min(self.probabilities) < 0 or not math.isclose(math.fsum(self.probabilities), 1.0, rel_tol=1e-5):
-                raise ConfigError(f"probabilities must be 0 or more and add up to 1, got {list(self.probabilities)}.")
+        if probabilities is None:
+            return
+        if len(probabilities) != len(values):
+            raise ConfigError(f"there are {len(values)} values but {len(probabilities)} probabilities; give as many.")
+        if min(probabilities) < 0 or not math.isclose(math.fsum(probabilities), 1.0, rel_tol=1e-5):
+            raise ConfigError(f"probabilities must be 0 or more and add up to 1, got {list(probabilities)}.")
 
     def map_values(self, function: Callable[[object], object]) -> Categorical:
         """The same distribution with each value replaced.
@@ -103,7 +96,6 @@ class Categorical(Distribution):
         """
         mapped = copy.copy(self)
         Categorical.__init__(mapped, [function(value) for value in self.values], self.probabilities)
-        mapped.check()
         return mapped
 
     def ppf(self, u: float) -> Any:
@@ -150,7 +142,8 @@ class _Limited(Distribution):
     min: Float | Int = Float(0.0, "smallest value")
     max: Float | Int = Float(1.0, "largest value")
 
-    def check(self) -> None:
+    def __init__(self, **values: object) -> None:
+        super().__init__(**values)
         if self.min >= self.max:
             raise ConfigError(f"min {self.min:g} must be below max {self.max:g}.")
 
@@ -280,6 +273,7 @@ def _quantize(family: type[Distribution]) -> type[Distribution]:
 DISTRIBUTIONS: Mapping[str, type[Distribution]] = {
     "constant": Constant,
     "categorical": Categorical,
+    "categorical_w_probabilities": Categorical,
     "int_uniform": IntUniform,
     "uniform": Uniform,
     "q_uniform": QUniform,

@@ -97,18 +97,8 @@ def parse_parameters(content: object, method: str, errors: ErrorCollector) -> di
     for path, name, spec in find_leaves(content, ("parameters",), errors):
         if name in found:
             errors.add(path, f"{name} is given a second time, in another group. Remove one of the two.")
-            continue
-        distribution = _parse_distribution(spec, path, name, errors)
-        if distribution is None:
-            continue
-        try:
-            is_infinite = method == "grid" and distribution.grid() is None
-        except ConfigError as error:
-            errors.add(path, f"{name}: {error}")
-            continue
-        if is_infinite:
-            errors.add(path, f"a grid cannot enumerate {name}, only {_GRID}. Use those, or the method random or bayes.")
-        found[name] = path, distribution
+        elif distribution := _parse_distribution(spec, path, name, method, errors):
+            found[name] = path, distribution
     _check_settings(found, method, errors)
     return {name: distribution for name, (_, distribution) in found.items()}
 
@@ -130,7 +120,9 @@ def find_leaves(content: object, path: KeyPath, errors: ErrorCollector) -> Itera
             yield inner, name, spec
 
 
-def _parse_distribution(spec: dict[str, Any], path: KeyPath, name: str, errors: ErrorCollector) -> Distribution | None:
+def _parse_distribution(
+    spec: dict[str, Any], path: KeyPath, name: str, method: str, errors: ErrorCollector
+) -> Distribution | None:
     """Parse a parameter's specification; None if it is wrong."""
     if not check_keys(spec, path, _RULES, errors):
         return None
@@ -138,13 +130,14 @@ def _parse_distribution(spec: dict[str, Any], path: KeyPath, name: str, errors: 
     try:
         kind = _get_kind(spec.get("distribution"), arguments)
         cls = DISTRIBUTIONS[kind]
-        known = {"constant": ["value"], "categorical": ["values", "probabilities"]}.get(kind) or list(cls.fields())
+        known = {Constant: ["value"], Categorical: ["values", "probabilities"]}.get(cls) or list(cls.fields())
         if unknown := [key for key in arguments if key not in known]:
             raise ConfigError(f"the distribution {kind} has no {', '.join(unknown)}; it has {', '.join(known)}.")
         if missing := [key for key in ("value", "values", "min", "max") if key in known and key not in arguments]:
             raise ConfigError(f"the distribution {kind} needs {' and '.join(missing)}.")
         distribution = cls(**arguments)
-        distribution.check()
+        if method == "grid" and distribution.grid() is None:
+            raise ConfigError(f"a grid cannot enumerate it, only {_GRID}. Use those, or the method random or bayes.")
         return distribution
     except ConfigError as error:
         errors.add(path, f"{name}: {error}")
@@ -158,16 +151,13 @@ def _get_kind(given: str | None, arguments: Mapping[str, Any]) -> str:
             f"W&B has deprecated the distribution {given}, whose limits are logarithms. Use {given}_values, whose min "
             "and max are values."
         )
-    weighted = "categorical_w_probabilities"
-    if given is not None and given not in (*DISTRIBUTIONS, weighted):
-        raise ConfigError(
-            f"unknown distribution {given!r}.{did_you_mean(given, DISTRIBUTIONS)} Choose from: "
-            f"{', '.join(DISTRIBUTIONS)}."
-        )
+    if given is not None and given not in DISTRIBUTIONS:
+        names = ", ".join(DISTRIBUTIONS)
+        raise ConfigError(f"unknown distribution {given!r}.{did_you_mean(given, DISTRIBUTIONS)} Choose from: {names}.")
     if "value" in arguments:
         natural = "constant"
     elif "values" in arguments:
-        natural = weighted if "probabilities" in arguments else "categorical"
+        natural = "categorical_w_probabilities" if "probabilities" in arguments else "categorical"
     elif given is not None:
         return given
     elif {"min", "max"} <= set(arguments):
@@ -176,7 +166,7 @@ def _get_kind(given: str | None, arguments: Mapping[str, Any]) -> str:
         raise ConfigError("it needs a value, values, min and max, or a distribution.")
     if given not in (None, natural):
         raise ConfigError(f"the distribution {given} does not go with {' and '.join(arguments)}; leave it out.")
-    return "categorical" if natural == weighted else natural
+    return natural
 
 
 def _check_settings(found: dict[str, tuple[KeyPath, Distribution]], method: str, errors: ErrorCollector) -> None:

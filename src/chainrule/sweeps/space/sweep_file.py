@@ -159,16 +159,15 @@ def read_sweep(
             text = yaml.safe_dump(dict(source), sort_keys=False)
         except yaml.YAMLError as error:
             raise ConfigError(f"A sweep must hold numbers, texts, lists and mappings only: {error!s:.500}") from error
-        label: object = "The sweep"
+        label, default_name = "The sweep", "sweep"
         content, lines = parse_yaml_with_lines(text, label)
         lines.clear()  # lines of a text that the user has not seen
     else:
-        label = path = Path(source)
-        content, lines = read_yaml_with_lines(path)
-        text = path.read_text(encoding="utf-8")
+        label, default_name = str(source), Path(source).stem
+        content, lines = read_yaml_with_lines(Path(source))
+        text = Path(source).read_text(encoding="utf-8")
     if not isinstance(content, dict):
         raise ConfigError(f"{label} must hold a sweep as W&B's `method: ...`, `parameters: ...`, got no mapping.")
-    default_name = "sweep" if isinstance(source, Mapping) else Path(source).stem
     errors = ErrorCollector(label, lines)
     for plugin in _find_plugins(content):
         load_plugin((plugin_base or Path()) / plugin)

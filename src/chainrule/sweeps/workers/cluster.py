@@ -100,16 +100,9 @@ class ClusterWorkers:
             self._assigned[task.number] = "", None
             self._messages.put(("done", (task.number, None)))
             return
-        future = self._client.submit(
-            _run_task,
-            task.to_dict(),
-            self._token,
-            self._topic,
-            self._environment,
-            workers=[address],
-            pure=False,
-            key=f"trial-{task.number}-{secrets.token_hex(4)}",
-        )
+        arguments = task.to_dict(), self._token, self._topic, self._environment
+        key = f"trial-{task.number}-{secrets.token_hex(4)}"
+        future = self._client.submit(_run_task, *arguments, workers=[address], pure=False, key=key)
         self._assigned[task.number] = address, future
         future.add_done_callback(lambda done: self._messages.put(("done", (task.number, done))))
 
