@@ -67,9 +67,8 @@ def run(words: Sequence[str], program: str) -> int:
         ChainruleError: any error that the user can fix; the message says how.
     """
     parser, output = new_parser(program, ""), Output()
-    fields = {**SweepFlags.fields(), **{name: TrainConfig.fields()[name] for name in _OVERRIDES}}
-    for field in fields.values():
-        add_field(parser, field, field.help)
+    for field in (*SweepFlags.fields().values(), *(TrainConfig.fields()[name] for name in _OVERRIDES)):
+        add_field(parser, field)
     parser.add_argument("words", nargs="*", help="FILE, or a subcommand and SWEEP")
     if not words or not {"-h", "--help"}.isdisjoint(words):
         options = parser.format_help().partition("options:")[2]
@@ -88,8 +87,7 @@ def run(words: Sequence[str], program: str) -> int:
     if not exists(Path(targets[0])):
         hint = did_you_mean(targets[0], subcommands)
         raise ConfigError(f"There is no sweep file {targets[0]}, nor a subcommand of that name.{hint}")
-    if len(targets) > 1 or flags.export:
-        extra = [*targets[1:], *(["--export"] if flags.export else [])]
+    if extra := [*targets[1:], *(["--export"] if flags.export else [])]:
         raise ConfigError(f"{' '.join(extra)} does not go with a sweep file.")
     result = run_sweep(
         targets[0],
@@ -98,7 +96,7 @@ def run(words: Sequence[str], program: str) -> int:
         seed=flags.seed if "seed" in given else None,
         workers=flags.workers,
         scheduler=flags.scheduler,
-        overrides={name: fields[name].parse(given[name]) for name in _OVERRIDES if name in given},
+        overrides={name: given[name] for name in _OVERRIDES if name in given},
         console=Console(),
     )
     if result.state == "stopped":

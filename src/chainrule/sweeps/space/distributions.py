@@ -36,17 +36,20 @@ class Distribution(Configurable, ABC):
     `storage_value` maps u to what is stored, and `decode` maps that to the value.
     """
 
+    _stores_value = False
+
     @abstractmethod
     def ppf(self, u: float) -> Any:
         """The value at the quantile u, 0 <= u < 1."""
 
     def storage_value(self, u: float) -> StorageValue:
         """What a study stores for the value at the quantile u."""
-        return u
+        value: StorageValue = self.ppf(u) if self._stores_value else u
+        return value
 
     def decode(self, stored: Any) -> Any:
         """The value for what a study has stored."""
-        return self.ppf(float(stored))
+        return stored if self._stores_value else self.ppf(float(stored))
 
     def to_optuna(self) -> BaseDistribution:
         """Optuna's distribution of what is stored."""
@@ -153,15 +156,10 @@ class IntUniform(_Limited):
 
     min = Int(0, "smallest value", ge=-(10**9))
     max = Int(1, "largest value", ge=-(10**9))
+    _stores_value = True
 
     def ppf(self, u: float) -> int:
         return self.min + int(u * (self.max - self.min + 1))
-
-    def storage_value(self, u: float) -> StorageValue:
-        return self.ppf(u)
-
-    def decode(self, stored: Any) -> int:
-        return int(stored)
 
     def to_optuna(self) -> BaseDistribution:
         from optuna.distributions import IntDistribution
@@ -175,16 +173,10 @@ class IntUniform(_Limited):
 class Uniform(_Limited):
     """Numbers from `min` to `max`. Optuna has this distribution, so the value itself is stored."""
 
-    _is_log = False
+    _stores_value, _is_log = True, False
 
     def ppf(self, u: float) -> Any:
         return self.min + u * (self.max - self.min)
-
-    def storage_value(self, u: float) -> StorageValue:
-        return float(self.ppf(u))
-
-    def decode(self, stored: Any) -> Any:
-        return float(stored)
 
     def to_optuna(self) -> BaseDistribution:
         from optuna.distributions import FloatDistribution
@@ -238,8 +230,7 @@ class _Quantized(Distribution):
     """Another distribution, the next base class, rounded to the multiples of `q`. Its quantile is stored."""
 
     q = Float(1.0, "step", gt=0)
-    storage_value = Distribution.storage_value
-    decode = Distribution.decode
+    _stores_value = False
     to_optuna = Distribution.to_optuna
 
     def ppf(self, u: float) -> Any:

@@ -120,9 +120,8 @@ class _Process:
 
     def _read_messages(self, messages: queue.SimpleQueue[tuple[_Process, Any]]) -> None:
         """Queue the process's messages, and None when it has exited."""
-        assert self._process.stdout is not None  # noqa: S101  (it is a pipe)
         with suppress(ValueError, OSError):
-            for line in self._process.stdout:
+            for line in self._process.stdout or ():
                 messages.put((self, json.loads(line)))
         self._process.wait()
         messages.put((self, None))
