@@ -10,7 +10,9 @@ import copy
 import json
 import math
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -107,12 +109,8 @@ class Categorical(Distribution):
     def _find_index(self, u: float) -> int:
         if self.probabilities is None:
             return int(u * len(self.values))
-        total = 0.0
-        for index, probability in enumerate(self.probabilities):
-            total += probability
-            if u < total:
-                return index
-        return max(index for index, probability in enumerate(self.probabilities) if probability)
+        last = max(index for index, probability in enumerate(self.probabilities) if probability)
+        return min(bisect_right(list(accumulate(self.probabilities)), u), last)
 
     def storage_value(self, u: float) -> StorageValue:
         return u if self.probabilities else self.labels[self._find_index(u)]

@@ -27,7 +27,7 @@ class Task:
 
     def to_dict(self) -> dict[str, Any]:
         """The task as JSON can represent it."""
-        return {**asdict(self), "settings": dict(self.settings), "rungs": list(self.rungs)}
+        return asdict(self)
 
 
 @dataclass(frozen=True)
