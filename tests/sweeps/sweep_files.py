@@ -156,7 +156,7 @@ CASES: dict[str, tuple[str, str, bool]] = {
     "value and values": (with_rate("{value: 1, values: [1]}"), "the distribution constant has no values", False),
     "wrong goal": (with_metric("{name: val_loss, goal: minimise}"), "metric.goal must be maximize or minimize", False),
     "metric without a name": (with_metric("{goal: minimize}"), "metric.name must be one of val_accuracy", False),
-    "metric a text": (with_metric("val_loss"), "metric must be a mapping with a name and a goal", False),
+    "metric a text": (with_metric("val_loss"), "metric must be a mapping with name, goal", False),
     "run_cap 0": (with_top("run_cap: 0"), "run_cap must be a whole number of 1 or more, got 0", False),
     "run_cap as text": (with_top("run_cap: many"), "run_cap must be a whole number of 1 or more, got 'many'", False),
     "unknown rule": (

@@ -181,16 +181,10 @@ def _measure_all(settings: BenchSettings, console: Console, should_stop: Callabl
 
 def _store(file: Path, machine: dict[str, Any], settings: BenchSettings, results: list[dict[str, Any]]) -> None:
     """Write the results as JSON; OutputError if the file cannot be written."""
-    options = {name: value for name, value in settings.as_dict().items() if name != "json"}
-    content = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine,
-        "settings": {**options, "optimizer": _OPTIMIZER, "data": "random, float32"},
-        "results": results,
-    }
+    options = {**settings.as_dict(), "optimizer": _OPTIMIZER, "data": "random, float32"}
+    del options["json"]
+    date = datetime.now(UTC).date().isoformat()
     try:
-        write_json(file, content)
+        write_json(file, {"date": date, "machine": machine, "settings": options, "results": results})
     except OSError as error:
-        raise OutputError(
-            f"Cannot write to {file}: {error.strerror or error}. Free disk space or make it writable."
-        ) from error
+        raise OutputError(f"Cannot write to {file}: {error.strerror or error}. Make it writable.") from error

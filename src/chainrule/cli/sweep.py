@@ -136,7 +136,7 @@ def _list(output_dir: Path, output: Output) -> int:
         done, best = sum(trial.status != "running" for trial in trials), trials.best
         trials.close()
         size = f"/{sweep.size}" if sweep.size is not None else ""
-        value = f"best {sweep.metric.name} {best.value:.4f}" if best and best.value is not None else "no result yet"
+        value = f"best {sweep.metric.name} {best.value:.4f}" if best else "no result yet"
         output.write(f"{name}  {sweep.method}  {read_state(folder)}  {done}{size} trials  {value}\n")
     return int(output.lost)
 

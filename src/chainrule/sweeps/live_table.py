@@ -73,8 +73,7 @@ class LiveTable:
         counts = Counter(trial.status for trial in self._trials)
         total = f"/{self._sweep.size:,}" if self._sweep.size is not None else ""
         line = f"{self._count_done()}{total} trials, {counts['pruned']} pruned, {counts['failed']} failed"
-        best = self._trials.best
-        if best is not None and best.value is not None:
+        if best := self._trials.best:
             line += f"; best {best.value:.4f} (trial {best.number})"
         hidden = len(self._running) - len(shown)
         more = [Text(f"and {hidden} more")] if hidden else []

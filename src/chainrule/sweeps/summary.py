@@ -19,8 +19,7 @@ def format_summary(sweep: Sweep, trials: Trials) -> str:
     counts = Counter(trial.status for trial in trials)
     total = f" of {sweep.size:,}" if sweep.size is not None else ""
     lines = [f"{len(trials)}{total} trials: " + ", ".join(f"{counts[status]} {status}" for status in STATUSES)]
-    best = trials.best
-    if best is not None and best.value is not None:
+    if best := trials.best:
         lines.append(f"best {sweep.metric.name} {best.value:.4f}, trial {best.number} ({best.folder})")
         lines += [f"  {name}: {value}" for name, value in best.settings.items()]
     return "\n".join(map(printable, lines))

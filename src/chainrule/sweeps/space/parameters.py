@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from chainrule.core.errors import ConfigError
@@ -24,13 +23,22 @@ _CONSTANT_ONLY = ("plugin", "data_dir", "wandb_mode", "wandb_project", "wandb_en
 _DEPRECATED = ("log_uniform", "q_log_uniform", "inv_log_uniform")
 _MAX_ERRORS = 5  # of one parameter
 _GRID = "constants, values, int_uniform and q_uniform"
+# Keys of W&B's format that are refused by name.
+_UNSUPPORTED = {
+    "controller": "the search always runs locally",
+    "scheduler": "the methods are grid, random and bayes",
+    "metrics": "give one `metric`",
+    **dict.fromkeys(("job", "image_uri"), "trials are runs of train.py"),
+    **dict.fromkeys(("impute", "impute_while_running"), "trials that fail are left out of the search"),
+}
 
 
 class Rule(NamedTuple):
-    """What a key of the file allows, in words and as a test."""
+    """What a key of the file allows, in words and as a test, and whether it may be missing."""
 
     allowed: str
     is_valid: Callable[[Any], bool]
+    required: bool = False
 
 
 def _is_number(value: Any) -> bool:
@@ -50,30 +58,24 @@ _RULES = {
 }
 
 
-def check_keys(
-    content: Mapping[str, Any],
-    path: KeyPath,
-    rules: Mapping[str, Rule],
-    errors: ErrorCollector,
-    unsupported: Mapping[str, str] = MappingProxyType({}),
-) -> bool:
-    """Check the keys of a mapping and their values.
+def check_keys(content: object, path: KeyPath, rules: Mapping[str, Rule], errors: ErrorCollector) -> bool:
+    """Check the keys of a mapping and their values; returns whether all are right.
 
     Args:
         content: the mapping.
         path: of the mapping; empty for the whole file.
         rules: the rule of each key.
         errors: collects what is wrong.
-        unsupported: keys of W&B's format that are refused, with the reason.
-
-    Returns:
-        Whether everything is right.
     """
+    if not isinstance(content, dict):
+        errors.add(path, f"{path[-1]} must be a mapping with {', '.join(rules)}, got {_shorten(content)}.")
+        return False
     is_right = True
-    for key, value in content.items():
+    missing = {key: None for key, rule in rules.items() if rule.required}
+    for key, value in {**missing, **content}.items():
         name = f"{path[-1]}.{key}" if path else key
-        if key in unsupported:
-            text = f"{key} is not supported: {unsupported[key]}."
+        if key in _UNSUPPORTED:
+            text = f"{key} is not supported: {_UNSUPPORTED[key]}."
         elif key not in rules:
             text = f"unknown key {name!r}.{did_you_mean(key, rules)} Known: {', '.join(rules)}."
         elif not rules[key].is_valid(value):

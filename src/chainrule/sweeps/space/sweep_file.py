@@ -38,7 +38,7 @@ _TEXT = Rule("a text", lambda value: isinstance(value, str))
 _COUNT = Rule("a whole number of 1 or more", lambda value: type(value) is int and value >= 1)
 _SWEEP_RULES = {
     "program": Rule("train.py", lambda value: isinstance(value, str) and Path(value).name == "train.py"),
-    "method": Rule(f"one of {', '.join(METHODS)}", METHODS.__contains__),
+    "method": Rule(f"one of {', '.join(METHODS)}", METHODS.__contains__, required=True),
     **dict.fromkeys(("metric", "parameters", "early_terminate", "command"), ANYTHING),
     "run_cap": Rule(_COUNT.allowed, lambda value: value is None or _COUNT.is_valid(value)),
     **dict.fromkeys(("name", "description", "project", "entity", "apiVersion"), _TEXT),
@@ -48,23 +48,16 @@ _METRIC_RULES = {
     "name": Rule(
         f"one of {', '.join(METRICS)} (the test accuracy of a model that was chosen by its test accuracy is biased)",
         METRICS.__contains__,
+        required=True,
     ),
     "goal": Rule("maximize or minimize", ("maximize", "minimize").__contains__),
     "target": Rule(NUMBER.allowed, lambda value: value is None or NUMBER.is_valid(value)),
 }
 _HYPERBAND_RULES = {
-    "type": Rule("hyperband", ("hyperband",).__contains__),
+    "type": Rule("hyperband", ("hyperband",).__contains__, required=True),
     **dict.fromkeys(("min_iter", "max_iter", "s"), _COUNT),
     "eta": Rule("a number above 1", lambda value: NUMBER.is_valid(value) and 1 < value < 1e6),
     "strict": Rule("true or false", lambda value: isinstance(value, bool)),
-}
-# Keys of W&B's format that are refused by name.
-_UNSUPPORTED = {
-    "controller": "the search always runs locally",
-    "scheduler": "the methods are grid, random and bayes",
-    "metrics": "give one `metric`",
-    **dict.fromkeys(("job", "image_uri"), "trials are runs of train.py"),
-    **dict.fromkeys(("impute", "impute_while_running"), "trials that fail are left out of the search"),
 }
 _DEFAULT_COMMAND = ["${env}", "${interpreter}", "${program}", "${args}"]
 
@@ -180,7 +173,7 @@ def read_sweep(
 
 def _parse_sweep(content: Mapping[str, Any], text: str, name: str, errors: ErrorCollector) -> Sweep:
     """Parse all of the file; of no use if there are errors."""
-    check_keys({"method": None, **content}, (), _SWEEP_RULES, errors, _UNSUPPORTED)
+    check_keys(content, (), _SWEEP_RULES, errors)
     method = str(content.get("method"))
     parameters = parse_parameters(content.get("parameters"), method, errors)
     try:
@@ -248,15 +241,12 @@ def _parse_metric(content: Mapping[str, Any], errors: ErrorCollector) -> Metric:
         if content.get("method") == "bayes" or "early_terminate" in content:
             errors.add((), "bayes and early_terminate need a metric: `metric: {name: val_accuracy, goal: maximize}`.")
         return Metric()
-    if not isinstance(given, dict):
-        errors.add(("metric",), f"metric must be a mapping with a name and a goal, got {given!r}.")
+    if not check_keys(given, ("metric",), _METRIC_RULES, errors):
         return Metric()
-    if not check_keys({"name": None, **given}, ("metric",), _METRIC_RULES, errors, _UNSUPPORTED):
-        return Metric()
-    name, goal, target = given["name"], given.get("goal"), given.get("target")
+    name, goal = given["name"], given.get("goal")
     if goal is None and name.endswith("accuracy"):
         errors.add(("metric",), f"metric.goal is missing, and W&B would minimize {name}. Write `goal: maximize`.")
-    return Metric(name, goal == "maximize", None if target is None else float(target))
+    return Metric(name, goal == "maximize", given.get("target"))
 
 
 def _parse_early_stopping(content: Mapping[str, Any], errors: ErrorCollector) -> Hyperband | None:
@@ -264,10 +254,7 @@ def _parse_early_stopping(content: Mapping[str, Any], errors: ErrorCollector) ->
     if "early_terminate" not in content:
         return None
     given = content["early_terminate"]
-    if not isinstance(given, dict):
-        errors.add(path, f"early_terminate must be a mapping with `type: hyperband`, got {given!r}.")
-        return None
-    if not check_keys({"type": None, **given}, path, _HYPERBAND_RULES, errors):
+    if not check_keys(given, path, _HYPERBAND_RULES, errors):
         return None
     if ("min_iter" in given) == ("max_iter" in given) or ("max_iter" in given) != ("s" in given):
         errors.add(path, "early_terminate needs either min_iter, or max_iter and s.")
