@@ -259,7 +259,7 @@ def _parse_early_stopping(content: Mapping[str, Any], errors: ErrorCollector) ->
     if ("min_iter" in given) == ("max_iter" in given) or ("max_iter" in given) != ("s" in given):
         errors.add(path, "early_terminate needs either min_iter, or max_iter and s.")
         return None
-    hyperband = Hyperband.from_settings({key: value for key, value in given.items() if key != "type"})
+    hyperband = Hyperband.from_settings(given)
     if not hyperband.rungs:
         errors.add(path, "early_terminate has no rung: max_iter / eta is below 1. Use a larger max_iter.")
     return hyperband
