@@ -88,8 +88,7 @@ def run(words: Sequence[str], program: str) -> int:
     if not exists(Path(targets[0])):
         hint = did_you_mean(targets[0], subcommands)
         raise ConfigError(f"There is no sweep file {targets[0]}, nor a subcommand of that name.{hint}")
-    if len(targets) > 1 or flags.export:
-        extra = [*targets[1:], *(["--export"] if flags.export else [])]
+    if extra := [*targets[1:], *(["--export"] if flags.export else [])]:
         raise ConfigError(f"{' '.join(extra)} does not go with a sweep file.")
     result = run_sweep(
         targets[0],
@@ -98,7 +97,7 @@ def run(words: Sequence[str], program: str) -> int:
         seed=flags.seed if "seed" in given else None,
         workers=flags.workers,
         scheduler=flags.scheduler,
-        overrides={name: fields[name].parse(given[name]) for name in _OVERRIDES if name in given},
+        overrides={name: given[name] for name in _OVERRIDES if name in given},
         console=Console(),
     )
     if result.state == "stopped":
@@ -135,7 +134,7 @@ def _list(output_dir: Path) -> Iterator[str]:
         done, best = sum(trial.status != "running" for trial in trials), trials.best
         trials.close()
         size = f"/{sweep.size}" if sweep.size is not None else ""
-        value = f"best {sweep.metric.name} {best.value:.4f}" if best and best.value is not None else "no result yet"
+        value = f"best {sweep.metric.name} {best.value:.4f}" if best else "no result yet"
         yield f"{name}  {sweep.method}  {read_state(folder)}  {done}{size} trials  {value}\n"
 
 
