@@ -49,7 +49,8 @@ def format_flags() -> str:
         groups.setdefault(setting.group, []).append(_format_flag(setting, setting.help))
     for uses in optimizer_fields().values():
         users = "all" if len(uses) == len(OPTIMIZERS) else ", ".join(f"`{name}`" for name, _ in uses)
-        row = _format_flag(uses[0][1], f"{uses[0][1].help} ({users})")
+        shown = dict(uses).get(TrainConfig.fields()["optimizer"].default, uses[0][1])
+        row = _format_flag(shown, f"{shown.help} ({users})")
         groups.setdefault("optimizer hyperparameters", []).append(row)
     head = ["| flag | default | meaning |", "| --- | --- | --- |"]
     return "\n\n".join(

@@ -190,7 +190,7 @@ def test_looking_for_zeros_shows_nowhere(digits, monkeypatch, hidden, batch, thr
     for looking in (True, False):
         for module in ("engine", "prediction"):
             monkeypatch.setattr(
-                f"chainrule.engine.compiled.{module}.holds_many_zeros", lambda x, looking=looking: looking
+                f"chainrule.engine.compiled.{module}.has_many_zeros", lambda x, looking=looking: looking
             )
         run = trained(CompiledEngine, digits, hidden=hidden, batch=batch, threads=threads, wide=4)
         ends.append((run[0].parameters.flat.tobytes(), run[2].losses.tobytes(), run[3].probabilities.tobytes()))

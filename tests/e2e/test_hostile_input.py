@@ -83,11 +83,15 @@ def test_plain_lists_and_empty_files_are_settings(train: Train, tmp_path: Path) 
 def test_a_pipe_as_a_data_file(train: Train, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     os.mkfifo(tmp_path / "data" / "train-images-idx3-ubyte.gz")
-    check(train("--data_dir", "data", timeout=20), 1, "train-images-idx3-ubyte.gz is not a regular file")
+    check(
+        train("--data_dir", "data", timeout=20),
+        1,
+        "train-images-idx3-ubyte.gz cannot be read: it is not a regular file",
+    )
 
 
 def test_the_home_folder_of_nobody(train: Train) -> None:
-    check(train("--data_dir", "~no-such-user/x"), 1, "data_dir ~no-such-user/x is in no known home folder")
+    check(train("--data_dir", "~no-such-user/x"), 1, "data_dir ~no-such-user/x is not a folder")
     env = {"CHAINRULE_CACHE_DIR": "~no-such-user", "CHAINRULE_DATA_DIR": ""}
     check(train(env=env), 2, "CHAINRULE_CACHE_DIR ~no-such-user is in no known home folder")
 

@@ -214,6 +214,12 @@ def test_arrays_train_as_the_dataset_that_they_come_from(digits) -> None:
     np.testing.assert_array_equal(parts.parameters.flat, whole.parameters.flat)
 
 
+@pytest.mark.parametrize("threads", [-1, 1.5, "2", True])
+def test_a_number_of_threads_that_is_none_is_refused(digits, threads) -> None:
+    with pytest.raises(ConfigError, match=f"threads must be .* got {threads!r}"):
+        NeuralNetwork([64, 10]).fit(digits, threads=threads)
+
+
 def test_data_that_do_not_fit_are_named(digits) -> None:
     network = NeuralNetwork([64, 10])
     for given, words in [

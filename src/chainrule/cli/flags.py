@@ -70,7 +70,9 @@ def build_parser(program: str, defaults: Mapping[str, object] | None = None) -> 
         "hyperparameters of optimizers", "used by the optimizers named, ignored by the others"
     )
     for name, uses in optimizer_fields().items():
-        first, default = uses[0][1], defaults.get(name)
+        # The default optimizer's default is the one to show.
+        first = dict(uses).get(TrainConfig.fields()["optimizer"].default, uses[0][1])
+        default = defaults.get(name)
         users = [
             user
             if field.default == first.default or default is not None

@@ -75,7 +75,7 @@ class Trainer:
         last_parameters: the same after the last finished epoch; the initial ones before that.
 
     Raises:
-        ConfigError: batch_size is below 1, or the data do not fit the network.
+        ConfigError: batch_size is below 1, threads below 0, or the data do not fit the network.
     """
 
     def __init__(
@@ -95,6 +95,8 @@ class Trainer:
             raise ConfigError(f"data must be a Dataset, such as load_dataset returns, got {type(data).__name__}.")
         if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
             raise ConfigError(f"batch_size must be a whole number of 1 or more, got {batch_size!r}.")
+        if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 0:
+            raise ConfigError(f"threads must be a whole number of 0 or more, got {threads!r}.")
         self.network, self.optimizer, self.batch_size = network, make_optimizer(optimizer), int(batch_size)
         self.x, self.y = network.check_samples(data.x_train), network.check_targets(data.y_train)
         self.x_val, self.y_val = network.check_samples(data.x_val), network.check_targets(data.y_val)

@@ -74,7 +74,10 @@ class ClusterWorkers:
         self._checked = time.monotonic()
         self._topic = f"chainrule-{self._token[1]}"
         client.run(_adopt_coordinator, self._token, on_error="ignore")
-        client.subscribe_topic(self._topic, lambda event: self._messages.put(Event(**event[1])))
+        client.subscribe_topic(self._topic, self._receive_curve)
+
+    def _receive_curve(self, event: tuple[float, dict[str, Any]]) -> None:
+        self._messages.put(Event(event[1]["number"], curve=event[1]["curve"]))
 
     @property
     def free_slots(self) -> int:
@@ -125,7 +128,8 @@ class ClusterWorkers:
         except queue.Empty:
             return None
         if isinstance(message, Event):
-            return message
+            # A curve may arrive after its trial was given up.
+            return message if message.lost or message.number in self._assigned else None
         number, future = message
         address, expected = self._assigned.get(number, ("", None))
         if expected is not future:
