@@ -243,6 +243,34 @@ class Shrink(Optimizer):
         return factor * learning_rate * np.where(largest > 0, gradient / (largest + 1e-8), 0.0), largest
 
 
+def schedule(t):
+    return 1 / (1 + t)
+
+
+class OwnSchedule(Optimizer):
+    """Its helper has the name of a function of the engine."""
+
+    scalars = ("factor",)
+
+    @staticmethod
+    def prepare(t):
+        return schedule(t)
+
+    @staticmethod
+    def update(gradient, learning_rate, factor):
+        return factor * learning_rate * gradient
+
+
+def test_helpers_of_a_rule_replace_no_function_of_the_engine(digits) -> None:
+    ends = []
+    for engine in (CompiledEngine, ReferenceEngine):
+        network, rule = NeuralNetwork([64, 10], seed=1, dtype="float64"), OwnSchedule(schedule="cosine")
+        rule.schedule_span = (0, 30)
+        engine(network, rule, 16, 1).train(digits.x_train.astype("float64"), digits.y_train, np.arange(320))
+        ends.append(network.parameters.flat)
+    np.testing.assert_allclose(ends[0], ends[1], rtol=1e-11, atol=1e-14)
+
+
 class NotElementwise(Optimizer):
     """Cannot be compiled for single elements: it looks at all of them."""
 

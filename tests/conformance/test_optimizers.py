@@ -284,3 +284,8 @@ def test_parameters_of_a_network_are_one_buffer() -> None:
     network = NeuralNetwork([4, 3, 2])
     assert isinstance(network.parameters, ParameterDict)
     assert all(np.shares_memory(array, network.parameters.flat) for array in network.parameters.values())
+
+
+def test_a_default_is_changed_by_a_field_only() -> None:
+    with pytest.raises(ConfigError, match=r"Faster\.learning_rate must be a field, got 0\.1"):
+        type("Faster", (OPTIMIZERS["adam"],), {"learning_rate": 0.1})

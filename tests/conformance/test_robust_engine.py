@@ -14,6 +14,7 @@ from chainrule.core.fields import Choice
 from chainrule.engine.compiled import runtime
 from chainrule.engine.compiled.engine import CompiledEngine
 from chainrule.engine.reference import ReferenceEngine
+from chainrule.optim.optimizer import OptimizerState
 
 
 def engines(sizes, *, batch=16, threads=1, optimizer="adam", dtype="float64"):
@@ -118,6 +119,46 @@ def test_a_thread_that_fails_ends_the_others(digits, monkeypatch) -> None:
     monkeypatch.undo()
     compiled.train(digits.x_train.astype("float64"), digits.y_train, np.arange(640))
     assert np.isfinite(network.parameters.flat).all()
+
+
+def test_a_thread_that_cannot_be_started_leaves_nothing_behind(digits, monkeypatch) -> None:
+    """Its work must not run inside of the next call."""
+    (network, compiled), (twin, reference) = engines([64, 200, 10], threads=3)
+    start, calls = threading.Thread.start, []
+
+    def fail_second(thread) -> None:
+        calls.append(thread)
+        if len(calls) == 2:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    x, order = digits.x_train.astype("float64"), np.arange(640)
+    monkeypatch.setattr(threading.Thread, "start", fail_second)
+    with pytest.raises(RuntimeError, match="new thread"):
+        compiled.train(x, digits.y_train, order)
+    monkeypatch.undo()
+    network.parameters.flat[...] = twin.parameters.flat
+    compiled._optimizer.state = type(compiled._optimizer.state)(scalars=compiled._optimizer.state.scalars)
+    compiled.train(x, digits.y_train, order)
+    reference.train(x, digits.y_train, order)
+    np.testing.assert_allclose(network.parameters.flat, twin.parameters.flat, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("engine", [CompiledEngine, ReferenceEngine])
+@pytest.mark.parametrize("optimizer", ["adam", "eve"])
+def test_a_state_that_was_reset_starts_anew(digits, engine, optimizer) -> None:
+    """Machine code writes the scalars of a step wherever it is told to."""
+    ends = []
+    for used in (False, True):
+        network, rule = NeuralNetwork([64, 8, 10], seed=1, dtype="float64"), OPTIMIZERS[optimizer]()
+        made = engine(network, rule, 16, 1)
+        if used:
+            made.train(digits.x_train.astype("float64"), digits.y_train, np.arange(64))
+            rule.state = OptimizerState()
+            network.parameters.update(NeuralNetwork([64, 8, 10], seed=1, dtype="float64").parameters)
+        made.train(digits.x_train.astype("float64"), digits.y_train, np.arange(160))
+        ends.append(network.parameters.flat)
+    np.testing.assert_array_equal(*ends)
 
 
 def _train_in_child(compiled, digits, answers) -> None:

@@ -278,6 +278,12 @@ class Configurable:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        for name, value in vars(cls).items():
+            if name in cls._fields and not isinstance(value, Field):
+                raise ConfigError(
+                    f"{cls.__name__}.{name} must be a field, got {value!r:.100}. To change the default, declare the "
+                    f"field anew, such as {name} = Float(...)."
+                )
         attributes = [item for base in reversed(cls.__mro__) for item in vars(base).items()]
         cls._fields = MappingProxyType({name: field for name, field in attributes if isinstance(field, Field)})
         # Shown by `inspect.signature` and editors.

@@ -18,7 +18,7 @@ class Layer:
     Attributes:
         parameters: what is trained, by name: `weights` (fan_in, fan_out) and `biases` (fan_out,).
         activation: what follows z = a W + b; None in the output layer, whose z are the logits.
-        buffers: arrays that belong to the layer and are saved with it, but are not trained.
+        buffers: arrays that belong to the layer but are not trained. A dense layer has none.
     """
 
     parameters: Mapping[str, Array]

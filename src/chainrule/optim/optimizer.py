@@ -114,7 +114,13 @@ class Optimizer(Configurable):
         chunks = self._align(parameters, gradients)
         rate = self.learning_rate * self.schedule_factor()
         self.state.step_count += 1
-        numbers: dict[str, Any] = {**self.as_dict(), **self.state.scalars, "t": self.state.step_count, "loss": loss}
+        numbers: dict[str, Any] = {
+            **self.as_dict(),
+            **dict.fromkeys(self.scalars, 0.0),
+            **self.state.scalars,
+            "t": self.state.step_count,
+            "loss": loss,
+        }
         numbers["learning_rate"] = rate
         if self.scalars:
             given = {name: numbers[name] for name in self.prepare_arguments}

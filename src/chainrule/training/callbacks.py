@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
+from chainrule.core.errors import ConfigError
 from chainrule.training.history import EpochRecord
 
 if TYPE_CHECKING:
@@ -44,5 +45,13 @@ class _EpochCallback(Callback):
 
 
 def as_callback(callback: Callback | EpochFunction) -> Callback:
-    """A callback, or a function `f(trainer, record)` that is called after each epoch, as a callback."""
+    """A callback, or a function `f(trainer, record)` that is called after each epoch, as a callback.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if isinstance(callback, type) or not (isinstance(callback, Callback) or callable(callback)):
+        raise ConfigError(
+            f"A callback must be a Callback object or a function f(trainer, record), got {callback!r:.100}."
+        )
     return callback if isinstance(callback, Callback) else _EpochCallback(callback)

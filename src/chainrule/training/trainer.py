@@ -63,7 +63,7 @@ class Trainer:
         engine: a name from `ENGINES`.
         seed: of the shuffling.
         threads: processor cores for a step; 0 chooses what is fastest.
-        epochs: how many the learning rate schedule spans; 0 if the schedule is constant.
+        epochs: how many the learning rate schedule spans; 0 will do if it is constant.
         callbacks: called after each epoch.
 
     Attributes:
@@ -75,7 +75,7 @@ class Trainer:
         last_parameters: the same after the last finished epoch; the initial ones before that.
 
     Raises:
-        ConfigError: batch_size is below 1, threads below 0, or the data do not fit the network.
+        ConfigError: batch_size is below 1, threads or epochs no such numbers, or the data do not fit the network.
     """
 
     def __init__(
@@ -95,8 +95,12 @@ class Trainer:
             raise ConfigError(f"data must be a Dataset, such as load_dataset returns, got {type(data).__name__}.")
         if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
             raise ConfigError(f"batch_size must be a whole number of 1 or more, got {batch_size!r}.")
-        if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 0:
-            raise ConfigError(f"threads must be a whole number of 0 or more, got {threads!r}.")
+        if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or not 0 <= threads <= 1024:
+            raise ConfigError(f"threads must be a whole number from 0 to 1024, got {threads!r}.")
+        if isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 0:
+            raise ConfigError(f"epochs must be a whole number of 1 or more, got {epochs!r}.")
+        if not isinstance(callbacks, Sequence):
+            raise ConfigError(f"callbacks must be a list of callbacks, got {callbacks!r:.100}.")
         self.network, self.optimizer, self.batch_size = network, make_optimizer(optimizer), int(batch_size)
         self.x, self.y = network.check_samples(data.x_train), network.check_targets(data.y_train)
         self.x_val, self.y_val = network.check_samples(data.x_val), network.check_targets(data.y_val)
@@ -135,18 +139,19 @@ class Trainer:
         """
         if isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 1:
             raise ConfigError(f"epochs must be a whole number of 1 or more, got {epochs!r}.")
-        for callback in self._callbacks:
-            callback.on_train_start(self)
+        self.stop = False
         try:
+            for callback in self._callbacks:
+                callback.on_train_start(self)
             for _ in range(epochs):
+                if self.stop:
+                    return
                 record = self._run_epoch(progress, should_stop)
                 if record is None:
                     return
                 for callback in self._callbacks:
                     callback.on_epoch_end(self, record)
                 yield record
-                if self.stop:
-                    return
         finally:
             for callback in self._callbacks:
                 callback.on_train_end(self)

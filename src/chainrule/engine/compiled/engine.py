@@ -8,7 +8,8 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.engine.base import BatchResults
+from chainrule.core.errors import ConfigError
+from chainrule.engine.base import BatchResults, NotCompilableError
 from chainrule.engine.compiled.prediction import Predictor, has_many_zeros
 from chainrule.engine.compiled.runtime import ThreadTeam, TrainingRunner
 from chainrule.engine.compiled.workspace import Plan, plan_training
@@ -54,7 +55,12 @@ class CompiledEngine:
             raise IndexError("order holds indices outside of the samples")
         order = np.ascontiguousarray(order, np.int64)
         if not self._runner.is_current():
-            self._runner = TrainingRunner(self._network, self._optimizer, self._team)
+            try:
+                self._runner = TrainingRunner(self._network, self._optimizer, self._team)
+            except NotCompilableError as error:
+                raise ConfigError(
+                    f"The optimizer was changed to what only the numpy engine can run: {error}."
+                ) from error
         self._drop_stale_plans()
         if self._sparse is None:
             self._sparse = has_many_zeros(x[order[:_INSPECTED]])

@@ -59,14 +59,17 @@ class ThreadTeam:
             plan.barrier[:] = 0
             others: list[Future[int]] = []
             try:
-                count = len(plan.threads)
-                others += [self._get_pool(count - 1).submit(guarded, thread) for thread in range(1, count)]
+                for thread in range(1, len(plan.threads)):
+                    others.append(self._get_pool(len(plan.threads) - 1).submit(guarded, thread))
                 result = guarded(0)
             except BaseException:
                 plan.barrier[1] = 1
+                # A thread that could not be started leaves its work in the queue, where the next call would run it.
+                if self._pool:
+                    self._pool.shutdown(cancel_futures=True)
+                    self._pool = None
                 raise
-            finally:
-                wait(others)
+            wait(others)
             for other in others:
                 other.result()
             return result
@@ -123,10 +126,11 @@ class TrainingRunner:
 
     def __init__(self, network: Network, optimizer: Optimizer, team: ThreadTeam) -> None:
         self._team, self._optimizer, self._dtype = team, optimizer, network.dtype
+        self._objective = network.objective
         activation = ACTIVATIONS[network.activation]
         kernels = compile_training(activation, network.objective, optimizer, network.dtype)
         self._functions = (load_yield(), compile_product(network.dtype), compile_transpose(network.dtype), *kernels)
-        self._loss_constants = list_loss_constants(network.objective.loss, network.dtype)
+        list_loss_constants(network.objective.loss, network.dtype)  # raises what cannot be compiled
         self._compiled_for = self._describe_variant()
         # Compiled now, so that a part that cannot be compiled is noticed before training starts.
         compile_steps(step.train_data_parallel, network.dtype)
@@ -161,13 +165,16 @@ class TrainingRunner:
         train = compile_steps(function, self._dtype)
         hyperparameters = list_hyperparameters(optimizer)
         # Every thread computes scalars and losses; those of the first thread are kept.
-        scalars = [np.array([*state.scalars.values(), 0.0]) for _ in range(count)]
+        # In the order of the machine code, whatever the state has.
+        known = [state.scalars.get(name, 0.0) for name in optimizer.scalars]
+        scalars = [np.array([*known, 0.0]) for _ in range(count)]
+        loss_constants = list_loss_constants(self._objective.loss, self._dtype)
         constants = [aligned_zeros(count_constants(optimizer), self._dtype) for _ in range(count)]
         losses = [np.zeros(steps) for _ in range(count)]
         scores = [np.zeros(steps) for _ in range(count)]
 
         def work(thread: int) -> int:
-            plan.threads[thread]["loss_constants"] = self._loss_constants.ctypes.data
+            plan.threads[thread]["loss_constants"] = loss_constants.ctypes.data
             seen: int = train(
                 plan.threads[thread], plan.layers[thread], x.ctypes.data, y.ctypes.data, order.ctypes.data, first,
                 steps, state.step_count, optimizer.weight_decay, hyperparameters.ctypes.data,

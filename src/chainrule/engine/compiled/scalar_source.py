@@ -34,11 +34,16 @@ def scalar_source(function: Callable[..., Any], name: str, *, wrap: bool) -> str
     Raises:
         NotCompilableError: there is no source, or it uses something other than these and its own arguments.
     """
-    return "\n".join(_definitions(function, name, wrap, set()))
+    return "\n".join(_define(function, name, wrap, {}, name))
 
 
-def _definitions(function: Callable[..., Any], name: str, wrap: bool, seen: set[str]) -> list[str]:
-    """The source of each function needed, callees first."""
+def _define(
+    function: Callable[..., Any], name: str, wrap: bool, names: dict[Callable[..., Any], str], root: str
+) -> list[str]:
+    """The source of each function needed, callees first.
+
+    Callees get names of their own: a rule's helper must not replace another's, nor a function of the engine.
+    """
     if not isinstance(function, FunctionType):
         raise NotCompilableError(f"{name} is no plain Python function")
     if function.__closure__:
@@ -54,23 +59,21 @@ def _definitions(function: Callable[..., Any], name: str, wrap: bool, seen: set[
         tree.body = tree.body[1:] or [ast.Pass()]
     for argument in [*tree.args.args, *tree.args.kwonlyargs]:
         argument.annotation = None
-    rewriter = _Rewriter(function, wrap)
+    rewriter = _Rewriter(function, wrap, names, root)
     tree = ast.fix_missing_locations(rewriter.visit(tree))
     definitions = []
     for callee in rewriter.callees:
-        if callee not in seen:
-            seen.add(callee)
-            definitions += _definitions(function.__globals__[callee], callee, wrap, seen)
+        definitions += _define(callee, names[callee], wrap, names, root)
     return [*definitions, f'@njit(error_model="numpy")\n{ast.unparse(tree)}\n']
 
 
 class _Rewriter(ast.NodeTransformer):
     """Wraps constants, replaces global numbers by their values, and collects the functions that are called."""
 
-    def __init__(self, function: FunctionType, wrap: bool) -> None:
-        self._function, self._wrap = function, wrap
+    def __init__(self, function: FunctionType, wrap: bool, names: dict[Callable[..., Any], str], root: str) -> None:
+        self._function, self._wrap, self._names, self._root = function, wrap, names, root
         self._local = set(function.__code__.co_varnames)
-        self.callees: list[str] = []
+        self.callees: list[Callable[..., Any]] = []
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         # x**2 is x*x, and much faster than a power with a real exponent.
@@ -107,12 +110,14 @@ class _Rewriter(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if node.id in self._local:
             return node
-        value = self._function.__globals__.get(node.id, getattr(__builtins__, node.id, None))
+        value = self._function.__globals__.get(node.id)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return self.visit_Constant(ast.Constant(value=value))
         if isinstance(value, ModuleType) and value.__name__ in ("numpy", "math"):
             return ast.Name(id={"numpy": "np", "math": "math"}[value.__name__], ctx=node.ctx)
         if isinstance(value, FunctionType):
-            self.callees.append(node.id)
-            return node
+            if value not in self._names:
+                self._names[value] = f"{self._root}_helper{len(self._names)}_{node.id}"
+                self.callees.append(value)
+            return ast.Name(id=self._names[value], ctx=node.ctx)
         return node
