@@ -28,7 +28,7 @@ import yaml
 import chainrule
 from chainrule import OPTIMIZERS
 from chainrule.cli.flags import format_default
-from chainrule.core.fields import Bool, Choice, Field, StrList
+from chainrule.core.fields import Field
 from chainrule.core.registry import Registry
 from chainrule.runs.config import TrainConfig, optimizer_fields
 
@@ -61,9 +61,11 @@ def _format_flag(setting: Field[Any], text: str) -> str:
     """Format a row of the table of flags."""
     names = " ".join(f"`{flag}`" for flag in (setting.flag, f"--{setting.name}") if flag)
     default = (
-        "" if setting.default is None or isinstance(setting, StrList | Bool) else f"`{format_default(setting.default)}`"
+        ""
+        if setting.default is None or setting.type in (bool, tuple[str, ...])
+        else f"`{format_default(setting.default)}`"
     )
-    if isinstance(setting, Choice):
+    if setting.choices:
         text += f": {', '.join(f'`{choice}`' for choice in setting.choices)}"
     return f"| {names} | {default} | {text} |"
 

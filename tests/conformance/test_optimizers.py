@@ -9,7 +9,6 @@ import pytest
 
 from chainrule import OPTIMIZERS, NeuralNetwork
 from chainrule.core.errors import ConfigError
-from chainrule.core.fields import Float
 from chainrule.nn.parameters import ParameterDict
 
 NAMES = list(OPTIMIZERS)
@@ -112,7 +111,7 @@ def test_weight_decay_is_part_of_the_gradient_of_weights_only(name, random) -> N
 def test_settings_are_declared_once_and_checked(name) -> None:
     rule = OPTIMIZERS[name]
     own = {key: field for key, field in rule.fields().items() if key not in ("decay_type", "schedule")}
-    assert all(isinstance(field, Float) and field.help for field in own.values())
+    assert all(field.type is float and field.help for field in own.values())
     assert str(inspect.signature(rule)).startswith("(*, learning_rate: float = ")
     assert rule().as_dict() == {key: setting.default for key, setting in rule.fields().items()}
     for key in own:

@@ -171,7 +171,7 @@ def test_what_is_no_file_under_a_files_name_is_refused_at_once(tmp_path, make):
     """A pipe would be waited for without end."""
     (tmp_path / "data").mkdir()
     make(tmp_path / "data" / IMAGES)
-    with pytest.raises(DataError, match=f"{IMAGES} is not a regular file"):
+    with pytest.raises(DataError, match=f"{IMAGES}.*not a regular file"):
         search(data_dir=tmp_path / "data")
 
 
@@ -186,7 +186,7 @@ def test_a_link_to_a_file_is_as_good_as_the_file(tmp_path):
 @pytest.mark.parametrize("by_argument", [True, False])
 def test_the_home_folder_of_nobody(monkeypatch, by_argument):
     monkeypatch.setenv("CHAINRULE_DATA_DIR", "~no-such-user/x")
-    with pytest.raises(DataError, match="~no-such-user/x is in no known home folder"):
+    with pytest.raises(DataError, match="~no-such-user/x is not a folder"):
         search(data_dir=Path("~no-such-user/x") if by_argument else None)
 
 

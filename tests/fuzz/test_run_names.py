@@ -45,7 +45,7 @@ def test_a_name_that_leads_elsewhere_or_commands_the_terminal_is_refused(tmp_pat
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, "a" * 5000, "", "<b>"], ids=lambda name: ascii(name)[:20])
-def test_a_run_that_is_not_there_is_told_harmlessly(tmp_path: Path, name: str) -> None:
+def test_a_run_that_does_not_exist_is_reported_harmlessly(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="There is no run") as caught:
         find_run(name, tmp_path / "runs")
     assert str(caught.value).isprintable()

@@ -123,8 +123,8 @@ def test_every_character_has_a_harmless_form() -> None:
         == "?"
     )
     assert encode_character("\ufe0f") == encode_character("\u200d") == ""
-    assert escape_latex("é ï ñ ß ±") == r"\'{e} \"{\i} \~{n} \ss{} \ensuremath{\pm}"
-    assert escape_latex("e\u0301") == r"\'{e}"
+    assert escape_latex("é ï ñ ß ±") == r"{\'e} {\"\i} {\~n} {\ss} {\ensuremath{\pm}}"
+    assert escape_latex("e\u0301") == r"{\'e}"
     assert escape_bookmark("é_→x $") == r"e\_x \$"
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
-from chainrule import NeuralNetwork, load_model, save_model
+from chainrule import LOSSES, NeuralNetwork, load_model, save_model
 from chainrule.core.errors import ModelFileError
+from chainrule.core.fields import Float
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -17,6 +18,28 @@ def test_round_trip(tmp_path, random, dtype) -> None:
     np.testing.assert_array_equal(again.parameters.flat, network.parameters.flat)
     x = random.normal(size=(3, 5))
     np.testing.assert_array_equal(again.predict_proba(x), network.predict_proba(x))
+
+
+def test_hyperparameters_of_the_loss_are_kept(tmp_path, monkeypatch) -> None:
+    class Scaled(LOSSES["cross_entropy"]):
+        scale = Float(1.0, "factor", gt=0)
+
+        @staticmethod
+        def value(y, p, log_p, scale):
+            return -scale * y * log_p
+
+        @staticmethod
+        def derivative(y, p, log_p, scale):
+            return -scale * y
+
+    monkeypatch.setattr(LOSSES, "_parts", dict(LOSSES._parts))
+    monkeypatch.setattr(LOSSES, "_aliases", dict(LOSSES._aliases))
+    LOSSES.register("scaled")(Scaled)
+    network = NeuralNetwork([5, 4, 3], loss=Scaled(scale=3))
+    save_model(network, tmp_path / "m.safetensors")
+    again = load_model(tmp_path / "m.safetensors")
+    assert (again.loss, again.objective.loss.scale) == ("scaled", 3.0)
+    assert again.evaluate(np.ones((1, 5)), [0]).loss == network.evaluate(np.ones((1, 5)), [0]).loss
 
 
 def test_others_can_read_it(tmp_path) -> None:

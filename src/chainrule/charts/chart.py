@@ -54,6 +54,11 @@ class Series:
     high: Sequence[float] = ()
     notes: Sequence[str] = ()
 
+    @property
+    def has_interval(self) -> bool:
+        """Whether there is a band, or error bars."""
+        return len(self.low) > 0 and len(self.high) > 0
+
 
 @dataclass(frozen=True)
 class LineChart:

@@ -125,21 +125,28 @@ def _draw_line_chart(chart: LineChart, width: float) -> Figure:
 
 def _draw_series(axes: Axes, series: Series, x: Array, y: Array, color: str, dashes: str) -> Any:
     """Draw one series and return its legend handle."""
-    has_band = len(series.low) > 0 and len(series.high) > 0
-    low, high = (replace_non_finite(series.low), replace_non_finite(series.high)) if has_band else (y, y)
     if series.mark == "points":
         dots: dict[str, Any] = {"color": color, "markersize": 3.5 if len(x) <= 100 else 2.2, "markeredgewidth": 0}
-        if not has_band:
+        if not series.has_interval:
             return axes.plot(x, y, "o", alpha=1 if len(x) <= 100 else 0.6, **dots)[0]
-        reach = np.maximum(np.nan_to_num([y - low, high - y]), 0)
-        return axes.errorbar(x, y, yerr=reach, fmt="o", elinewidth=0.9, capsize=2, **dots)
+        return axes.errorbar(x, y, yerr=_get_error_bars(series), fmt="o", elinewidth=0.9, capsize=2, **dots)
     step = {"drawstyle": "steps-post"} if series.mark == "step" else {}
-    if has_band:
-        where = {"step": "post"} if step else {}
-        axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0, **where)  # type: ignore[arg-type]
+    if series.has_interval:
+        low, high = replace_non_finite(series.low), replace_non_finite(series.high)
+        where: Any = "post" if step else None
+        axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0, step=where)
     # Markers keep points visible that have no neighbor to be connected with.
     marker = "o" if np.isfinite(y).sum() <= 15 else ""
     return axes.plot(x, y, dashes, color=color, marker=marker, markersize=3, **step)[0]  # type: ignore[arg-type]
+
+
+def _get_error_bars(series: Series) -> Array | None:
+    """Distances from the values to `low` and `high`, (2, n); 0 where one is missing. None for a series without."""
+    if not series.has_interval:
+        return None
+    low, y, high = map(replace_non_finite, (series.low, series.y, series.high))
+    distances: Array = np.nan_to_num(np.array([y - low, high - y]))
+    return distances.clip(min=0)
 
 
 def _label_ends(axes: Axes, names: Sequence[str], ends: Sequence[tuple[float, float, str, str]]) -> bool:
@@ -173,21 +180,13 @@ def _draw_bar_chart(chart: BarChart, width: float) -> Figure:
         values = replace_non_finite(series.y)
         positions = np.arange(groups) + (number - (count - 1) / 2) * thickness
         color = LIGHT.series[number % len(LIGHT.series)]
-        has_band = len(series.low) > 0 and len(series.high) > 0
-        reach = np.zeros((2, groups))
-        if has_band:
-            edges = [values - replace_non_finite(series.low), replace_non_finite(series.high) - values]
-            reach = np.maximum(np.nan_to_num(np.array(edges)), 0)
+        reach = _get_error_bars(series)
         if chart.mark == "points":
-            handle: Any = axes.errorbar(
-                values, positions, xerr=reach if has_band else None, fmt="o", color=color, markersize=4, capsize=2
-            )
+            handle: Any = axes.errorbar(values, positions, xerr=reach, fmt="o", color=color, markersize=4, capsize=2)
         else:
-            bar_style: dict[str, Any] = {"error_kw": {"elinewidth": 0.8, "capsize": 2, "ecolor": "#222222"}}
-            handle = axes.barh(
-                positions, values, 0.92 * thickness, color=color, xerr=reach if has_band else None, **bar_style
-            )
-            if not has_band:
+            error_style = {"elinewidth": 0.8, "capsize": 2, "ecolor": "#222222"}
+            handle = axes.barh(positions, values, 0.92 * thickness, color=color, xerr=reach, error_kw=error_style)
+            if reach is None:
                 _write_values(axes, values, positions, min(6.5, 60 * thickness * figure.get_figheight() / (groups + 1)))
         if series.name:
             handles.append(handle)
@@ -213,15 +212,8 @@ def _write_values(axes: Axes, values: Array, positions: Array, size: float) -> N
         return
     for value, position in zip(values, positions, strict=True):
         if np.isfinite(value):
-            side = 1 if value >= 0 else -1
-            axes.annotate(
-                f"{value:.3g}".replace("-", "\u2212"),
-                (value, position),
-                (2 * side, 0),
-                textcoords="offset points",
-                ha="left" if side > 0 else "right",
-                va="center_baseline",
-                fontsize=size,
-                color="#333333",
-            )
+            text = f"{value:.3g}".replace("-", "\u2212")
+            offset, side = (2, "left") if value >= 0 else (-2, "right")
+            style: dict[str, Any] = {"ha": side, "va": "center_baseline", "fontsize": size, "color": "#333333"}
+            axes.annotate(text, (value, position), (offset, 0), textcoords="offset points", **style)
     axes.margins(x=0.08)

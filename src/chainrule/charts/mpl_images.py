@@ -35,7 +35,6 @@ def draw_confusion_matrix(chart: ConfusionMatrix, width: float) -> Figure:
     order = np.argsort(-mistakes, axis=None, kind="stable")[:3]
     worst = [(int(i), int(j)) for i, j in zip(*np.unravel_index(order, mistakes.shape), strict=True) if mistakes[i, j]]
     worst = [(i, j) for i, j in worst if chart.examples.get(f"{i},{j}")]
-    side_width = 0.27 * width if worst else 0.0
     figure = new_figure(width, min(0.72 * width, max(1.8, 0.42 * k + 1.1)))
     if not k:
         mark_as_empty(figure.subplots())
@@ -43,6 +42,7 @@ def draw_confusion_matrix(chart: ConfusionMatrix, width: float) -> Figure:
     if not worst:
         _draw_counts(figure.subplots(), matrix, chart.classes)
     else:
+        side_width = 0.27 * width
         parts: Any = figure.subfigures(1, 2, width_ratios=[width - side_width, side_width])
         _draw_counts(parts[0].subplots(), matrix, chart.classes)
         captions = [f"{chart.classes[i]} predicted as {chart.classes[j]}: {matrix[i, j]} times" for i, j in worst]
@@ -74,16 +74,14 @@ def _draw_counts(axes: Axes, matrix: NDArray[np.int64], classes: Sequence[str]) 
     if k <= _MAX_NAMED:
         names = [escape_mathtext(name, 18) for name in classes]
         size = min(7.5, 170 / k)
-        axes.set_xticks(range(k), names, fontsize=size)
+        tilt: dict[str, Any] = {"rotation": 90, "ha": "center"}
         if k <= _MAX_COUNTED:
-            axes.set_xticklabels(names, rotation=45, ha="right", rotation_mode="anchor")
-        else:
-            axes.set_xticklabels(names, rotation=90, ha="center")
+            tilt = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+        axes.set_xticks(range(k), names, fontsize=size, **tilt)
         recalls = [f"{name}  {100 * share:.1f} %" for name, share in zip(names, shares.diagonal(), strict=True)]
         axes.set_yticks(range(k), recalls, fontsize=size)
     axes.set(xlabel="predicted class", ylabel="true class (recall)", aspect="equal")
-    axes.set_ylim(k - 0.5, -0.5)
-    axes.set_xlim(-0.5, k - 0.5)
+    axes.set(xlim=(-0.5, k - 0.5), ylim=(k - 0.5, -0.5))
     axes.tick_params(which="both", length=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,29 +18,7 @@ __all__ = ["GRAY", "escape_mathtext", "mark_as_empty", "new_figure", "replace_no
 
 GRAY = "#777777"
 
-_STYLE = {
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so the result is the same on every machine
-    "font.size": 8,
-    "axes.labelsize": 8,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.formatter.useoffset": False,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.5,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "legend.fontsize": 7,
-    "legend.frameon": False,
-    "lines.linewidth": 1.3,
-    "image.composite_image": False,  # each image keeps its own pixels
-    "pdf.fonttype": 42,  # TrueType: searchable text, accepted by publishers
-    "svg.hashsalt": "chainrule",
-}
+_STYLE = Path(__file__).with_name("chart.mplstyle")
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from chainrule.core.errors import ChainruleError, ConfigError, OutputError
 from chainrule.core.fields import Bool, Configurable, Float, Int, OptionalStr
 from chainrule.core.files import write_json
 from chainrule.core.machine import describe
-from chainrule.engine import ENGINES, make_engine
+from chainrule.engine import ENGINES
+from chainrule.engine.base import NotCompilableError
 from chainrule.neural_network import NeuralNetwork
 from chainrule.nn.parameters import Array, Labels
 from chainrule.optim.optimizers import OPTIMIZERS
@@ -40,6 +41,7 @@ QUICK: dict[str, object] = {"seconds": 0.1, "rounds": 2}
 
 _COMPARED = ("compiled", "numpy")
 _OPTIMIZER = "rmsprop"
+_ROW = "{:14}{:>6}{:>12}{:>12}{:>8}{:>14}{:>14}"
 _SAMPLES = 16384  # 51 MB: like real datasets, larger than the caches
 # Per call of an engine, as in training; Ctrl-C is handled between calls.
 _MAX_CALL_SECONDS = 0.1
@@ -113,15 +115,7 @@ def _parse_settings(given: dict[str, object]) -> BenchSettings:
 
 
 class _EngineTimer:
-    """Measures one engine with a network of its own.
-
-    Args:
-        name: of the engine.
-        sizes: width of each layer, inputs first.
-        batch: samples per step.
-        threads: 0 for the fastest number.
-        x: samples, (n, d).
-        y: labels, (n,).
+    """Measures the engine called `name` with a network of its own.
 
     Raises:
         ChainruleError: the engine cannot be used on this machine.
@@ -129,10 +123,11 @@ class _EngineTimer:
 
     def __init__(self, name: str, sizes: Sequence[int], batch: int, threads: int, x: Array, y: Labels) -> None:
         network, optimizer = NeuralNetwork(sizes, seed=0), OPTIMIZERS[_OPTIMIZER]()
-        self._engine = make_engine(name, network, optimizer, batch, threads)
-        if type(self._engine) is not ENGINES[name]:
-            # make_engine has fallen back to the other engine, and logged the reason.
-            raise ChainruleError(f"The {name} engine cannot be used here, so there is nothing to compare.")
+        # Not make_engine, which falls back to the other engine.
+        try:
+            self._engine = ENGINES[name](network, optimizer, batch, threads)
+        except (NotCompilableError, ImportError) as error:
+            raise ChainruleError(f"The {name} engine cannot be used here: {error}.") from error
         self._x, self._y, self._batch = x, y, batch
         self._random = np.random.default_rng(0)
         self._steps = 1  # per call
@@ -167,7 +162,7 @@ def _measure(settings: BenchSettings, console: Console, should_stop: Callable[[]
     console.note(
         f"Microseconds per training step with {_OPTIMIZER} on random samples, {rounds}; samples per second (/s).\n"
     )
-    console.note(_format_row("network", "batch", *_COMPARED, "ratio", *(f"{name}/s" for name in _COMPARED)))
+    console.note(_ROW.format("network", "batch", *_COMPARED, "ratio", *(f"{name}/s" for name in _COMPARED)))
     results: list[dict[str, Any]] = []
     for network, batch in settings.problems:
         timers = {name: _EngineTimer(name, NETWORKS[network], batch, settings.threads, x, y) for name in _COMPARED}
@@ -179,33 +174,22 @@ def _measure(settings: BenchSettings, console: Console, should_stop: Callable[[]
             for name, timer in timers.items():
                 times[name].append(1e6 * timer.measure(settings.seconds, should_stop))
         medians = {name: statistics.median(found) for name, found in times.items()}
-        for name, found in times.items():
-            results.append(
-                {
-                    "network": network,
-                    "batch": batch,
-                    "engine": name,
-                    "microseconds": [round(value, 2) for value in found],
-                    "median_microseconds": round(medians[name], 2),
-                    "samples_per_second": round(1e6 * batch / medians[name]),
-                }
-            )
-        console.note(
-            _format_row(
-                network,
-                str(batch),
-                *(f"{median:,.1f}" for median in medians.values()),
-                f"{medians['numpy'] / medians['compiled']:.2f}",
-                *(f"{1e6 * batch / median:,.0f}" for median in medians.values()),
-            )
-        )
+        results += [
+            {
+                "network": network,
+                "batch": batch,
+                "engine": name,
+                "microseconds": [round(value, 2) for value in found],
+                "median_microseconds": round(medians[name], 2),
+                "samples_per_second": round(1e6 * batch / medians[name]),
+            }
+            for name, found in times.items()
+        ]
+        cells = [f"{median:,.1f}" for median in medians.values()]
+        cells += [f"{medians['numpy'] / medians['compiled']:.2f}"]
+        cells += [f"{1e6 * batch / median:,.0f}" for median in medians.values()]
+        console.note(_ROW.format(network, batch, *cells))
     return results
-
-
-def _format_row(network: str, batch: str, *cells: str) -> str:
-    compiled, numpy, ratio, *samples = cells
-    line = f"{network:14}{batch:>6}{compiled:>12}{numpy:>12}{ratio:>8}"
-    return line + "".join(f"{cell:>14}" for cell in samples)
 
 
 def _format_machine(machine: dict[str, Any]) -> str:
@@ -216,11 +200,7 @@ def _format_machine(machine: dict[str, Any]) -> str:
 
 
 def _store(file: Path, machine: dict[str, Any], settings: BenchSettings, results: list[dict[str, Any]]) -> None:
-    """Write the results as JSON.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
+    """Write the results as JSON."""
     options = {name: value for name, value in settings.as_dict().items() if name != "json"}
     content = {
         "date": datetime.now(UTC).date().isoformat(),

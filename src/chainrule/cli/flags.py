@@ -8,12 +8,13 @@ import itertools
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import numpy as np
 
 from chainrule.core.errors import ConfigError
-from chainrule.core.fields import Bool, Choice, Field, Float, Int, LayerWidths, StrList
+from chainrule.core.fields import Field
 from chainrule.core.registry import did_you_mean
 from chainrule.optim.optimizers import OPTIMIZERS
 from chainrule.runs.config import TrainConfig, optimizer_fields
@@ -96,6 +97,16 @@ def add_configuration_flags(group: argparse._ActionsContainer) -> None:
     group.add_argument("--trial", metavar="K", help="with --from-sweep: number of the trial to use instead")
 
 
+# The arguments of `add_argument` for a field's type.
+_OPTIONS: dict[Any, dict[str, Any]] = {
+    float: {"metavar": "N"},
+    int: {"metavar": "N"},
+    int | tuple[int, ...]: {"nargs": "+", "metavar": "N"},
+    tuple[str, ...]: {"action": "append", "metavar": "FILE"},
+    bool: {"nargs": "?", "const": "True", "metavar": "True"},
+}
+
+
 def add_field(group: argparse._ActionsContainer, field: Field[Any], text: str = "", default: object = None) -> None:
     """Add the flags of a field. The value stays text.
 
@@ -106,22 +117,13 @@ def add_field(group: argparse._ActionsContainer, field: Field[Any], text: str = 
         default: shown in place of the field's own; None for the latter.
     """
     text, default = text or field.help, field.default if default is None else default
-    options: dict[str, Any] = {"dest": field.name, "metavar": "VALUE"}
-    if isinstance(field, Choice):
-        options["metavar"] = "NAME"
+    options = _OPTIONS.get(field.type, {"metavar": "NAME" if field.choices else "VALUE"})
+    if field.choices:
         text += f": {', '.join(field.choices)}"
-    if isinstance(field, Float | Int):
-        options["metavar"] = "N"
-    if isinstance(field, LayerWidths):
-        options |= {"nargs": "+", "metavar": "N"}
-    if isinstance(field, StrList):
-        options |= {"action": "append", "metavar": "FILE"}
-    if isinstance(field, Bool):
-        options |= {"nargs": "?", "const": "True", "metavar": "True"}
-    if default is not None and not isinstance(field, StrList | Bool):
+    if default is not None and field.type not in (bool, tuple[str, ...]):
         text += f" (default: {format_default(default)})"
     flags = [flag for flag in (field.flag, f"--{field.name}") if flag]
-    group.add_argument(*flags, help=text.replace("%", "%%"), **options)
+    group.add_argument(*flags, dest=field.name, help=text.replace("%", "%%"), **options)
 
 
 def format_default(value: object) -> str:
@@ -136,26 +138,21 @@ def parse_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[s
         ConfigError: a flag is unknown (the message suggests the nearest), or has no value.
     """
     known = [flag for action in parser._actions for flag in action.option_strings]
-    found: Mapping[str, object] = vars(parser.parse_intermixed_args(_prepare_words(words, known)))
-    given = dict(found)
+    given: dict[str, Any] = vars(parser.parse_intermixed_args(_prepare_words(words, known)))
     if "hidden_size" in given:
-        given["hidden_size"] = " ".join(given["hidden_size"])  # type: ignore[arg-type]
+        given["hidden_size"] = " ".join(given["hidden_size"])
     return given
 
 
 def _split_group(word: str) -> list[str]:
     """Split `--group={'epochs': 5}`, as W&B's agent passes a sweep's nested parameters, into the flags of the group."""
     grouped = re.fullmatch(r"--[A-Za-z_][\w.-]*=(\{.*\})", word)
-    if not grouped or len(word) > _MAX_GROUP_LENGTH:
+    group = None
+    with suppress(ValueError, SyntaxError):
+        group = grouped and ast.literal_eval(grouped[1])
+    if not group or not isinstance(group, dict):
         return [word]
-    try:
-        group = ast.literal_eval(grouped[1])
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return [word]
-    return [flag for name, value in group.items() for flag in _split_group(f"--{name}={value}")] if group else [word]
-
-
-_MAX_GROUP_LENGTH = 10_000
+    return [flag for name, value in group.items() for flag in _split_group(f"--{name}={value}")]
 
 
 def _prepare_words(words: Sequence[str], known: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from chainrule.core.errors import ConfigError, OutputError
 from chainrule.core.fields import Bool, Choice, Configurable, OptionalStr, Str
 from chainrule.report.writer import METRICS, write_report
 from chainrule.runs.config import TrainConfig
-from chainrule.terminal.console import Output
+from chainrule.terminal.console import print_text
 
 __all__ = ["run"]
 
@@ -44,16 +44,15 @@ def run(words: Sequence[str], program: str) -> int:
         ConfigError: there are no such runs, or something that the report needs is not installed.
         OutputError: the report cannot be written.
     """
-    parser, output = new_parser(program, _ABOUT), Output()
+    parser = new_parser(program, _ABOUT)
     parser.add_argument("names", nargs="*", metavar="RUN", help="a run, a sweep, or a folder of runs")
     for field in ReportSettings.fields().values():
-        if isinstance(field, Bool):  # takes no value, so that names of runs may follow it
+        if field.type is bool:  # takes no value, so that names of runs may follow it
             parser.add_argument(f"--{field.name}", action="store_true", default=argparse.SUPPRESS, help=field.help)
         else:
-            add_field(parser, field, field.help)
+            add_field(parser, field)
     if not {"-h", "--help"}.isdisjoint(words):
-        output.write(parser.format_help())
-        return int(output.lost)
+        return print_text(parser.format_help())
     given = parse_words(parser, words)
     names = cast("list[str]", given.pop("names", []))
     settings = ReportSettings(**given)
@@ -69,10 +68,7 @@ def run(words: Sequence[str], program: str) -> int:
         )
     except OutputError as error:
         raise OutputError(f"{error} --to chooses another folder.") from error
-    output.write(f"{page}\n")
-    if settings.pdf:
-        output.write(f"{page.with_name('Report.pdf')}\n")
-    return int(output.lost)
+    return print_text(f"{page}\n" + (f"{page.with_name('Report.pdf')}\n" if settings.pdf else ""))
 
 
 def _find_source(name: str, output_dir: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import cast
@@ -22,7 +22,7 @@ from chainrule.sweeps.folder import find_sweep, list_sweeps, read_state, read_tr
 from chainrule.sweeps.space.sweep_file import Sweep
 from chainrule.sweeps.summary import format_csv, format_summary
 from chainrule.sweeps.trials import Trials, get_storage_url
-from chainrule.terminal.console import Console, Output
+from chainrule.terminal.console import Console, print_text
 
 __all__ = ["run"]
 
@@ -66,15 +66,15 @@ def run(words: Sequence[str], program: str) -> int:
     Raises:
         ChainruleError: any error that the user can fix; the message says how.
     """
-    parser, output = new_parser(program, ""), Output()
+    parser = new_parser(program, "")
     fields = {**SweepFlags.fields(), **{name: TrainConfig.fields()[name] for name in _OVERRIDES}}
     for field in fields.values():
-        add_field(parser, field, field.help)
+        add_field(parser, field)
     parser.add_argument("words", nargs="*", help="FILE, or a subcommand and SWEEP")
     if not words or not {"-h", "--help"}.isdisjoint(words):
         options = parser.format_help().partition("options:")[2]
-        output.write(_HELP.format(program=program, options=f"options:{options}"))
-        return int(output.lost) if words else 2
+        status = print_text(_HELP.format(program=program, options=f"options:{options}"))
+        return status if words else 2
     given = parse_words(parser, words)
     targets = [str(word) for word in cast("list[str]", given.pop("words", []))]
     subcommands = ("list", *_SUBCOMMANDS)
@@ -84,12 +84,11 @@ def run(words: Sequence[str], program: str) -> int:
     if targets[0] in subcommands:
         if refused := [f"--{name}" for name in given if name not in _SHARED]:
             raise ConfigError(f"{', '.join(refused)} needs a sweep file, got {targets[0]}.")
-        return _show(targets, flags, output)
+        return _show(targets, flags)
     if not exists(Path(targets[0])):
         hint = did_you_mean(targets[0], subcommands)
         raise ConfigError(f"There is no sweep file {targets[0]}, nor a subcommand of that name.{hint}")
-    if len(targets) > 1 or flags.export:
-        extra = [*targets[1:], *(["--export"] if flags.export else [])]
+    if extra := [*targets[1:], *(["--export"] if flags.export else [])]:
         raise ConfigError(f"{' '.join(extra)} does not go with a sweep file.")
     result = run_sweep(
         targets[0],
@@ -98,16 +97,16 @@ def run(words: Sequence[str], program: str) -> int:
         seed=flags.seed if "seed" in given else None,
         workers=flags.workers,
         scheduler=flags.scheduler,
-        overrides={name: fields[name].parse(given[name]) for name in _OVERRIDES if name in given},
+        overrides={name: given[name] for name in _OVERRIDES if name in given},
         console=Console(),
     )
     if result.state == "stopped":
-        output.write(f"Stopped. The same command resumes the sweep; results so far in {result.folder}\n")
+        print_text(f"Stopped. The same command resumes the sweep; results so far in {result.folder}\n")
         return 130
     return int(result.best is None)
 
 
-def _show(words: Sequence[str], flags: SweepFlags, output: Output) -> int:
+def _show(words: Sequence[str], flags: SweepFlags) -> int:
     """Run one of the subcommands that show a sweep."""
     output_dir = Path(flags.output_dir)
     if flags.export and (words[0] != "status" or flags.export != "csv"):
@@ -115,68 +114,62 @@ def _show(words: Sequence[str], flags: SweepFlags, output: Output) -> int:
     if words[0] == "list":
         if len(words) > 1:
             raise ConfigError(f"list takes no name, got {words[1]!r}. status shows one sweep.")
-        return _list(output_dir, output)
+        return print_text("".join(_list(output_dir)) or f"No sweeps in {output_dir}.\n")
     if len(words) != 2:
         raise ConfigError(f"{words[0]} needs the name of one sweep. `chainrule sweep list` lists them.")
     folder, sweep, trials = find_sweep(words[1], output_dir)
     with closing(trials):
-        return _SUBCOMMANDS[words[0]](folder, sweep, trials, flags, output)
+        return _SUBCOMMANDS[words[0]](folder, sweep, trials, flags)
 
 
-def _list(output_dir: Path, output: Output) -> int:
+def _list(output_dir: Path) -> Iterator[str]:
     """One line for each sweep."""
-    folders = list_sweeps(output_dir)
-    if not folders:
-        output.write(f"No sweeps in {output_dir}.\n")
-    for folder in folders:
+    for folder in list_sweeps(output_dir):
         name = printable(folder.name)
         try:
             _, sweep, trials = find_sweep(folder.name, output_dir)
         except ChainruleError as error:
-            output.write(f"{name}: {str(error).splitlines()[0]}\n")
+            yield f"{name}: {str(error).splitlines()[0]}\n"
             continue
         done, best = sum(trial.status != "running" for trial in trials), trials.best
         trials.close()
         size = f"/{sweep.size}" if sweep.size is not None else ""
-        value = f"best {sweep.metric.name} {best.value:.4f}" if best and best.value is not None else "no result yet"
-        output.write(f"{name}  {sweep.method}  {read_state(folder)}  {done}{size} trials  {value}\n")
-    return int(output.lost)
+        value = f"best {sweep.metric.name} {best.value:.4f}" if best else "no result yet"
+        yield f"{name}  {sweep.method}  {read_state(folder)}  {done}{size} trials  {value}\n"
 
 
-def _print_status(folder: Path, sweep: Sweep, trials: Trials, flags: SweepFlags, output: Output) -> int:
-    output.write(f"{format_summary(sweep, trials)}\n")
+def _print_status(folder: Path, sweep: Sweep, trials: Trials, flags: SweepFlags) -> int:
+    text = f"{format_summary(sweep, trials)}\n"
     if flags.export:
         file = folder / "trials.csv"
         try:
             write_text(file, format_csv(sweep, trials))
         except OSError as error:
             raise OutputError(f"Cannot write {file}: {error.strerror or error}.") from error
-        output.write(f"{len(trials)} trials in {file}\n")
-    return int(output.lost)
+        text += f"{len(trials)} trials in {file}\n"
+    return print_text(text)
 
 
-def _print_best(folder: Path, sweep: Sweep, trials: Trials, flags: SweepFlags, output: Output) -> int:
+def _print_best(folder: Path, sweep: Sweep, trials: Trials, flags: SweepFlags) -> int:
     import yaml
 
     best = trials.best
     if best is None:
         raise ConfigError(f"The sweep {sweep.name} has no finished trial yet.")
-    output.write(f"# trial {best.number} of {sweep.name}, {sweep.metric.name} {best.value}, run {best.folder}\n")
-    output.write(yaml.safe_dump(read_trial_config(folder, sweep, best), sort_keys=False))
-    return int(output.lost)
+    head = f"# trial {best.number} of {sweep.name}, {sweep.metric.name} {best.value}, run {best.folder}\n"
+    return print_text(head + yaml.safe_dump(read_trial_config(folder, sweep, best), sort_keys=False))
 
 
-def _open_dashboard(folder: Path, sweep: Sweep, trials: Trials, flags: SweepFlags, output: Output) -> int:
+def _open_dashboard(folder: Path, sweep: Sweep, trials: Trials, flags: SweepFlags) -> int:
     name = "optuna-dashboard"
     program = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
     if program is None:
         raise missing_extra("Dashboards", "dashboard", ImportError(name=name))
     trials.close()
-    output.write(f"Dashboard of {sweep.name}: http://127.0.0.1:{flags.port}/  (Ctrl-C ends it)\n")
-    return subprocess.run(
-        [program, get_storage_url(folder), "--host", "127.0.0.1", "--port", str(flags.port)], check=False
-    ).returncode
+    print_text(f"Dashboard of {sweep.name}: http://127.0.0.1:{flags.port}/  (Ctrl-C ends it)\n")
+    words = [program, get_storage_url(folder), "--host", "127.0.0.1", "--port", str(flags.port)]
+    return subprocess.run(words, check=False).returncode
 
 
-_Subcommand = Callable[[Path, Sweep, Trials, SweepFlags, Output], int]
+_Subcommand = Callable[[Path, Sweep, Trials, SweepFlags], int]
 _SUBCOMMANDS: Mapping[str, _Subcommand] = {"status": _print_status, "best": _print_best, "dashboard": _open_dashboard}

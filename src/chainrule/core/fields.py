@@ -1,4 +1,4 @@
-"""Fields: a named value with its default, its range, its flag and its help, declared in one line and nowhere else.
+"""Fields: options and hyperparameters, each declared once with its default, range, flag and help text.
 
 A class lists its fields as attributes. `Configurable` gives it a constructor that validates every value and has a real
 signature:
@@ -18,15 +18,13 @@ chainrule.core.errors.ConfigError: heat must be a number from 50 to 250, got 900
 from __future__ import annotations
 
 import inspect
-import json
 import math
+import operator
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, TypeVar, overload
+from typing import Any, ClassVar, Generic, TypedDict, TypeVar, Unpack, overload
 
 from chainrule.core.errors import ConfigError
 from chainrule.core.registry import Registry, did_you_mean
@@ -48,46 +46,55 @@ __all__ = [
 Value = TypeVar("Value")
 
 
-class Field(ABC, Generic[Value]):
-    """One field. On the class it is this object; on an instance it is the value.
+class Field(Generic[Value]):
+    """A field: on the class, this object; on an instance, its value. `Float`, `Int` and so on create the usual ones.
 
     Args:
-        default: used where no value is given.
-        help: what it is, in a few words; the unit where there is one.
-        flag: a short command-line flag beside `--<name>`, such as "-lr".
-        group: its section of `--help`.
+        default: the value if none is given.
+        help: short description, with the unit if there is one.
+        type: the annotation of the value in signatures.
+        convert: converts a value, or its text as on a command line or in YAML, to `type`. It raises TypeError,
+            ValueError or OverflowError for a value that is not allowed; a ConfigError is passed on as it is.
+        allowed: the allowed values; completes "<name> must be ..." in error messages.
+        choices: the allowed words, if there are only a few.
+        flag: a short command-line flag, such as "-lr", besides `--<name>`.
+        group: heading in `--help`.
 
     Attributes:
-        name: of the attribute; known once the field is part of a class.
-        type: of the value, as shown in signatures.
+        name: the name of the attribute, set when the class is created.
     """
 
     name = ""
-    type: ClassVar[Any] = Any
 
-    def __init__(self, default: Value, help: str, *, flag: str = "", group: str = "") -> None:
-        self.default = default
-        self.help = help
-        self.flag = flag
-        self.group = group
+    def __init__(
+        self,
+        default: Value,
+        help: str,
+        *,
+        type: Any,
+        convert: Callable[[Any], Value],
+        allowed: str,
+        choices: Registry[Any] | Sequence[str] = (),
+        flag: str = "",
+        group: str = "",
+    ) -> None:
+        self.default, self.help, self.type, self.allowed = default, help, type, allowed
+        self.choices, self.flag, self.group = choices, flag, group
+        self._convert = convert
 
-    @abstractmethod
     def parse(self, value: object) -> Value:
         """Convert a value, or its text as on a command line or in YAML, to this field's type.
 
         Raises:
             ConfigError: it is of the wrong type or out of range.
         """
-
-    @property
-    @abstractmethod
-    def allowed(self) -> str:
-        """The allowed values, to complete the sentence "<name> must be ..."."""
-
-    def refuse(self, value: object) -> ConfigError:
-        """Make the error for a value that is not allowed."""
-        got = repr(value)
-        return ConfigError(f"{self.name} must be {self.allowed}, got {got if len(got) < 100 else got[:100] + '...'}.")
+        try:
+            return self._convert(value)
+        except ConfigError:
+            raise
+        except (TypeError, ValueError, OverflowError):
+            hint = did_you_mean(value, self.choices) if isinstance(value, str) else ""
+            raise ConfigError(f"{self.name} must be {self.allowed}, got {value!r:.100}.{hint}") from None
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -106,267 +113,179 @@ class Field(ABC, Generic[Value]):
         instance.__dict__[self.name] = self.parse(value)
 
 
-class Float(Field[float]):
+class _Display(TypedDict, total=False):
+    flag: str
+    group: str
+
+
+def Float(
+    default: float,
+    help: str,
+    *,
+    gt: float | None = None,
+    ge: float | None = None,
+    lt: float | None = None,
+    le: float | None = None,
+    **display: Unpack[_Display],
+) -> Field[float]:
     """A finite number. The bounds `gt` and `lt` are exclusive, `ge` and `le` inclusive."""
+    candidates = [
+        ("above", operator.gt, gt),
+        ("of at least", operator.ge, ge),
+        ("below", operator.lt, lt),
+        ("of at most", operator.le, le),
+    ]
+    bounds = [(words, holds, limit) for words, holds, limit in candidates if limit is not None]
+    if ge is not None and le is not None:
+        allowed = f"a number from {ge:g} to {le:g}"
+    else:
+        limits = " and ".join(f"{words} {limit:g}" for words, _, limit in bounds)
+        allowed = f"a number {limits}" if limits else "a finite number"
 
-    type = float
-
-    def __init__(
-        self,
-        default: float,
-        help: str,
-        *,
-        flag: str = "",
-        group: str = "",
-        gt: float | None = None,
-        ge: float | None = None,
-        lt: float | None = None,
-        le: float | None = None,
-    ) -> None:
-        super().__init__(default, help, flag=flag, group=group)
-        self.gt, self.ge, self.lt, self.le = gt, ge, lt, le
-
-    def parse(self, value: object) -> float:
-        if isinstance(value, bool):
-            raise self.refuse(value)
-        try:
-            number = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError, OverflowError):
-            raise self.refuse(value) from None
-        fits = (
-            math.isfinite(number)
-            and (self.gt is None or number > self.gt)
-            and (self.ge is None or number >= self.ge)
-            and (self.lt is None or number < self.lt)
-            and (self.le is None or number <= self.le)
-        )
-        if not fits:
-            raise self.refuse(value)
+    def convert(value: Any) -> float:
+        number = math.nan if isinstance(value, bool) else float(value)
+        if not math.isfinite(number) or not all(holds(number, limit) for _, holds, limit in bounds):
+            raise ValueError
         return number
 
-    @property
-    def allowed(self) -> str:
-        if self.ge is not None and self.le is not None:
-            return f"a number from {self.ge:g} to {self.le:g}"
-        limits = [
-            f"{word} {limit:g}"
-            for word, limit in (
-                ("above", self.gt),
-                ("of at least", self.ge),
-                ("below", self.lt),
-                ("of at most", self.le),
-            )
-            if limit is not None
-        ]
-        return " and ".join([f"a number {limits[0]}", *limits[1:]]) if limits else "a finite number"
+    return Field(default, help, type=float, convert=convert, allowed=allowed, **display)
 
 
-class Int(Field[int]):
+def Int(default: int, help: str, *, ge: int, le: int = 10**9, **display: Unpack[_Display]) -> Field[int]:
     """An integer from `ge` to `le`, inclusive. Text such as "1e3" and floats such as 16.0 are accepted."""
-
-    type = int
-
-    def __init__(self, default: int, help: str, *, ge: int, le: int = 10**9, flag: str = "", group: str = "") -> None:
-        super().__init__(default, help, flag=flag, group=group)
-        self.ge, self.le = ge, le
-
-    def parse(self, value: object) -> int:
-        number = _whole(value)
-        if number is None or not self.ge <= number <= self.le:
-            raise self.refuse(value)
-        return number
-
-    @property
-    def allowed(self) -> str:
-        return f"a whole number from {self.ge} to {self.le}"
+    convert, allowed = partial(_convert_integer, ge=ge, le=le), f"a whole number from {ge} to {le}"
+    return Field(default, help, type=int, convert=convert, allowed=allowed, **display)
 
 
-class Choice(Field[str]):
-    """One of a registry's names or their aliases, or one of a few words; case is ignored."""
-
-    type = str
-
-    def __init__(
-        self, default: str, help: str, choices: Registry[Any] | Sequence[str], *, flag: str = "", group: str = ""
-    ) -> None:
-        super().__init__(default, help, flag=flag, group=group)
-        self.choices = choices
-
-    def parse(self, value: object) -> str:
-        if not isinstance(value, str):
-            raise self.refuse(value)
-        if isinstance(self.choices, Registry):
-            return self.choices.canonical(value)
-        for choice in self.choices:
-            if choice.lower() == value.lower():
-                return choice
-        raise ConfigError(f"{self.refuse(value)}{did_you_mean(value, self.choices)}")
-
-    @property
-    def allowed(self) -> str:
-        return f"one of {', '.join(self.choices)}"
+def _convert_integer(value: Any, *, ge: int, le: int) -> int:
+    try:
+        # Not as a float, which would round a large seed.
+        number = int(value) if isinstance(value, str) else operator.index(value)
+    except (TypeError, ValueError):
+        number = int(float(value))
+        if number != float(value):
+            raise
+    if isinstance(value, bool) or not ge <= number <= le:
+        raise ValueError
+    return number
 
 
-class Str(Field[str]):
-    """Printable text. Control characters are refused: they would reach terminals and files."""
-
-    type = str
-
-    def parse(self, value: object) -> str:
-        if not isinstance(value, str) or not value or not value.isprintable():
-            raise self.refuse(value)
-        return value
-
-    @property
-    def allowed(self) -> str:
-        return "printable text"
-
-
-class OptionalStr(Field[str | None]):
-    """Printable text, or None where nothing was given."""
-
-    type = str | None
-
-    def parse(self, value: object) -> str | None:
-        if value is None or value in ("", "None"):
-            return None
-        if not isinstance(value, str) or not value.isprintable():
-            raise self.refuse(value)
-        return value
-
-    @property
-    def allowed(self) -> str:
-        return "printable text or None"
-
-
-class FolderName(Field[str | None]):
-    """A name that makes one folder where it is put, and cannot lead elsewhere; or None where nothing was given."""
-
-    type = str | None
-
-    def parse(self, value: object) -> str | None:
-        if value is None or value in ("", "None"):
-            return None
-        if (
-            not isinstance(value, str)
-            or not value.isprintable()
-            or value.startswith(".")
-            or any(sign in value for sign in "/\\")
-            or len(value.encode(errors="replace")) > 200
-        ):
-            raise self.refuse(value)
-        return value
-
-    @property
-    def allowed(self) -> str:
-        return "a plain folder name of at most 200 bytes, printable, without / or \\ and not starting with a dot"
-
-
-class StrList(Field[tuple[str, ...]]):
-    """Any number of strings."""
-
-    type = tuple[str, ...]
-
-    def parse(self, value: object) -> tuple[str, ...]:
-        if value is None:
-            return ()
-        texts = (value,) if isinstance(value, str) else value
-        if not isinstance(texts, Sequence) or not all(isinstance(t, str) and t and t.isprintable() for t in texts):
-            raise self.refuse(value)
-        return tuple(texts)
-
-    @property
-    def allowed(self) -> str:
-        return "a list of printable texts"
-
-
-class Bool(Field[bool]):
+def Bool(default: bool, help: str, **display: Unpack[_Display]) -> Field[bool]:
     """True or False."""
 
-    type = bool
+    def convert(value: object) -> bool:
+        word = str(value).lower()
+        if word not in ("true", "false"):
+            raise ValueError
+        return word == "true"
 
-    def parse(self, value: object) -> bool:
-        if isinstance(value, bool):
-            return value
-        if isinstance(value, str) and value.lower() in ("true", "false"):
-            return value.lower() == "true"
-        raise self.refuse(value)
-
-    @property
-    def allowed(self) -> str:
-        return "True or False"
+    return Field(default, help, type=bool, convert=convert, allowed="True or False", **display)
 
 
-_WIDEST = 10**6
-_DEEPEST = 1000
+def Choice(default: str, help: str, choices: Registry[Any] | Sequence[str], **display: Unpack[_Display]) -> Field[str]:
+    """A name or alias in a registry, or one of a few words; case is ignored."""
+
+    def convert(value: Any) -> str:
+        if isinstance(choices, Registry):
+            return choices.canonical(value)
+        by_lower = {choice.lower(): choice for choice in choices}
+        if str(value).lower() not in by_lower:
+            raise ValueError
+        return by_lower[str(value).lower()]
+
+    allowed = f"one of {', '.join(choices)}"
+    return Field(default, help, type=str, convert=convert, allowed=allowed, choices=choices, **display)
 
 
-class LayerWidths(Field[int | tuple[int, ...]]):
-    """One width of 1 or more, or a list of them: `128`, `[256, 128, 64]`, "256 128 64" or "256,128,64"."""
+def Str(default: str, help: str, **display: Unpack[_Display]) -> Field[str]:
+    """Printable text. Control characters are refused because the text ends up in terminals and files."""
+    return Field(default, help, type=str, convert=_convert_printable, allowed="printable text", **display)
 
-    type = int | tuple[int, ...]
 
-    def parse(self, value: object) -> int | tuple[int, ...]:
+def OptionalStr(default: str | None, help: str, **display: Unpack[_Display]) -> Field[str | None]:
+    """Printable text or None."""
+    convert, allowed = partial(_convert_optional, convert=_convert_printable), "printable text or None"
+    return Field(default, help, type=str | None, convert=convert, allowed=allowed, **display)
+
+
+def FolderName(default: str | None, help: str, **display: Unpack[_Display]) -> Field[str | None]:
+    """The name of a single folder, so that it cannot lead out of the parent folder, or None."""
+
+    def convert(value: object) -> str:
+        name = _convert_printable(value)
+        if name.startswith(".") or "/" in name or "\\" in name or len(name.encode()) > 200:
+            raise ValueError
+        return name
+
+    allowed = "a plain folder name of at most 200 bytes, printable, without / or \\ and not starting with a dot"
+    optional = partial(_convert_optional, convert=convert)
+    return Field(default, help, type=str | None, convert=optional, allowed=allowed, **display)
+
+
+def StrList(default: tuple[str, ...], help: str, **display: Unpack[_Display]) -> Field[tuple[str, ...]]:
+    """Any number of printable texts."""
+
+    def convert(value: Any) -> tuple[str, ...]:
+        texts = () if value is None else (value,) if isinstance(value, str) else value
+        if not isinstance(texts, Sequence):
+            raise TypeError
+        return tuple(map(_convert_printable, texts))
+
+    return Field(default, help, type=tuple[str, ...], convert=convert, allowed="a list of printable texts", **display)
+
+
+def _convert_printable(value: object) -> str:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise ValueError
+    return value
+
+
+def _convert_optional(value: object, *, convert: Callable[[object], str]) -> str | None:
+    return None if value in (None, "", "None") else convert(value)
+
+
+_MAX_WIDTH = 10**6
+_MAX_LAYERS = 1000
+
+
+def LayerWidths(default: int | tuple[int, ...], help: str, **display: Unpack[_Display]) -> Field[int | tuple[int, ...]]:
+    """A width of at least 1, or a list of widths: `128`, `[256, 128, 64]`, "256 128 64" or "256,128,64"."""
+    convert_one = partial(_convert_integer, ge=1, le=_MAX_WIDTH)
+
+    def convert(value: Any) -> int | tuple[int, ...]:
         if isinstance(value, str):
-            value = self._read(value)
-        if isinstance(value, Sequence) and not isinstance(value, str) and len(value) <= _DEEPEST:
-            widths = [_whole(width) for width in value]
-            if not widths or any(width is None or not 1 <= width <= _WIDEST for width in widths):
-                raise self.refuse(value)
-            return tuple(width for width in widths if width is not None)
-        width = _whole(value)
-        if width is None or not 1 <= width <= _WIDEST:
-            raise self.refuse(value)
-        return width
+            listed = re.fullmatch(r"\[(.+)\]", value.strip())
+            words = re.split(r"[\s,]+", listed[1].strip() if listed else value.strip())
+            value = words if listed or len(words) > 1 else words[0]
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            return convert_one(value)
+        if not 0 < len(value) <= _MAX_LAYERS:
+            raise ValueError
+        return tuple(map(convert_one, value))
 
-    @staticmethod
-    def _read(text: str) -> object:
-        if text.strip().startswith("["):
-            try:
-                listed: object = json.loads(text)
-            except (ValueError, RecursionError):
-                return text
-            return listed
-        words = re.split(r"[\s,]+", text.strip())
-        return words if len(words) > 1 else words[0]
-
-    @property
-    def allowed(self) -> str:
-        return f"a whole number from 1 to {_WIDEST}, or a list of them such as 256 128 64"
-
-
-def _whole(value: object) -> int | None:
-    """The value as an int where it is a whole number, else None."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str):
-        # Not by way of a float, which would round a large seed.
-        with suppress(ValueError):
-            return int(value)
-    try:
-        number = float(value)  # type: ignore[arg-type]
-        if not number.is_integer():
-            return None
-        return int(number) if isinstance(value, str) else int(value)  # type: ignore[call-overload]
-    except (TypeError, ValueError, OverflowError):
-        return None
+    allowed = f"a whole number from 1 to {_MAX_WIDTH}, or a list of them such as 256 128 64"
+    return Field(default, help, type=int | tuple[int, ...], convert=convert, allowed=allowed, **display)
 
 
 class Configurable:
-    """A class whose fields are declared as attributes and given by keyword.
+    """A class whose fields are declared as attributes and passed by keyword.
 
     Raises:
-        ConfigError: a keyword that is no field (the message suggests the nearest), or a value that is not allowed.
+        ConfigError: a keyword is no field (the message suggests the nearest), or a value is not allowed.
     """
+
+    _fields: ClassVar[Mapping[str, Field[Any]]] = {}
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        # `inspect.signature`, and the editors that ask it, show the fields with their types and defaults.
+        attributes = [item for base in reversed(cls.__mro__) for item in vars(base).items()]
+        cls._fields = MappingProxyType({name: field for name, field in attributes if isinstance(field, Field)})
+        # Shown by `inspect.signature` and editors.
         keyword = inspect.Parameter.KEYWORD_ONLY
         cls.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [
                 inspect.Parameter(name, keyword, default=field.default, annotation=field.type)
-                for name, field in cls._find_fields().items()
+                for name, field in cls._fields.items()
             ]
         )
 
@@ -382,20 +301,9 @@ class Configurable:
             self.__dict__[name] = field.parse(values.get(name, field.default))
 
     @classmethod
-    def _find_fields(cls) -> Mapping[str, Field[Any]]:
-        found = {
-            name: value
-            for base in reversed(cls.__mro__)
-            for name, value in vars(base).items()
-            if isinstance(value, Field)
-        }
-        return MappingProxyType(found)
-
-    @classmethod
-    @cache
     def fields(cls) -> Mapping[str, Field[Any]]:
         """The fields by name, those of base classes first."""
-        return cls._find_fields()
+        return cls._fields
 
     def as_dict(self) -> dict[str, Any]:
         """The value of each field by name."""

@@ -1,4 +1,4 @@
-"""What a measured time depends on besides the code: processor, system, libraries. No names of computers or people."""
+"""The hardware and software that measured times depend on: processor, system, libraries. Host names are left out."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from typing import Any
 
 __all__ = ["cores", "describe"]
 
-# Extensions of the instruction set that decide how fast products of matrices are.
+# Instruction set extensions that matter for matrix products.
 _VECTORS = ("avx2", "avx512f", "amx_tile", "asimd", "sve")
 
 
 def cores() -> int:
-    """The processors that this process may use."""
+    """The number of processors that this process may use."""
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(found, _quota()))
+    return max(1, min(found, _read_quota()))
 
 
 @lru_cache(maxsize=1)
-def _quota() -> int:
-    """How many processors' time a container grants on Linux; a large number where there is no limit."""
+def _read_quota() -> int:
+    """The CPU limit of a Linux container in processors; a large number if there is none."""
     try:
         allowed, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         return math.ceil(int(allowed) / int(period))
@@ -35,32 +35,44 @@ def _quota() -> int:
 
 
 def describe(libraries: Iterable[str] = ("chainrule", "numpy", "numba")) -> dict[str, Any]:
-    """This machine, in words that identify its kind and nothing else.
+    """Describe this machine.
 
     Args:
-        libraries: distributions whose versions are told; those that are not installed are left out.
+        libraries: distributions whose versions are included if they are installed.
 
     Returns:
-        `processor`, `cores` (that this process may use), `memory_gib` (None where the system does not tell), `system`,
-        `python`, `libraries` (versions by name) and `blas` (the BLAS libraries loaded just now).
+        `processor`, `cores` (available to this process), `memory_gib` (None if unknown), `system`, `python`,
+        `libraries` (versions by name) and `blas` (the BLAS libraries that are loaded).
     """
-    versions = {}
+    from threadpoolctl import threadpool_info
+
+    versions: dict[str, str] = {}
+    memory, distribution = None, ""
     for name in libraries:
         with suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
+    with suppress(AttributeError, ValueError):  # Windows has no sysconf
+        memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
+    with suppress(OSError):
+        distribution = platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    blas = {
+        f"{info['internal_api']} {info.get('version') or ''} ({info.get('architecture') or 'any'})"
+        for info in threadpool_info()
+        if info["user_api"] == "blas"
+    }
     return {
-        "processor": _processor(),
+        "processor": _describe_processor(),
         "cores": cores(),
-        "memory_gib": _memory(),
-        "system": _system(),
+        "memory_gib": memory,
+        "system": ", ".join(filter(None, (distribution, platform.system(), platform.machine()))),
         "python": platform.python_version(),
         "libraries": versions,
-        "blas": _blas(),
+        "blas": sorted(blas),
     }
 
 
-def _processor() -> str:
-    """Its model, with family numbers where the name alone says little."""
+def _describe_processor() -> str:
+    """The model, family and vector instructions of the processor."""
     fields: dict[str, str] = {}
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
@@ -72,30 +84,3 @@ def _processor() -> str:
     numbers = [f"{key} {fields[key]}" for key in ("cpu family", "model") if key in fields]
     flags = (fields.get("flags") or fields.get("Features", "")).split()
     return ", ".join([name, *numbers, *(vector for vector in _VECTORS if vector in flags)])
-
-
-def _memory() -> int | None:
-    """GiB, rounded."""
-    with suppress(AttributeError, OSError, ValueError):  # Windows has no sysconf
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
-    return None
-
-
-def _system() -> str:
-    try:
-        name = platform.freedesktop_os_release().get("PRETTY_NAME", "")
-    except OSError:
-        name = ""
-    return ", ".join(part for part in (name, platform.system(), platform.machine()) if part)
-
-
-def _blas() -> list[str]:
-    """Name and version of each; NumPy's is always there."""
-    from threadpoolctl import threadpool_info
-
-    found = {
-        f"{info['internal_api']} {info.get('version') or ''} ({info.get('architecture') or 'any'})"
-        for info in threadpool_info()
-        if info["user_api"] == "blas"
-    }
-    return sorted(found)

@@ -1,4 +1,4 @@
-"""Reading YAML files defensively, with line numbers: they may be huge, nested without end, or not be files at all."""
+"""Reading YAML files with line numbers, and with limits on their size and depth."""
 
 from __future__ import annotations
 
@@ -81,12 +81,11 @@ def read_yaml_with_lines(path: Path) -> tuple[Any, dict[KeyPath, int]]:
         ConfigError: the file cannot be read, is no valid YAML or too large, or has the same key twice.
     """
     try:
-        text = read_text(path, _MAX_BYTES)
+        return parse_yaml_with_lines(read_text(path, _MAX_BYTES), path)
     except OSError as error:
         raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    return parse_yaml_with_lines(text, path)
 
 
 def parse_yaml_with_lines(text: str, source: object) -> tuple[Any, dict[KeyPath, int]]:
@@ -96,9 +95,6 @@ def parse_yaml_with_lines(text: str, source: object) -> tuple[Any, dict[KeyPath,
     lines: dict[KeyPath, int] = {}
     try:
         loader = yaml.SafeLoader(text)
-    except yaml.YAMLError as error:  # a character that YAML does not allow
-        raise ConfigError(f"{source} is not valid YAML: {error}") from error
-    try:
         root = loader.get_single_node()
         return (None if root is None else _construct(loader, root, (), lines)), lines
     except ConfigError as error:
@@ -108,8 +104,6 @@ def parse_yaml_with_lines(text: str, source: object) -> tuple[Any, dict[KeyPath,
     # Not only YAMLError: PyYAML lets through what its conversions raise, such as a ValueError for the date 2024-13-45.
     except Exception as error:
         raise ConfigError(f"{source} is not valid YAML: {error!s:.1000}") from error
-    finally:
-        loader.dispose()
 
 
 def _construct(loader: yaml.SafeLoader, node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int]) -> Any:

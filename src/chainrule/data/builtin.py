@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chainrule.core.errors import DataError, missing_extra
+from chainrule.core.errors import missing_extra
 from chainrule.data.dataset import DATASETS, RawDataset
 from chainrule.data.idx import read_idx
 from chainrule.data.sources import find_files
@@ -75,8 +75,6 @@ def load_idx_dataset(name: str, classes: tuple[str, ...], data_dir: Path | None)
     spec = SPECS[name]
     contents = find_files(spec, data_dir)
     x_train, y_train, x_test, y_test = (read_idx(contents[file.name], name=file.name) for file in spec.files)
-    if x_train.ndim != 3 or x_test.ndim != 3:
-        raise DataError(f"{name}: expected images of shape (n, height, width), got {x_train.shape} and {x_test.shape}.")
     _, height, width = x_train.shape
     return RawDataset(
         x_train.reshape(len(x_train), -1),

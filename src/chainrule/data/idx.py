@@ -23,7 +23,6 @@ __all__ = ["read_idx", "read_shape", "unpack"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _UNSIGNED_BYTES = 8
-_MAX_DIMENSIONS = 8  # NumPy has at most 64, and no dataset more than 4
 
 
 def unpack(content: bytes, *, limit: int, name: str) -> bytes:
@@ -62,10 +61,6 @@ def read_shape(content: bytes, *, name: str) -> tuple[int, ...]:
             f"of dimensions, got {content[:4].hex(' ') or 'an empty file'}."
         )
     dimensions = content[3]
-    if dimensions > _MAX_DIMENSIONS:
-        raise DataError(
-            f"{name} is damaged or not an IDX file: it declares {dimensions} dimensions; {_MAX_DIMENSIONS} are allowed."
-        )
     if len(content) < 4 + 4 * dimensions:
         raise DataError(
             f"{name} is truncated: expected an IDX header of {4 + 4 * dimensions} bytes, got {len(content)} bytes."
@@ -99,5 +94,5 @@ def read_idx(content: bytes, *, name: str) -> NDArray[np.uint8]:
         )
     try:
         return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
-    except ValueError as error:  # no values, as one dimension is 0, but the others are too large for NumPy
+    except ValueError as error:  # more dimensions than NumPy allows, or one is 0 and the others are too large
         raise DataError(f"{name} is corrupt: its header declares {' x '.join(map(str, shape))} values.") from error

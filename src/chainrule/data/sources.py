@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 from contextlib import suppress
 from pathlib import Path
 
 from chainrule.core.cache import cache_folder as chainrule_cache
 from chainrule.core.errors import DataError
-from chainrule.core.files import write_bytes
+from chainrule.core.files import size_of, write_bytes
 from chainrule.data.mirrors import UnreachableError, download
 from chainrule.data.specs import DatasetSpec, FileSpec, verify
 
@@ -86,12 +85,8 @@ def _missing_files(spec: DatasetSpec, found: dict[str, bytes]) -> list[FileSpec]
 
 def _read_user_folder(spec: DatasetSpec, folder: Path, setting: str) -> dict[str, bytes]:
     """All files of the dataset in a folder that the user named, or none."""
-    try:
+    with suppress(RuntimeError):  # there is no such user: then it is no folder either
         folder = folder.expanduser()
-    except RuntimeError as error:
-        raise DataError(
-            f"{setting} {folder} is in no known home folder: there is no user of this name. Name it without `~`."
-        ) from error
     try:
         if not folder.is_dir():
             raise DataError(f"{setting} {folder} is not a folder. Name one that exists.")
@@ -175,9 +170,7 @@ def _read_file(folder: Path, file: FileSpec) -> bytes | None:
     for name in file.spellings:
         path = folder / name
         try:
-            # Opening a pipe would block until somebody writes to it, and a device may never end.
-            if not stat.S_ISREG(path.stat().st_mode):
-                raise DataError(f"{path} is not a regular file.")
+            size_of(path)  # raises OSError for a pipe, which would block, or a device, which may never end
             with path.open("rb") as stream:
                 content = stream.read(file.max_size)
         except (FileNotFoundError, NotADirectoryError):

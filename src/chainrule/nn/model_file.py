@@ -12,6 +12,7 @@ import numpy as np
 from chainrule.core.errors import ModelFileError
 from chainrule.core.files import size_of, write_bytes
 from chainrule.core.registry import UnknownNameError
+from chainrule.nn.losses import LOSSES
 from chainrule.nn.network import Network
 from chainrule.nn.parameters import check_memory
 
@@ -40,6 +41,7 @@ def save_model(network: Network, path: Path | str, classes: tuple[str, ...] = ()
         "activation": network.activation,
         "weight_init": network.weight_init,
         "loss": network.loss,
+        "loss_hyperparameters": network.objective.loss.as_dict(),
         "dtype": network.dtype,
         "classes": classes,
     }
@@ -75,11 +77,14 @@ def read_model(path: Path | str, network_type: type[AnyNetwork]) -> AnyNetwork:
             if not isinstance(description, dict):
                 raise ModelFileError(f"{path} describes no network: {description!r:.80}.")
             description.pop("classes", None)
+            # Files of version 0.1 have none.
+            hyperparameters = description.pop("loss_hyperparameters", {})
             # Before anything of this size is allocated: sizes that do not fit the file are not believed.
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             expected = _shapes(description.get("sizes"))
             if shapes != expected:
                 raise ModelFileError(f"{path} holds arrays of shapes {shapes!s:.500}, and describes {expected!s:.500}.")
+            description["loss"] = LOSSES[description["loss"]](**hyperparameters)
             network = network_type(**description)
             for name, parameter in network.parameters.items():
                 array = file.get_tensor(name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -62,12 +61,13 @@ def build_best_so_far(
     """
     timed = [(record, record.started, record.get_metric(metric)) for record in records]
     scored = [(record, start, value) for record, start, value in timed if start is not None and value is not None]
-    first = min((start for _, start, _ in scored), default=datetime.min)
-    minutes = [(start - first).total_seconds() / 60 for _, start, _ in scored]
-    x = [float(number) for number in range(1, len(scored) + 1)] if by_number else minutes
+    x = [float(number) for number in range(1, len(scored) + 1)]
+    if scored and not by_number:
+        first = min(start for _, start, _ in scored)
+        x = [(start - first).total_seconds() / 60 for _, start, _ in scored]
     y = [_get_scale(metric) * value for *_, value in scored]
     sign = get_metric_sign(metric)
-    best = list(sign * np.maximum.accumulate(sign * np.array(y))) if y else []
+    best: list[float] = (sign * np.maximum.accumulate(sign * np.array(y))).tolist()
     by_status: dict[str, list[int]] = {}
     for index, (record, *_) in enumerate(scored):
         by_status.setdefault(record.status, []).append(index)
@@ -75,7 +75,7 @@ def build_best_so_far(
         Series(status, [x[i] for i in own], [y[i] for i in own], mark="points", notes=[scored[i][0].name for i in own])
         for status, own in by_status.items()
     ]
-    line = Series("best so far", x, [float(value) for value in best], mark="step")
+    line = Series("best so far", x, best, mark="step")
     x_label = "run number, by start time" if by_number else "minutes since the first run"
     return LineChart(x_label, format_metric_label(metric), [*points, line])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -34,9 +34,13 @@ class RunCheckpoints:
         self._trainer, self._folder, self._writer = trainer, folder, writer
         self._interval = 60.0 * config.checkpoint_every
         self._checkpoints = Checkpoints(folder / CHECKPOINTS, trainer.checkpoint_shapes(), config.dtype)
-        self._configuration = config.fingerprint
-        self._engine = type(trainer.engine).__name__
-        self._plugins = _hash_files(config.plugin)
+        plugins = b"\0".join(Path(file).read_bytes() for file in config.plugin)
+        # What a checkpoint depends on, by name; the data are added when they are hashed.
+        self._fingerprint = {
+            "configuration": config.fingerprint,
+            "engine": type(trainer.engine).__name__,
+            "plugin code": hashlib.sha256(plugins).hexdigest(),
+        }
         try:
             # Hashing 200 MB takes 0.2 s, during which the first epoch can run already.
             self._data = ThreadPoolExecutor(1).submit(lambda: data.digest)
@@ -46,13 +50,7 @@ class RunCheckpoints:
         self._last_save = time.monotonic()
 
     def _compute_fingerprint(self) -> dict[str, str]:
-        """What a checkpoint depends on, by name."""
-        return {
-            "configuration": self._configuration,
-            "engine": self._engine,
-            "plugin code": self._plugins,
-            "data": self._data.result(),
-        }
+        return {**self._fingerprint, "data": self._data.result()}
 
     def save(self) -> None:
         """Save a checkpoint.
@@ -110,8 +108,3 @@ class RunCheckpoints:
         finished, inside = len(checkpoint.history), checkpoint.position
         where = f"in epoch {finished + 1}, after {inside:,} samples" if inside else f"after epoch {finished}"
         notify(f"Resuming {self._folder.name} {where}.")
-
-
-def _hash_files(files: Sequence[str]) -> str:
-    """SHA-256 of the contents of some files."""
-    return hashlib.sha256(b"\0".join(Path(file).read_bytes() for file in files)).hexdigest()

@@ -12,8 +12,9 @@ from typing import Any
 from chainrule.core.extras import is_installed
 from chainrule.runs.checkpointing import RunCheckpoints
 from chainrule.runs.config import TrainConfig
-from chainrule.runs.folder import MODEL
-from chainrule.runs.results import draw_figures, make_metrics, restore_kept_epoch
+from chainrule.runs.figures import draw_all
+from chainrule.runs.folder import FIGURES, MODEL
+from chainrule.runs.results import make_metrics, restore_kept_epoch
 from chainrule.runs.tracking.base import Run, Status, Tracker
 from chainrule.runs.writer import RunWriter
 from chainrule.terminal.console import Console
@@ -155,8 +156,10 @@ class TrainingRun:
         self.writer.write_metrics(metrics)
         figures = {}
         if drawing:
-            counts = metrics["confusion_matrix"]
-            figures = draw_figures(self.writer, folder, history=trainer.history, data=data, test=test, counts=counts)
+            with self.writer.guard(FIGURES):
+                (folder / FIGURES).mkdir(exist_ok=True)
+                counts = metrics["confusion_matrix"]
+                figures = draw_all(folder / FIGURES, history=trainer.history, dataset=data, test=test, counts=counts)
         for tracker in self.trackers:
             tracker.report(metrics, test, figures, model)
         stopped = "Stopped early. " if status == "aborted" else ""

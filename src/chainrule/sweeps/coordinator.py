@@ -56,9 +56,8 @@ class Coordinator:
         overrides: Mapping[str, Any],
         notify: Callable[[str], object],
     ) -> None:
-        self._sweep, self._seed, self._folder = sweep, seed, folder
+        self._sweep, self._seed, self._folder, self._overrides = sweep, seed, folder, overrides
         self._trials, self._workers, self._notify = trials, workers, notify
-        self._overrides = overrides
         self._rungs = sweep.early_stopping.rungs if sweep.early_stopping else ()
         self.running: dict[int, Trial] = {}
         self.stop_reason = self.needs_attention = ""
@@ -139,8 +138,7 @@ class Coordinator:
         return f"{number:04d}_{name}"
 
     def _start(self, trial: Trial) -> None:
-        folder = {"run_name": trial.folder, "output_dir": str(self._folder)}
-        settings = {**self._get_settings(trial.settings), **folder}
+        settings = self._get_settings(trial.settings) | {"run_name": trial.folder, "output_dir": str(self._folder)}
         self._started.setdefault(trial.number, time.monotonic())
         self.running[trial.number] = trial
         self._workers.submit(Task(trial.number, settings, self._sweep.metric.name, self._rungs))
@@ -194,10 +192,9 @@ class Coordinator:
         """One line about a trial that is over."""
         if trial.status == "failed":
             return f"Trial {trial.number} failed: {trial.reason}"
-        best = self._trials.best
-        name, value = self._sweep.metric.name, trial.value or 0.0
-        text = f"Trial {trial.number} {trial.status} after epoch {len(trial.curve)}: {name} {value:.4f}"
-        return text + (f" (best {best.value:.4f}, trial {best.number})" if best and best.value is not None else "")
+        best, metric = self._trials.best, self._sweep.metric.name
+        text = f"Trial {trial.number} {trial.status} after epoch {len(trial.curve)}: {metric} {trial.value:.4f}"
+        return text + (f" (best {best.value:.4f}, trial {best.number})" if best else "")
 
     def _handle_loss(self, trial: Trial, reason: str) -> None:
         """Resume the trial of a worker that died, unless the trial seems to be the cause."""

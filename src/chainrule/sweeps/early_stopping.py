@@ -5,11 +5,13 @@ At certain epochs, the rungs, a trial continues only if it is among the best 1/e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, repeat
+from operator import mul, truediv
 
 __all__ = ["Hyperband"]
-
 
 _MAX_RUNGS = 100
 
@@ -36,20 +38,13 @@ class Hyperband:
             settings: `min_iter`, or `max_iter` and `s`; `eta` (3) and `strict` (True).
         """
         eta = float(settings.get("eta", 3))
-        rungs = []
         if "min_iter" in settings:
-            rung = float(settings["min_iter"])
-            for _ in range(_MAX_RUNGS):
-                rungs.append(int(rung))
-                rung *= eta
+            found = list(accumulate(repeat(eta, _MAX_RUNGS - 1), mul, initial=float(settings["min_iter"])))
         else:
-            rung = float(settings["max_iter"])
-            for _ in range(min(int(settings["s"]), _MAX_RUNGS)):
-                rung /= eta
-                if rung < 1:
-                    break
-                rungs.append(int(rung))
-        return cls(tuple(sorted(set(rungs))), eta, bool(settings.get("strict", True)))
+            steps = min(int(settings["s"]), _MAX_RUNGS)
+            found = list(accumulate(repeat(eta, steps), truediv, initial=float(settings["max_iter"])))[1:]
+        rungs = {int(rung) for rung in found if 1 <= rung < math.inf}
+        return cls(tuple(sorted(rungs)), eta, bool(settings.get("strict", True)))
 
     def should_prune(self, costs: Sequence[float], others: Sequence[Sequence[float]]) -> bool:
         """Whether a trial ends here.

@@ -27,7 +27,6 @@ __all__ = [
     "create_or_check_folder",
     "find_sweep",
     "list_sweeps",
-    "read_seed",
     "read_state",
     "read_trial_config",
     "sweep_lock",
@@ -37,39 +36,40 @@ __all__ = [
 _JOURNAL, _COPY, _LOCK = "sweep.json", "sweep.yaml", "sweep.lock"
 
 
-def create_or_check_folder(folder: Path, sweep: Sweep, seed: int) -> bool:
+def create_or_check_folder(folder: Path, sweep: Sweep, seed: int | None) -> tuple[int, bool]:
     """Write a sweep's files into its folder, or check that those there belong to this sweep. Hold `sweep_lock`.
 
+    Args:
+        folder: of the sweep.
+        sweep: the sweep file.
+        seed: of the search; None for that of the sweep which is resumed, or 0.
+
     Returns:
-        Whether the sweep was started before.
+        The seed, and whether the sweep was started before.
 
     Raises:
         ConfigError: the folder belongs to a sweep with another file or seed.
         OutputError: it cannot be written to.
     """
     journal = read_json(folder / _JOURNAL)
-    if journal:
-        if journal.get("digest") != sweep.digest:
-            raise ConfigError(
-                f"{folder} belongs to a sweep that was started with another sweep file, kept as {folder / _COPY}. "
-                "Resume that one, or give the new sweep another name. Only run_cap, the description and comments may "
-                "change."
-            )
-        if journal.get("seed") != seed:
-            raise ConfigError(
-                f"The sweep in {folder} was started with seed {journal.get('seed')}, got {seed}. Leave the seed out to "
-                "resume it, or give the new sweep another name."
-            )
+    new = {"name": sweep.name, "seed": seed or 0, "digest": sweep.digest, "folder": str(Path.cwd())}
+    known = {**new, **journal}
+    if known["digest"] != sweep.digest:
+        raise ConfigError(
+            f"{folder} belongs to a sweep that was started with another sweep file, kept as {folder / _COPY}. Resume "
+            "that one, or give the new sweep another name. Only run_cap, the description and comments may change."
+        )
+    if seed not in (None, known["seed"]):
+        raise ConfigError(
+            f"The sweep in {folder} was started with seed {known['seed']}, got {seed}. Leave the seed out to resume "
+            "it, or give the new sweep another name."
+        )
     try:
         write_text(folder / _COPY, sweep.text)
-        started_in = str(journal.get("folder") or Path.cwd())
-        write_json(
-            folder / _JOURNAL,
-            {"name": sweep.name, "seed": seed, "digest": sweep.digest, "folder": started_in, "state": "started"},
-        )
+        write_json(folder / _JOURNAL, {**known, "state": "started"})
     except OSError as error:
         raise _make_write_error(folder, error) from error
-    return bool(journal)
+    return int(known["seed"]), bool(journal)
 
 
 def _make_write_error(folder: Path, error: OSError) -> OutputError:
@@ -87,12 +87,6 @@ def read_state(folder: Path) -> str:
     if is_locked(folder / _LOCK):
         return "running"
     return "done" if read_json(folder / _JOURNAL).get("state") == "done" else "stopped"
-
-
-def read_seed(folder: Path) -> int | None:
-    """The seed of the sweep in a folder; None if there is no sweep."""
-    seed = read_json(folder / _JOURNAL).get("seed")
-    return seed if isinstance(seed, int) and not isinstance(seed, bool) else None
 
 
 @contextmanager
@@ -131,12 +125,7 @@ def find_sweep(name: str, output_dir: Path) -> tuple[Path, Sweep, Trials]:
     for folder in (output_dir / name, Path(name)):
         if exists(folder / _JOURNAL):
             journal = read_json(folder / _JOURNAL)
-            started_in, known_name = journal.get("folder"), journal.get("name")
-            sweep = read_sweep(
-                folder / _COPY,
-                known_name if isinstance(known_name, str) else None,
-                Path(started_in) if isinstance(started_in, str) else None,
-            )
+            sweep = read_sweep(folder / _COPY, journal.get("name"), Path(str(journal.get("folder", ""))))
             return folder, sweep, Trials(folder, sweep, create=False)
     known = [folder.name for folder in list_sweeps(output_dir)]
     raise ConfigError(f"There is no sweep {name!r} in {output_dir}.{did_you_mean(name, known)}")

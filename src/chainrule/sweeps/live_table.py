@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chainrule.core.text import printable
 from chainrule.sweeps.space.distributions import Constant
@@ -66,14 +66,14 @@ class LiveTable:
         table.add_column("parameters", no_wrap=True, overflow="ellipsis", ratio=1)
         shown = list(self._running.values())[:_MAX_ROWS]
         for trial in shown:
-            row: list[Any] = [str(trial.number), str(len(trial.curve))]
-            row += [f"{trial.curve[-1]:.4f}" if trial.curve else "", draw_sparkline(trial.curve)]
-            table.add_row(*map(Text, [*row, printable(self._format_parameters(trial))]))
+            last = f"{trial.curve[-1]:.4f}" if trial.curve else ""
+            parameters = printable(self._format_parameters(trial))
+            row = str(trial.number), str(len(trial.curve)), last, draw_sparkline(trial.curve), parameters
+            table.add_row(*map(Text, row))
         counts = Counter(trial.status for trial in self._trials)
         total = f"/{self._sweep.size:,}" if self._sweep.size is not None else ""
         line = f"{self._count_done()}{total} trials, {counts['pruned']} pruned, {counts['failed']} failed"
-        best = self._trials.best
-        if best is not None and best.value is not None:
+        if best := self._trials.best:
             line += f"; best {best.value:.4f} (trial {best.number})"
         hidden = len(self._running) - len(shown)
         more = [Text(f"and {hidden} more")] if hidden else []
@@ -81,10 +81,8 @@ class LiveTable:
 
     def _format_parameters(self, trial: Trial) -> str:
         """The parameters that differ between trials."""
-        values = {name: trial.settings[name] for name in self._varied}
-        return " ".join(
-            f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items()
-        )
+        values = ((name, trial.settings[name]) for name in self._varied)
+        return " ".join(f"{name}={f'{value:.3g}' if isinstance(value, float) else value}" for name, value in values)
 
     def _format_remaining_time(self) -> str:
         """The remaining time, estimated from the trials per second so far."""

@@ -12,7 +12,7 @@ from chainrule.core.errors import ConfigError, OutputError
 from chainrule.core.machine import cores
 from chainrule.runs.config import TrainConfig
 from chainrule.sweeps.coordinator import Coordinator
-from chainrule.sweeps.folder import create_or_check_folder, read_seed, sweep_lock, write_state
+from chainrule.sweeps.folder import create_or_check_folder, sweep_lock, write_state
 from chainrule.sweeps.live_table import LiveTable
 from chainrule.sweeps.space.distributions import Constant
 from chainrule.sweeps.space.parameters import NOT_SWEPT
@@ -21,7 +21,6 @@ from chainrule.sweeps.summary import format_summary, get_row
 from chainrule.sweeps.trials import Trials, require_optuna
 from chainrule.sweeps.workers.cluster import ClusterWorkers, connect
 from chainrule.sweeps.workers.local import LocalWorkers
-from chainrule.sweeps.workers.protocol import Workers
 from chainrule.terminal.console import Console
 from chainrule.terminal.interrupt import stopping_on_interrupt
 
@@ -87,9 +86,7 @@ def run_sweep(
     count = len(client.scheduler_info(n_workers=-1)["workers"]) if client else workers or cores()
     console = console or Console(quiet=True)
     with sweep_lock(folder):
-        if seed is None:
-            seed = read_seed(folder) or 0
-        is_resumed = create_or_check_folder(folder, sweep, seed)
+        seed, is_resumed = create_or_check_folder(folder, sweep, seed)
         with closing(Trials(folder, sweep)) as trials:
             size = f"{sweep.size:,} trials" if sweep.size is not None else "trials until you stop it"
             console.note(f"Sweep {sweep.name}: {sweep.method}, {size}, {count} workers; results in {folder}")
@@ -100,9 +97,7 @@ def run_sweep(
             # The log of an earlier attempt would be misleading.
             log.unlink(missing_ok=True)
             environment = {"WANDB_RUN_GROUP": sweep.name}
-            pool: Workers = (
-                ClusterWorkers(client, folder, environment) if client else LocalWorkers(count, log, environment)
-            )
+            pool = ClusterWorkers(client, folder, environment) if client else LocalWorkers(count, log, environment)
             coordinator = Coordinator(sweep, seed, folder, trials, pool, checked, console.note)
             return _run(coordinator, sweep, folder, trials, count, console)
 
@@ -112,11 +107,8 @@ def _run(
 ) -> SweepResult:
     """Run the trials until the sweep is done or stopped."""
     table = LiveTable(sweep, trials, coordinator.running, workers)
-
-    def announce_stop(_: str) -> None:
-        console.note("Stopping: running trials save a checkpoint. Press Ctrl-C again to stop at once.")
-
-    with stopping_on_interrupt(announce_stop) as stop, console.live(table.render) as redraw:
+    notice = "Stopping: running trials save a checkpoint. Press Ctrl-C again to stop at once."
+    with stopping_on_interrupt(lambda _: console.note(notice)) as stop, console.live(table.render) as redraw:
         is_done = coordinator.run(stop.is_set, redraw)
     if coordinator.stop_reason:
         console.note(f"No more trials: {coordinator.stop_reason.rstrip('.')}.")

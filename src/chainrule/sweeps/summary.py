@@ -19,8 +19,7 @@ def format_summary(sweep: Sweep, trials: Trials) -> str:
     counts = Counter(trial.status for trial in trials)
     total = f" of {sweep.size:,}" if sweep.size is not None else ""
     lines = [f"{len(trials)}{total} trials: " + ", ".join(f"{counts[status]} {status}" for status in STATUSES)]
-    best = trials.best
-    if best is not None and best.value is not None:
+    if best := trials.best:
         lines.append(f"best {sweep.metric.name} {best.value:.4f}, trial {best.number} ({best.folder})")
         lines += [f"  {name}: {value}" for name, value in best.settings.items()]
     return "\n".join(map(printable, lines))
@@ -28,23 +27,19 @@ def format_summary(sweep: Sweep, trials: Trials) -> str:
 
 def get_row(sweep: Sweep, trial: Trial) -> dict[str, Any]:
     """A trial as a row of a table: number, status, metric, epochs, seconds, run folder, reason, and each parameter."""
-    return {
-        "trial": trial.number,
-        "status": trial.status,
-        sweep.metric.name: trial.value,
-        "epochs_trained": len(trial.curve),
-        "seconds": trial.seconds,
-        "run": trial.folder,
-        "reason": trial.reason,
-        **{name: trial.settings[name] for name in sweep.parameters},
-    }
+    values = trial.number, trial.status, trial.value, len(trial.curve), trial.seconds, trial.folder, trial.reason
+    settings = [trial.settings[name] for name in sweep.parameters]
+    return dict(zip(_get_columns(sweep), [*values, *settings], strict=True))
+
+
+def _get_columns(sweep: Sweep) -> list[str]:
+    return ["trial", "status", sweep.metric.name, "epochs_trained", "seconds", "run", "reason", *sweep.parameters]
 
 
 def format_csv(sweep: Sweep, trials: Trials) -> str:
     """All trials as CSV, a row each."""
     buffer = io.StringIO()
-    columns = ["trial", "status", sweep.metric.name, "epochs_trained", "seconds", "run", "reason", *sweep.parameters]
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer = csv.DictWriter(buffer, _get_columns(sweep), lineterminator="\n")
     writer.writeheader()
     writer.writerows(get_row(sweep, trial) for trial in trials)
     return buffer.getvalue()

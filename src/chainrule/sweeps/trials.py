@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["STATUSES", "Trial", "Trials", "get_storage_url", "require_optuna"]
 
-STATUSES = ("running", "finished", "pruned", "failed")
+_STATES = {"RUNNING": "running", "COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed"}  # as Optuna names them
+STATUSES = tuple(_STATES.values())
 _FILE = "trials.db"
 
 
@@ -123,19 +124,17 @@ class Trials(Sequence[Trial]):
         """Store how a trial ended."""
         from optuna.trial import TrialState
 
-        states = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
         if status != "failed" and (value is None or not math.isfinite(value)):
             status, value, reason = "failed", None, f"its {self._sweep.metric.name} is {value}"
         trial.status, trial.value, trial.reason, trial.seconds = status, value, reason, round(seconds, 3)
         with _wrap_errors(self._folder):
             trial_id = self._ids[trial.number]
             # Attributes before the state: a trial that is over cannot change.
-            attributes: dict[str, Any] = {"seconds": trial.seconds, **({"reason": reason} if reason else {})}
-            if value is not None:
-                attributes["value"] = value
-            for name, attribute in attributes.items():
-                self._storage.set_trial_user_attr(trial_id, name, attribute)
-            self._storage.set_trial_state_values(trial_id, states[status], None if value is None else [value])
+            for name, attribute in (("seconds", trial.seconds), ("reason", reason), ("value", value)):
+                if attribute not in (None, ""):
+                    self._storage.set_trial_user_attr(trial_id, name, attribute)
+            state = next(TrialState[name] for name, known in _STATES.items() if known == status)
+            self._storage.set_trial_state_values(trial_id, state, None if value is None else [value])
 
     @property
     def best(self) -> Trial | None:
@@ -154,18 +153,14 @@ class Trials(Sequence[Trial]):
     def __getitem__(self, index: Any) -> Any:
         return self._trials[index]
 
-    def __iter__(self) -> Iterator[Trial]:
-        return iter(self._trials)
-
     def _from_frozen_trial(self, frozen: optuna.trial.FrozenTrial) -> Trial:
         """Convert a stored trial."""
         attributes = frozen.user_attrs
-        status = {"RUNNING": "running", "COMPLETE": "finished", "PRUNED": "pruned"}.get(frozen.state.name, "failed")
         return Trial(
             number=frozen.number,
             params=dict(frozen.params),
             settings=self._sweep.decode(frozen.params),
-            status=status,
+            status=_STATES.get(frozen.state.name, "failed"),
             folder=str(attributes.get("folder", "")),
             curve=[frozen.intermediate_values[epoch] for epoch in sorted(frozen.intermediate_values)],
             value=_parse_finite(attributes.get("value")),
@@ -213,7 +208,7 @@ def _wrap_errors(folder: Path) -> Iterator[None]:
         root: BaseException = error
         while root.__cause__ is not None:
             root = root.__cause__
-        what = (str(root).splitlines() or [type(root).__name__])[0]
+        what = str(root).partition("\n")[0] or type(root).__name__
         raise OutputError(
             f"Cannot use {folder / _FILE}: {what:.300}. If the disk is full or read-only, make room and run the sweep "
             "again: trials that are over are kept. If the file is damaged, start the sweep again under another name."

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.core.fields import Bool, Choice, Float, Int
 from chainrule.engine.base import NotCompilableError
 from chainrule.engine.compiled.scalar_source import scalar_source
 from chainrule.nn.losses import Loss
@@ -26,7 +25,7 @@ def _name_numbers(optimizer: type[Optimizer]) -> list[str]:
     """The hyperparameters that are numbers, in the order of `list_hyperparameters`."""
     numbers = []
     for name, field in optimizer.fields().items():
-        if isinstance(field, Float | Int | Bool):
+        if field.type in (float, int, bool):
             numbers.append(name)
         elif name not in Optimizer.fields():
             raise NotCompilableError(f"the hyperparameter {name} of {optimizer.__name__} is no number")
@@ -43,7 +42,7 @@ def list_hyperparameters(optimizer: Optimizer) -> NDArray[np.float64]:
 def list_loss_constants(loss: Loss, dtype: str) -> NDArray[np.floating]:
     """The numbers that the loss kernel gets: the hyperparameters of the loss, and one more, so that there is one."""
     for name, field in loss.fields().items():
-        if isinstance(field, Choice) or not isinstance(getattr(loss, name), int | float):
+        if field.type not in (float, int, bool):
             raise NotCompilableError(f"the hyperparameter {name} of {type(loss).__name__} is no number")
     return np.array([*loss.as_dict().values(), 0.0], dtype)
 

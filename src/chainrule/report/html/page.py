@@ -17,7 +17,6 @@ from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from chainrule.charts.chart import Chart, ImageGrid
 from chainrule.charts.palette import DARK, LIGHT
@@ -25,7 +24,7 @@ from chainrule.core.extras import needs_extra
 from chainrule.core.files import write_text
 from chainrule.report.html.plotly_figures import build_figure, to_json_types
 from chainrule.report.section import Report, Section
-from chainrule.report.templates import load_template, new_markdown_parser
+from chainrule.report.templates import load_template, new_markdown_parser, split_at_charts
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -115,9 +114,6 @@ def _new_page_parser() -> MarkdownIt:
 
     def render_image(renderer: RendererHTML, tokens: Sequence[Token], index: int, *context: Any) -> str:
         """The description alone: a page that loads images tells others who reads it."""
-        source = str(tokens[index].attrs["src"])
-        if source.startswith("chart:"):
-            raise ValueError(f"{source!r} is within other text. A chart needs a paragraph of its own, not in a list.")
         return html.escape(renderer.renderInlineAsText(tokens[index].children, *context))
 
     def render_heading(renderer: RendererHTML, tokens: Sequence[Token], index: int, *context: Any) -> str:
@@ -144,25 +140,11 @@ def _split_into_blocks(section: Section, markdown: MarkdownIt, figures: list[dic
         markdown: the parser.
         figures: the Plotly figures of the page so far; those of the section are appended.
     """
-    environment: dict[str, Any] = {}
-    tokens = markdown.parse(section.text, environment)
-    blocks: list[dict[str, Any]] = []
-    rendered = 0
-    for i, token in enumerate(tokens):
-        children = token.children or []
-        source = str(children[0].attrs.get("src", "")) if len(children) == 1 and token.level == 1 else ""
-        if not source.startswith("chart:") or tokens[i - 1].type != "paragraph_open":
-            continue
-        name = unquote(source.removeprefix("chart:"))
-        if name not in section.charts:
-            known = ", ".join(sorted(section.charts)) or "none"
-            raise ValueError(f"Section {section.title!r} refers to chart {name!r}. Its charts are: {known}.")
-        blocks.append({"html": markdown.renderer.render(tokens[rendered : i - 1], markdown.options, environment)})
-        words = token.copy(children=children[0].children or [])
-        caption = markdown.renderer.render([words], markdown.options, environment)
-        blocks.append({"caption": caption, **_make_chart_block(section.charts[name], figures)})
-        rendered = i + 2  # after the end of the paragraph
-    blocks.append({"html": markdown.renderer.render(tokens[rendered:], markdown.options, environment)})
+    blocks = []
+    for name, tokens in split_at_charts(section.text, section.charts, markdown):
+        rendered = markdown.renderer.render(tokens, markdown.options, {})
+        block = _make_chart_block(section.charts[name], figures) if name else {}
+        blocks.append({**block, "caption" if name else "html": rendered})
     return blocks
 
 

@@ -7,13 +7,17 @@ page's script (`page.js`) colors it for a light or a dark page.
 from __future__ import annotations
 
 import html
+import json
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from itertools import compress, pairwise
 from typing import Any
 
-from chainrule.charts.chart import BarChart, ConfusionMatrix, LineChart, ParallelCoordinates, Series
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.charts.chart import Axis, BarChart, ConfusionMatrix, LineChart, ParallelCoordinates, Series
 
 __all__ = ["build_figure", "to_json_types"]
 
@@ -28,16 +32,14 @@ def build_figure(chart: LineChart | BarChart | ParallelCoordinates | ConfusionMa
         `note` to print, the minimal `width` in pixels, and of a confusion matrix the `descriptions` and `examples` of
         its cells and the one to `start` with.
     """
-    if isinstance(chart, LineChart):
-        figure = _build_line_figure(chart)
-    elif isinstance(chart, BarChart):
-        figure = _build_bar_figure(chart)
-    elif isinstance(chart, ParallelCoordinates):
-        figure = _build_parallel_figure(chart)
-    else:
-        figure = _build_confusion_figure(chart)
-    result: Figure = to_json_types(figure)
-    return result
+    builders: dict[type, Callable[[Any], Figure]] = {
+        LineChart: _build_line_figure,
+        BarChart: _build_bar_figure,
+        ParallelCoordinates: _build_parallel_figure,
+        ConfusionMatrix: _build_confusion_figure,
+    }
+    figure: Figure = to_json_types(builders[type(chart)](chart))
+    return figure
 
 
 def to_json_types(value: Any) -> Any:
@@ -46,17 +48,9 @@ def to_json_types(value: Any) -> Any:
     >>> to_json_types({"a": (1, float("nan"))})
     {'a': [1, None]}
     """
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): to_json_types(item) for key, item in value.items()}
-    if isinstance(value, Sequence):
-        return [to_json_types(item) for item in value]
-    return str(value)
+    from plotly.utils import PlotlyJSONEncoder
+
+    return json.loads(json.dumps(value, cls=PlotlyJSONEncoder))
 
 
 def _escape_plotly(text: str) -> str:
@@ -74,12 +68,8 @@ def _get_max_length(texts: Sequence[str]) -> int:
     return max(map(len, texts), default=0)
 
 
-def _are_finite(*values: Any) -> bool:
-    return all(value is not None and math.isfinite(value) for value in values)
-
-
-def _make_title(text: str) -> dict[str, Any]:
-    return {"text": _wrap_text(text, 48), "standoff": 12}
+def _make_axis(label: str, **keys: Any) -> dict[str, Any]:
+    return {"title": {"text": _wrap_text(label, 48), "standoff": 12}, "automargin": True, **keys}
 
 
 def _make_shared_keys(series: Series, color: int) -> dict[str, Any]:
@@ -87,17 +77,16 @@ def _make_shared_keys(series: Series, color: int) -> dict[str, Any]:
     return {"name": _wrap_text(series.name, 40), "legendgroup": f"series {color}", "meta": {"color": color}}
 
 
-def _make_error_bars(series: Series, values: Sequence[float]) -> dict[str, Any]:
+def _make_error_bars(series: Series) -> dict[str, Any]:
     """Error bars from `low` to `high`; none for points with a missing number."""
-    limits = [
-        (low, value, high) if _are_finite(low, value, high) else None
-        for low, value, high in zip(series.low, values, series.high, strict=False)
-    ]
+    size = min(len(series.y), len(series.low), len(series.high))
+    low, value, high = np.array([series.low[:size], series.y[:size], series.high[:size]], dtype=np.float64)
+    complete = np.isfinite(low + value + high)
     return {
         "type": "data",
         "symmetric": False,
-        "array": [limit and limit[2] - limit[1] for limit in limits],
-        "arrayminus": [limit and limit[1] - limit[0] for limit in limits],
+        "array": np.where(complete, high - value, np.nan),
+        "arrayminus": np.where(complete, value - low, np.nan),
         "thickness": 1.5,
         "width": 4,
     }
@@ -116,7 +105,6 @@ def _assemble(data: list[Figure], height: int, meta: dict[str, Any] | None = Non
             "margin": {"l": 60, "r": 36, "t": 24, "b": 56},
             "showlegend": (len(named) > 1 or "reference" in named) and has_legend,
             "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
-            "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "uirevision": "kept",
             **layout,
@@ -128,14 +116,11 @@ def _assemble(data: list[Figure], height: int, meta: dict[str, Any] | None = Non
 def _build_line_figure(chart: LineChart) -> Figure:
     data = [trace for i, s in enumerate(chart.series) if len(s.x) for trace in _make_traces(s, i, chart.y_label)]
     few = len(chart.series) <= 8 and all(series.mark != "points" for series in chart.series)
-    y_axis: dict[str, Any] = {"title": _make_title(chart.y_label), "automargin": True}
-    if len(chart.y_range):
-        y_axis["range"] = list(chart.y_range)
     return _assemble(
         data,
         height=400 + 10 * min(len(data), 12),
-        xaxis={"title": _make_title(chart.x_label), "automargin": True},
-        yaxis=y_axis,
+        xaxis=_make_axis(chart.x_label),
+        yaxis=_make_axis(chart.y_label, **({"range": chart.y_range} if len(chart.y_range) else {})),
         hovermode="x unified" if few else "closest",
     )
 
@@ -146,27 +131,16 @@ def _make_traces(series: Series, color: int, y_label: str) -> list[Figure]:
     shape = "hv" if series.mark == "step" else "linear"
     shared = _make_shared_keys(series, color)
     traces: list[Figure] = []
-    has_intervals = len(series.low) > 0 and len(series.high) > 0
-    if has_intervals and not is_points:
-        rows = zip(series.x, series.low, series.high, strict=False)
-        edges = [row for row in rows if _are_finite(*row)]
-        for part, column in (("edge", 1), ("band", 2)):
-            traces.append(
-                {
-                    **shared,
-                    "type": "scatter",
-                    "mode": "lines",
-                    "x": [row[0] for row in edges],
-                    "y": [row[column] for row in edges],
-                    "line": {"shape": shape, "width": 0},
-                    "fill": "tonexty" if part == "band" else "none",
-                    "meta": {"color": color, "part": part},
-                    "showlegend": False,
-                    "hoverinfo": "skip",
-                }
-            )
-    is_single = sum(_are_finite(y) for y in series.y) == 1
+    if series.has_interval and not is_points:
+        rows = np.array([series.x, series.low, series.high], dtype=np.float64)
+        x, low, high = rows[:, np.isfinite(rows).all(axis=0)]
+        for part, y, fill in (("edge", low, "none"), ("band", high, "tonexty")):
+            line = {"mode": "lines", "line": {"shape": shape, "width": 0}, "fill": fill}
+            hidden = {"showlegend": False, "hoverinfo": "skip", "meta": {"color": color, "part": part}}
+            traces.append({**shared, "type": "scatter", "x": x, "y": y, **line, **hidden})
+    is_single = np.isfinite(np.array(series.y, dtype=np.float64)).sum() == 1
     notes = [f"<br>{_wrap_text(note, 60)}" if note else "" for note in series.notes]
+    text = "%{text}" if notes else ""
     trace: Figure = {
         **shared,
         "type": "scatter",
@@ -177,12 +151,10 @@ def _make_traces(series: Series, color: int, y_label: str) -> list[Figure]:
         "marker": {"size": 7, "opacity": 0.8},
         "showlegend": bool(series.name),
         "text": notes,
-        "hovertemplate": f"{_wrap_text(series.name or y_label, 40)} %{{y:.4~g}}"
-        + ("%{text}" if notes else "")
-        + "<extra></extra>",
+        "hovertemplate": f"{_wrap_text(series.name or y_label, 40)} %{{y:.4~g}}{text}<extra></extra>",
     }
-    if has_intervals and is_points:
-        trace["error_y"] = _make_error_bars(series, series.y)
+    if series.has_interval and is_points:
+        trace["error_y"] = _make_error_bars(series)
     return [*traces, trace]
 
 
@@ -193,7 +165,7 @@ def _build_bar_figure(chart: BarChart) -> Figure:
         for i, series in enumerate(chart.series)
         if len(series.y) and len(chart.names)
     ]
-    if data and chart.reference is not None and _are_finite(chart.reference):
+    if data and chart.reference is not None and math.isfinite(chart.reference):
         data.append(
             {
                 "type": "scatter",
@@ -211,7 +183,7 @@ def _build_bar_figure(chart: BarChart) -> Figure:
     return _assemble(
         data,
         height=110 + len(chart.names) * max(30, 18 * count + 10),
-        xaxis={"title": _make_title(chart.x_label), "automargin": True},
+        xaxis=_make_axis(chart.x_label),
         yaxis={
             "tickvals": list(range(len(chart.names))),
             "ticktext": [_wrap_text(name) for name in chart.names],
@@ -229,17 +201,16 @@ def _build_bar_figure(chart: BarChart) -> Figure:
 
 def _make_group_trace(series: Series, color: int, offset: float, chart: BarChart) -> Figure:
     """The trace of one series of bars or points, shifted by `offset` from the center of each group."""
-    size = min(len(chart.names), len(series.y))
-    values = list(series.y)[:size]
-    has_intervals = len(series.low) > 0 and len(series.high) > 0
-    notes = [*series.notes, *[""] * size][:size]
-    labels = [f"{value:.4g}" if _are_finite(value) else "" for value in values]
+    values = np.array(series.y, dtype=np.float64)
+    places = np.arange(len(values))
+    notes = series.notes or [""] * len(values)
+    labels = [f"{value:.4g}" if np.isfinite(value) else "" for value in values]
     suffix = f": {_wrap_text(series.name, 40)}" if series.name else ""
-    heads = [_wrap_text(name, 60) + suffix for name in chart.names[:size]]
+    heads = [_wrap_text(name, 60) + suffix for name in chart.names]
     trace: Figure = {
         **_make_shared_keys(series, color),
         "x": values,
-        "y": list(range(size)),
+        "y": places,
         "showlegend": bool(series.name),
         "hovertext": [
             f"{head}<br>{_escape_plotly(chart.x_label)} {label}" + (f"<br>{_wrap_text(note, 60)}" if note else "")
@@ -248,150 +219,142 @@ def _make_group_trace(series: Series, color: int, offset: float, chart: BarChart
         "hoverinfo": "text",
     }
     if chart.mark == "points":
-        trace |= {"type": "scatter", "mode": "markers", "marker": {"size": 9}, "y": [i + offset for i in range(size)]}
+        trace |= {"type": "scatter", "mode": "markers", "marker": {"size": 9}, "y": places + offset}
     else:
         trace |= {"type": "bar", "orientation": "h", "cliponaxis": False, "marker": {"cornerradius": 2}}
-        if not has_intervals and len(chart.series) == 1 and all(value >= 0 for value in values if _are_finite(value)):
+        if not series.has_interval and len(chart.series) == 1 and not (values < 0).any():
             trace |= {"text": labels, "textposition": "auto"}
-    if has_intervals:
-        trace["error_x"] = _make_error_bars(series, values)
+    if series.has_interval:
+        trace["error_x"] = _make_error_bars(series)
     return trace
 
 
 def _build_parallel_figure(chart: ParallelCoordinates) -> Figure:
-    count = min((len(axis.values) for axis in chart.axes), default=0)
-    complete = [i for i in range(count) if all(_are_finite(axis.values[i]) for axis in chart.axes)]
-    notes = [] if len(complete) == count else [f"{count - len(complete)} of {count} runs lack a value and are omitted."]
+    if not chart.axes:
+        return _assemble([], 420)
+    values = np.array([axis.values for axis in chart.axes], dtype=np.float64)
+    complete = np.logical_and.reduce(np.isfinite(values))
+    count, shown = len(complete), values[:, complete]
+    omitted = count - shown.shape[1]
+    notes = [f"{omitted} of {count} runs lack a value and are omitted."] if omitted else []
+    first, *others = chart.axes
+    # The names of many axes are tilted.
+    is_tilted = len(chart.axes) > 6
     data: list[Figure] = []
-    margin = {"l": 60, "r": 60, "t": 56, "b": 24}
-    if complete:
-        dimensions = []
-        for position, axis in enumerate(chart.axes[:-1]):
-            dimensions.append(_make_dimension(axis.name, [axis.values[i] for i in complete], axis.labels, position))
-        metric = chart.axes[-1]
-        values = [metric.values[i] for i in complete]
-        low, high = _find_focus(values)
-        outside = sum(not low <= value <= high for value in values)
-        if outside:
+    if complete.any():
+        low, high = _find_focus(shown[-1])
+        if outside := int(((shown[-1] < low) | (shown[-1] > high)).sum()):
             notes.append(
-                f"{outside} of {len(complete)} runs are beyond the end of the last axis and are drawn at its end."
+                f"{outside} of {len(shown[-1])} runs are beyond the end of the last axis and are drawn at its end."
             )
-        clipped = [min(max(value, low), high) for value in values]
-        dimensions.append(_make_dimension(metric.name, clipped, metric.labels, len(dimensions)))
-        data = [
+        shown[-1] = shown[-1].clip(low, high)
+        data.append(
             {
                 "type": "parcoords",
-                "dimensions": dimensions,
-                "line": {"color": clipped, "cmin": low, "cmax": high},
-                "labelangle": 0,
+                "dimensions": [_make_dimension(axis, shown[i], i) for i, axis in enumerate(chart.axes)],
+                "line": {"color": shown[-1], "cmin": low, "cmax": high},
+                "labelangle": -25 if is_tilted else 0,
                 "meta": {"part": "parallel"},
-                "customdata": [chart.runs[i] for i in complete] if len(chart.runs) >= count else [],
+                "customdata": list(compress(chart.runs, complete)) if len(chart.runs) >= count else [],
             }
-        ]
-        first, last = chart.axes[0], chart.axes[-1]
-        margin["l"] = 24 + max(8 * _get_max_length(first.labels), 4 * len(first.name), 40)
-        margin["r"] = 24 + 4 * len(last.name)
-    # Labels are left of their axis and must not reach the previous one. The names of many axes are tilted.
-    length: float = max([9, *(_get_max_length(axis.labels) for axis in chart.axes[1:])])
-    sides = [len(a.name + b.name) / 2 for a, b in pairwise(chart.axes)]
-    if len(chart.axes) > 6:
-        margin |= {"t": 110, "r": 120}
-        data = [{**one, "labelangle": -25} for one in data]
-    else:
-        length = max([length, *sides])
-    meta = {"note": " ".join(notes), "width": round(8 * length + 8) * len(chart.axes)}
-    return _assemble(data, 420, meta, margin=margin, showlegend=False)
+        )
+    left = 24 + max(8 * _get_max_length(first.labels), 4 * len(first.name), 40)
+    right = 24 + 4 * len(chart.axes[-1].name)
+    # Labels are left of their axis and must not reach the previous one.
+    lengths = [9, *(_get_max_length(axis.labels) for axis in others)]
+    names = [] if is_tilted else [len(a.name + b.name) / 2 for a, b in pairwise(chart.axes)]
+    return _assemble(
+        data,
+        420,
+        {"note": " ".join(notes), "width": round(8 * max(lengths + names) + 8) * len(chart.axes)},
+        margin={"l": left, "r": 120 if is_tilted else right, "t": 110 if is_tilted else 56, "b": 24},
+        showlegend=False,
+    )
 
 
-def _make_dimension(name: str, values: list[float], labels: Sequence[str], position: int) -> dict[str, Any]:
+def _make_dimension(axis: Axis, values: NDArray[np.float64], position: int) -> dict[str, Any]:
     """One axis of parallel coordinates. On a categorical axis the lines get a small deterministic jitter."""
-    dimension: dict[str, Any] = {"label": _escape_plotly(name), "values": values}
-    if labels:
+    dimension: dict[str, Any] = {"label": _escape_plotly(axis.name), "values": values}
+    if axis.labels:
         # Multiples of the golden ratio spread evenly; a different multiplier per axis separates lines that met.
         step = 0.6180339887 * (position + 1)
-        dimension["values"] = [value + 0.4 * (i * step % 1 - 0.5) for i, value in enumerate(values)]
-        dimension["tickvals"] = list(range(len(labels)))
-        dimension["ticktext"] = [_escape_plotly(label) for label in labels]
-        dimension["range"] = [-0.5, len(labels) - 0.5]
-    else:
-        low, high = min(values), max(values)
-        room = 0 if high > low else abs(high) / 10 or 1
-        dimension["range"] = [low - room, high + room]
-        dimension["tickformat"] = "~g" if all(float(value).is_integer() for value in values) else ".3~g"
-    return dimension
+        return dimension | {
+            "values": values + 0.4 * (np.arange(len(values)) * step % 1 - 0.5),
+            "tickvals": list(range(len(axis.labels))),
+            "ticktext": [_escape_plotly(label) for label in axis.labels],
+            "range": [-0.5, len(axis.labels) - 0.5],
+        }
+    low, high = values.min(), values.max()
+    room = 0 if high > low else abs(high) / 10 or 1
+    tick_format = "~g" if (values == np.round(values)).all() else ".3~g"
+    return dimension | {"range": [low - room, high + room], "tickformat": tick_format}
 
 
-def _find_focus(values: list[float]) -> tuple[float, float]:
+def _find_focus(values: NDArray[np.float64]) -> tuple[float, float]:
     """The range of the metric to show, so that a few failed runs do not squeeze all others into one line.
 
     It ends at Tukey's fences, 1.5 interquartile ranges beyond the quartiles, or at the extreme value within them.
     """
-    ordered = sorted(values)
-    lower, upper = (ordered[round(share * (len(ordered) - 1))] for share in (0.25, 0.75))
-    reach = 1.5 * (upper - lower)
-    if reach == 0:
-        return ordered[0], ordered[-1]
-    return max(ordered[0], lower - reach), min(ordered[-1], upper + reach)
+    lower, upper = np.quantile(values, [0.25, 0.75], method="nearest")
+    reach = 1.5 * (upper - lower) or np.inf
+    return max(values.min(), lower - reach), min(values.max(), upper + reach)
 
 
 def _build_confusion_figure(chart: ConfusionMatrix) -> Figure:
-    size = len(chart.classes)
-    totals = [sum(row) for row in chart.counts]
-    cells = [(i, j) for i in range(size) for j in range(size)]
-    shares = [[chart.counts[i][j] / max(totals[i], 1) for j in range(size)] for i in range(size)]
-    names = chart.classes
+    names, size = chart.classes, len(chart.classes)
+    counts = np.array(chart.counts, dtype=np.int64).reshape(size, size)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    correct = np.eye(size, dtype=bool)
     descriptions = [
         [
-            f"true {names[i]}, predicted as {names[j]}: {chart.counts[i][j]} ({100 * shares[i][j]:.1f} %)"
-            for j in range(size)
+            f"true {true}, predicted as {predicted}: {count} ({100 * share:.1f} %)"
+            for predicted, count, share in zip(names, row, row_shares, strict=True)
         ]
-        for i in range(size)
+        for true, row, row_shares in zip(names, counts, shares, strict=True)
     ]
-    max_wrong = max((shares[i][j] for i, j in cells if i != j), default=0)
-    start = max(cells, key=lambda cell: (cell[0] != cell[1], chart.counts[cell[0]][cell[1]]), default=(0, 0))
-    text = [[str(chart.counts[i][j]) if chart.counts[i][j] else "" for j in range(size)] for i in range(size)]
+    text = np.where(counts > 0, counts.astype(str), "")
+    has_room = size <= 30
     data: list[Figure] = []
-    for part in ("correct", "wrong"):
-        inside = {(i, j) for i, j in cells if (i == j) == (part == "correct")}
-        # Mistakes are rare: the square root makes 1 % and 10 % distinguishable.
-        power = 1 if part == "correct" else 0.5
+    # Mistakes are rare: the square root makes 1 % and 10 % distinguishable.
+    for part, inside, shade in (("correct", correct, shares), ("wrong", ~correct, np.sqrt(shares))):
         data.append(
             {
                 "type": "heatmap",
-                "z": [[shares[i][j] ** power if (i, j) in inside else None for j in range(size)] for i in range(size)],
+                "z": np.where(inside, shade, np.nan),
                 "zmin": 0,
-                "zmax": 1 if part == "correct" else max(max_wrong, 0.1) ** power,
-                "text": [[text[i][j] if (i, j) in inside else "" for j in range(size)] for i in range(size)],
-                "texttemplate": "%{text}" if size <= 30 else "",
+                "zmax": 1 if part == "correct" else shade.max(where=inside, initial=math.sqrt(0.1)),
+                "text": np.where(inside, text, ""),
+                "texttemplate": "%{text}" if has_room else "",
                 "hovertext": [[_escape_plotly(text) for text in row] for row in descriptions],
                 "hoverinfo": "text",
                 "hoverongaps": False,
                 "showscale": False,
-                "xgap": 1 if size <= 30 else 0,
-                "ygap": 1 if size <= 30 else 0,
+                "xgap": 1 if has_room else 0,
+                "ygap": 1 if has_room else 0,
                 "meta": {"part": part},
             }
         )
     ticks = {
         "tickvals": list(range(size)),
-        "ticktext": [_wrap_text(name, 16) for name in chart.classes],
-        "automargin": True,
+        "ticktext": [_wrap_text(name, 16) for name in names],
         "showgrid": False,
         "zeroline": False,
         "fixedrange": True,
-        "tickfont": {"size": 12 if size <= 30 else 10},
+        "tickfont": {"size": 12 if has_room else 10},
     }
-    tilt = 0 if _get_max_length(chart.classes) <= 3 else -45 if size <= 30 else -90
+    tilt = 0 if _get_max_length(names) <= 3 else -45 if has_room else -90
+    # The most frequent mistake; without any, a cell beside the diagonal.
+    start = np.unravel_index(np.where(correct, -1, counts).argmax(), counts.shape) if size else (0, 0)
     return _assemble(
         data if size else [],
-        height=150 + size * (36 if size <= 15 else 24 if size <= 30 else 14),
-        xaxis={**ticks, "title": _make_title("predicted class"), "tickangle": tilt, "range": [-0.5, size - 0.5]},
-        yaxis={**ticks, "title": _make_title("true class"), "range": [size - 0.5, -0.5]},
+        height=150 + size * (36 if size <= 15 else 24 if has_room else 14),
+        xaxis=_make_axis("predicted class", **ticks, tickangle=tilt, range=[-0.5, size - 0.5]),
+        yaxis=_make_axis("true class", **ticks, range=[size - 0.5, -0.5]),
         showlegend=False,
         meta={
             "descriptions": descriptions,
             "examples": chart.examples,
             "start": start,
-            "width": 130 + size * (32 if size <= 30 else 12),
+            "width": 130 + size * (32 if has_room else 12),
         },
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -61,18 +62,14 @@ def write_document(report: Report, folder: Path) -> Path:
         comment_end_string="}",
         autoescape=False,  # that is for HTML; `escape_latex` is for LaTeX
     )
-    names = [_name_files(number, section) for number, section in enumerate(report.sections, start=1)]
-    sections = [
-        {
-            "heading": format_heading("section", section.title),
-            "body": convert_markdown(section.text, {name: _FIGURE.replace("FILE", file) for name, file in own.items()}),
-        }
-        for section, own in zip(report.sections, names, strict=True)
-    ]
     (folder / "charts").mkdir(parents=True, exist_ok=True)
-    for section, own, parts in zip(report.sections, names, sections, strict=True):
-        for name, file in own.items():
-            if f"{{charts/{file}}}" in parts["body"]:  # a chart without a reference is not shown
+    sections = []
+    for number, section in enumerate(report.sections, start=1):
+        files = _name_files(number, section)
+        body = convert_markdown(section.text, {name: _FIGURE.replace("FILE", file) for name, file in files.items()})
+        sections.append({"heading": format_heading("section", section.title), "body": body})
+        for name, file in files.items():
+            if f"{{charts/{file}}}" in body:  # a chart without a reference is not shown
                 save_chart(section.charts[name], folder / "charts" / f"{file}.pdf")
     text = template.render(
         report=report,
@@ -165,21 +162,23 @@ def _format_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     if not runs:
         return {"table": "", "sentence": ""}
     scored = any(_get_score(run) > float("-inf") for run in runs)
-    shown = sorted(runs, key=_get_score, reverse=True)[:_MAX_ROWS] if scored else list(runs)[:_MAX_ROWS]
-    columns: list[tuple[str, list[str], int]] = []  # name, cells, width
+    shown = (sorted(runs, key=_get_score, reverse=True) if scored else runs)[:_MAX_ROWS]
+    heads, columns, sides = [], [], []
+    widths: list[int] = []
     for name in _select_columns(runs):
         cells = [_format_cell(name, run.get(name)) for run in shown]
+        words = name.replace("_", " ").split() or [""]
         # The words of a name are stacked, so a column may be narrower than its name.
-        width = max(map(len, [*cells, *_split_name(name)]))
-        if sum(width + 3 for *_, width in columns) + width + 3 <= _LINE_LENGTH:
-            columns.append((name, cells, width))
-    sides = ["l" if any(isinstance(run.get(name), str) for run in shown) else "r" for name, *_ in columns]
-    body = format_table(
-        [_format_head(name, side) for (name, *_), side in zip(columns, sides, strict=True)],
-        [[escape_latex(cells[row]) for _, cells, _ in columns] for row in range(len(shown))],
-        sides,
-        [width for *_, width in columns],
-    )
+        width = max(map(len, [*cells, *words]))
+        if sum(widths) + width + 3 * (len(widths) + 1) > _LINE_LENGTH:
+            continue
+        side = "l" if any(isinstance(run.get(name), str) for run in shown) else "r"
+        stacked = r" \\ ".join(rf"\bfseries {escape_latex(word)}" for word in words)
+        heads.append(rf"\begin{{tabular}}[b]{{@{{}}{side}@{{}}}}{stacked}\end{{tabular}}")
+        columns.append(list(map(escape_latex, cells)))
+        sides.append(side)
+        widths.append(width)
+    body = format_table(heads, list(zip(*columns, strict=True)), sides, widths)
     sentence = f"The best {len(shown)} of {len(runs)} runs by validation accuracy" if scored else "The first runs"
     if len(runs) <= _MAX_ROWS:
         sentence = f"All {len(runs)} runs" + (", the best by validation accuracy first" if scored else "")
@@ -194,20 +193,9 @@ def _select_columns(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     return [first, *results, *(name for name in varying if name not in results and name not in _EXCLUDED)]
 
 
-def _split_name(name: str) -> list[str]:
-    return name.replace("_", " ").split() or [""]
-
-
-def _format_head(name: str, side: str) -> str:
-    """Format the name of a column with its words stacked."""
-    words = r" \\ ".join(rf"\bfseries {escape_latex(word)}" for word in _split_name(name))
-    return rf"\begin{{tabular}}[b]{{@{{}}{side}@{{}}}}{words}\end{{tabular}}"
-
-
 def _get_score(run: Mapping[str, Any]) -> float:
     value = run.get(_METRIC)
-    known = isinstance(value, (int, float)) and value == value
-    return float(value) if known and value is not None else float("-inf")
+    return float(value) if isinstance(value, int | float) and not math.isnan(value) else float("-inf")
 
 
 def _format_cell(name: str, value: Any) -> str:

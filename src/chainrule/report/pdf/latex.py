@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from chainrule.report.pdf.unicode_to_latex import SPECIAL, encode_character
+from chainrule.report.pdf.unicode_to_latex import COMMANDS, SPECIAL, encode_character
 
 __all__ = ["escape_bookmark", "escape_latex", "format_code", "format_table", "sanitize_formula"]
 
@@ -19,19 +19,6 @@ _MAX_WORD_LENGTH = 24
 # Characters per line, by font.
 _FONTS = (("small", 98), ("footnotesize", 106), ("scriptsize", 122))
 
-# The commands allowed in formulas. Others could read files, define commands or loop.
-_ALLOWED = r"""
-    frac dfrac tfrac sqrt sum prod int partial nabla infty cdot cdots ldots dots times div pm mp le leq ge geq ne neq
-    approx equiv sim propto in notin subset cup cap forall exists to mapsto gets leftarrow rightarrow Rightarrow
-    Leftrightarrow left right big Big bigg Bigg bigl bigr Bigl Bigr langle rangle lVert rVert lvert rvert lfloor rfloor
-    lceil rceil mid odot oplus otimes circ star ast prime top bot hat bar tilde vec dot ddot widehat widetilde overline
-    underline mathbf mathrm mathit mathcal mathbb mathsf boldsymbol operatorname text quad qquad min max arg log ln exp
-    sin cos tan tanh sinh cosh lim sup inf det Pr begin end alpha beta gamma delta epsilon varepsilon zeta eta theta
-    vartheta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi
-    Pi Sigma Upsilon Phi Psi Omega ell Re Im hbar
-    , ; : ! { } | \
-"""
-_COMMANDS = frozenset([*_ALLOWED.split(), " "])
 _ENVIRONMENTS = frozenset(["aligned", "cases", "matrix", "pmatrix", "bmatrix", "vmatrix"])
 
 
@@ -85,7 +72,7 @@ def sanitize_formula(text: str) -> str | None:
     is_valid = (
         text
         and depth == 0
-        and all(command in _COMMANDS for command in commands)
+        and all(command in COMMANDS for command in commands)
         and not re.search(r"[%#~$\x00-\x09\x0b-\x1f\x7f-\U0010ffff]|\^\^|[_^]\s*($|[}_^&])|\n\s*\n", bare)
         and not doubled
         and sorted(opened) == sorted(name for word, name in blocks if word == "end")

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from chainrule.report.pdf.latex import escape_bookmark, escape_latex, format_code, format_table, sanitize_formula
-from chainrule.report.templates import new_markdown_parser
+from chainrule.report.templates import new_markdown_parser, split_at_charts
 
 if TYPE_CHECKING:
     from markdown_it.rules_inline import StateInline
@@ -39,7 +38,15 @@ def convert_markdown(text: str, figures: Mapping[str, str]) -> str:
 
     markdown = new_markdown_parser()
     markdown.inline.ruler.before("escape", "formula", _find_formula)
-    return _Converter(figures).convert_blocks(SyntaxTreeNode(markdown.parse(text)))
+    converter = _Converter()
+    parts = []
+    for name, tokens in split_at_charts(text, figures, markdown):
+        tree = SyntaxTreeNode(tokens)
+        if name:
+            parts.append(figures[name].replace("CAPTION", converter.convert_narrow(tree.children[0])) + "\n")
+        else:
+            parts.append(converter.convert_blocks(tree))
+    return "".join(parts)
 
 
 def format_heading(level: str, text: str, shown: str | None = None) -> str:
@@ -78,15 +85,14 @@ def _find_formula(state: StateInline, silent: bool) -> bool:
 class _Converter:
     """Converts a tree of Markdown. Each method converts one kind of node to LaTeX."""
 
-    def __init__(self, figures: Mapping[str, str]) -> None:
-        self._figures = figures
+    def __init__(self) -> None:
         self._depth = 0  # of lists and quotations around the current node
         self._narrow = False  # in a caption, a heading or a cell, which cannot contain displayed formulas
         self._block: dict[str, Callable[[Any], str]] = {
-            "paragraph": self._convert_paragraph,
+            "paragraph": lambda node: f"{self._convert_inline(node.children[0])}\n\n",
             "heading": self._convert_heading,
-            "fence": lambda node: f"\\begin{{code}}\n{format_code(node.content)}\\end{{code}}\n\n",
-            "code_block": lambda node: f"\\begin{{code}}\n{format_code(node.content)}\\end{{code}}\n\n",
+            "fence": _convert_code,
+            "code_block": _convert_code,
             "bullet_list": self._convert_list,
             "ordered_list": self._convert_list,
             "blockquote": self._convert_quotation,
@@ -101,7 +107,7 @@ class _Converter:
             "em": lambda node: f"\\emph{{{self._convert_inline(node)}}}",
             "strong": lambda node: f"\\textbf{{{self._convert_inline(node)}}}",
             "link": self._convert_link,
-            "image": self._convert_image,
+            "image": self._convert_inline,  # its description: the only images of a report are its charts
             "formula": self._convert_formula,
         }
 
@@ -112,31 +118,17 @@ class _Converter:
     def _convert_inline(self, node: SyntaxTreeNode) -> str:
         return "".join(self._inline[child.type](child) for child in node.children)
 
-    def _convert_narrow(self, node: SyntaxTreeNode) -> str:
+    def convert_narrow(self, node: SyntaxTreeNode) -> str:
+        """Convert inline text for a caption, a heading or a cell."""
         self._narrow, before = True, self._narrow
         words = self._convert_inline(node)
         self._narrow = before
         return " ".join(words.split())
 
-    def _convert_paragraph(self, node: SyntaxTreeNode) -> str:
-        line = node.children[0]
-        if len(line.children) == 1 and line.children[0].type == "image" and not self._depth:
-            image = line.children[0]
-            name = _get_chart_name(image)
-            if name is not None:
-                if name not in self._figures:
-                    known = ", ".join(map(repr, self._figures)) or "none"
-                    raise ValueError(f"A text refers to chart {name!r}. Its charts are: {known}.")
-                return self._figures[name].replace("CAPTION", self._convert_narrow(image)) + "\n"
-        return f"{self._convert_inline(line)}\n\n"
-
     def _convert_heading(self, node: SyntaxTreeNode) -> str:
         line = node.children[0]
-        return (
-            "\n"
-            + format_heading(_LEVELS.get(node.tag, "paragraph"), _get_plain_text(line), self._convert_narrow(line))
-            + "\n"
-        )
+        level = _LEVELS.get(node.tag, "paragraph")
+        return f"\n{format_heading(level, _get_plain_text(line), self.convert_narrow(line))}\n"
 
     def _convert_list(self, node: SyntaxTreeNode) -> str:
         self._depth += 1
@@ -161,7 +153,7 @@ class _Converter:
         lines = [row.children for part in node.children for row in part.children]
         sides = [str(cell.attrs.get("style", "")) for cell in lines[0]]
         alignments = ["r" if "right" in side else "c" if "center" in side else "l" for side in sides]
-        cells = [[self._convert_narrow(cell.children[0]) for cell in line] for line in lines]
+        cells = [[self.convert_narrow(cell.children[0]) for cell in line] for line in lines]
         widths = [max(len(_get_plain_text(line[column].children[0])) for line in lines) for column in range(len(sides))]
         return format_table([f"\\textbf{{{cell}}}" for cell in cells[0]], cells[1:], alignments, widths) + "\n"
 
@@ -175,12 +167,6 @@ class _Converter:
             address = address.replace(sign, f"\\{sign}")
         return f"\\href{{{address}}}{{{words}}}" if address.isascii() else words
 
-    def _convert_image(self, node: SyntaxTreeNode) -> str:
-        """Convert an image to its description: the only images of a report are its charts."""
-        if (name := _get_chart_name(node)) is not None:
-            raise ValueError(f"Chart {name!r} is within other text. A chart needs a paragraph of its own.")
-        return self._convert_inline(node)
-
     def _convert_formula(self, node: SyntaxTreeNode) -> str:
         if node.markup == "$":
             return f"${node.content.strip()}$"
@@ -188,10 +174,8 @@ class _Converter:
         return f"${inside}$" if self._narrow else f"\\[ {node.content.strip()} \\]"
 
 
-def _get_chart_name(image: SyntaxTreeNode) -> str | None:
-    """The name of the chart that an image refers to, or None."""
-    source = str(image.attrs["src"])
-    return unquote(source.removeprefix("chart:")) if source.startswith("chart:") else None
+def _convert_code(node: SyntaxTreeNode) -> str:
+    return f"\\begin{{code}}\n{format_code(node.content)}\\end{{code}}\n\n"
 
 
 def _get_plain_text(node: SyntaxTreeNode) -> str:

@@ -3,123 +3,80 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from functools import cache
+from typing import Any
 
-__all__ = ["SPECIAL", "encode_character"]
+__all__ = ["COMMANDS", "SPECIAL", "encode_character"]
 
-# Characters with a meaning in TeX, and those that form ligatures.
+# Characters with a meaning in TeX.
 SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "%": r"\%",
-    "#": r"\#",
-    "_": r"\_",
-    "^": r"\^{}",
-    "~": r"\~{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "`": r"\`{}",
-    # After \item or \\ these would start optional arguments.
-    "[": "{[}",
-    "]": "{]}",
-    "*": "{*}",
-    # Two of these in a row would form a ligature.
-    "-": "-{}",
-    "'": "'{}",
-    ",": ",{}",
+    **{c: f"\\{c}" for c in "{}$&%#_"},
+    **{c: f"\\{c}{{}}" for c in "^~`"},
+    **{c: f"{{{c}}}" for c in "[]*"},  # after \item or \\ these would start optional arguments
+    **{c: f"{c}{{}}" for c in "-',"},  # two of these in a row would form a ligature
+    **{"\\": r"\textbackslash{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"},
 }
 
-# Symbols set as formulas, which need no additional fonts.
-_FORMULAS = r"""
-± \pm  × \times  ÷ \div  · \cdot  − -  ≤ \le  ≥ \ge  ≠ \ne  ≈ \approx  → \to  ← \leftarrow  ↔ \leftrightarrow
-⇒ \Rightarrow  ∞ \infty  ∑ \sum  ∏ \prod  ∫ \int  √ \surd  ∂ \partial  ∇ \nabla  ∈ \in  ∉ \notin  ∀ \forall
-∃ \exists  ∝ \propto  ° {}^\circ  α \alpha  β \beta  γ \gamma  δ \delta  ε \varepsilon  ζ \zeta  η \eta
-θ \theta  ι \iota  κ \kappa  λ \lambda  μ \mu  µ \mu  ν \nu  ξ \xi  π \pi  ρ \rho  σ \sigma  τ \tau  υ \upsilon
-φ \varphi  χ \chi  ψ \psi  ω \omega  Γ \Gamma  Δ \Delta  Θ \Theta  Λ \Lambda  Ξ \Xi  Π \Pi  Σ \Sigma  Φ \Phi
-Ψ \Psi  Ω \Omega  ✓ \surd  • \bullet  ⋅ \cdot
+# Of these pylatexenc knows no form, or one that needs additional fonts.
+_TEXT = r"""
+– --{}  — ---{}  „ ,{},{}  « \textless{}\textless{}  » \textgreater{}\textgreater{}  € EUR  © (c)  ® (R)  ‑ -{}
+⁄ /  đ d  ð d  Đ D  Ð D  þ th  Þ Th
 """
-_SIGNS = {
-    **dict(zip(_FORMULAS.split()[::2], _FORMULAS.split()[1::2], strict=True)),
-    **{digit: f"{{}}_{number}" for number, digit in enumerate("₀₁₂₃₄₅₆₇₈₉")},
-    **{digit: f"{{}}^{number}" for number, digit in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
+_FORMULAS = r"""
+− -  × \times  ÷ \div  · \cdot  → \to  ← \leftarrow  √ \surd  ✓ \surd  • \bullet  ° {}^\circ  µ \mu
+¹ {}^1  ² {}^2  ³ {}^3
+"""
+_OWN = {
+    **dict(zip(_TEXT.split()[::2], _TEXT.split()[1::2], strict=True)),
+    **{c: rf"\ensuremath{{{x}}}" for c, x in zip(_FORMULAS.split()[::2], _FORMULAS.split()[1::2], strict=True)},
+    **dict.fromkeys("\u2009\u202f", r"\,"),
 }
 
-_LETTERS = {
-    "–": "--{}",
-    "—": "---{}",
-    "…": r"\ldots{}",
-    "‘": "`{}",
-    "’": "'{}",
-    "“": "``{}",
-    "”": "''{}",
-    "„": ",{},{}",
-    "«": r"\textless{}\textless{}",
-    "»": r"\textgreater{}\textgreater{}",
-    "€": "EUR",
-    "©": "(c)",
-    "®": "(R)",
-    "™": "(TM)",
-    "§": r"\S{}",
-    "¶": r"\P{}",
-    "†": r"\dag{}",
-    "\u00a0": "~",
-    "\u2009": r"\,",
-    "\u202f": r"\,",
-    "\u2011": "-{}",
-    "ß": r"\ss{}",
-    "æ": r"\ae{}",
-    "Æ": r"\AE{}",
-    "œ": r"\oe{}",
-    "Œ": r"\OE{}",
-    "ø": r"\o{}",
-    "Ø": r"\O{}",
-    "ł": r"\l{}",
-    "Ł": r"\L{}",
-    "ı": r"\i{}",
-    "đ": "d",
-    "ð": "d",
-    "Đ": "D",
-    "Ð": "D",
-    "þ": "th",
-    "Þ": "Th",
-}
-
-# Combining marks and their accent commands.
-_ACCENTS = {
-    "\u0300": "`",
-    "\u0301": "'",
-    "\u0302": "^",
-    "\u0303": "~",
-    "\u0308": '"',
-    "\u0304": "=",
-    "\u0307": ".",
-    "\u030a": "r",
-    "\u030c": "v",
-    "\u0306": "u",
-    "\u030b": "H",
-    "\u0327": "c",
-}
+# The commands allowed in formulas. Others could read files, define commands or loop.
+_ALLOWED = r"""
+    frac dfrac tfrac sqrt sum prod int partial nabla infty cdot cdots ldots dots times div pm mp le leq ge geq ne neq
+    approx equiv sim propto in notin subset cup cap forall exists to mapsto gets leftarrow rightarrow Rightarrow
+    Leftrightarrow left right big Big bigg Bigg bigl bigr Bigl Bigr langle rangle lVert rVert lvert rvert lfloor rfloor
+    lceil rceil mid odot oplus otimes circ star ast prime top bot hat bar tilde vec dot ddot widehat widetilde overline
+    underline mathbf mathrm mathit mathcal mathbb mathsf boldsymbol operatorname text quad qquad min max arg log ln exp
+    sin cos tan tanh sinh cosh lim sup inf det Pr begin end alpha beta gamma delta epsilon varepsilon zeta eta theta
+    vartheta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi
+    Pi Sigma Upsilon Phi Psi Omega ell Re Im hbar
+    , ; : ! { } | \
+"""
+COMMANDS = frozenset([*_ALLOWED.split(), " "])
+# The commands of pylatexenc in text that need no package: accents, letters, quotation marks.
+_LETTERS = r"""
+    ` ' ^ ~ " = . r v u H c i j ss ae AE oe OE o O l L textsection textparagraph textdagger textellipsis
+    textquoteleft textquoteright textquotedblleft textquotedblright quad
+"""
+_TEXT_COMMANDS = frozenset(_LETTERS.split())
+_FORMULA_COMMANDS = COMMANDS | {"ensuremath", "leftrightarrow"}
 
 
+@cache
+def _new_encoder() -> Any:
+    from pylatexenc.latexencode import UnicodeToLatexEncoder
+
+    return UnicodeToLatexEncoder(
+        replacement_latex_protection="braces-all", unknown_char_policy="keep", unknown_char_warning=False
+    )
+
+
+@cache
 def encode_character(c: str) -> str:
     """LaTeX that shows a character or its nearest equivalent; "?" if there is none."""
-    if c in SPECIAL or c in _LETTERS:
-        return SPECIAL.get(c) or _LETTERS[c]
-    if c in _SIGNS:
-        return f"\\ensuremath{{{_SIGNS[c]}}}"
+    if own := SPECIAL.get(c) or _OWN.get(c):
+        return own
     if c.isascii():
         return c if c.isprintable() else "?"
     if unicodedata.category(c) in ("Cf", "Mn", "Me"):  # marks and joiners, invisible by themselves
         return ""
-    parts = unicodedata.normalize("NFD", c)
-    base, marks = parts[0], parts[1:]
-    if base.isascii() and base.isalpha() and marks:
-        accent = next((_ACCENTS[mark] for mark in marks if mark in _ACCENTS), "")
-        stem = f"\\{base}" if base in "ij" and accent not in ("", "c") else base
-        return f"\\{accent}{{{stem}}}" if accent else base
-    plain = unicodedata.normalize("NFKD", c).encode("ascii", "ignore").decode().strip()
+    latex = str(_new_encoder().unicode_to_latex(c))
+    known = _FORMULA_COMMANDS if r"\ensuremath" in latex else _TEXT_COMMANDS
+    if latex.isascii() and known.issuperset(re.findall(r"\\([A-Za-z]+|.)", latex)):
+        return latex
+    plain = unicodedata.normalize("NFKD", c).replace("⁄", "/").encode("ascii", "ignore").decode().strip()
     return "".join(SPECIAL.get(x, x) for x in plain) or ("~" if c.isspace() else "?")

@@ -10,13 +10,14 @@ import copy
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from chainrule.core.errors import ConfigError
-from chainrule.core.fields import Configurable, Float, Int
-from chainrule.core.registry import Registry
+from chainrule.core.fields import Configurable, Field, Float, Int
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -30,12 +31,6 @@ _MAX_STEPS = 10_000
 _TINY = 1e-12
 
 
-def _require_number(stored: StorageValue) -> float:
-    if not isinstance(stored, int | float):
-        raise ConfigError(f"The sweep's storage must hold a number, got {stored!r}.")
-    return stored
-
-
 class Distribution(Configurable, ABC):
     """The distribution of a parameter.
 
@@ -43,9 +38,7 @@ class Distribution(Configurable, ABC):
     `storage_value` maps u to what is stored, and `decode` maps that to the value.
     """
 
-    def check(self) -> None:
-        """Raise ConfigError if the arguments contradict each other."""
-        return
+    _stores_value = False
 
     @abstractmethod
     def ppf(self, u: float) -> Any:
@@ -53,11 +46,12 @@ class Distribution(Configurable, ABC):
 
     def storage_value(self, u: float) -> StorageValue:
         """What a study stores for the value at the quantile u."""
-        return u
+        value: StorageValue = self.ppf(u) if self._stores_value else u
+        return value
 
-    def decode(self, stored: StorageValue) -> Any:
+    def decode(self, stored: Any) -> Any:
         """The value for what a study has stored."""
-        return self.ppf(_require_number(stored))
+        return stored if self._stores_value else self.ppf(float(stored))
 
     def to_optuna(self) -> BaseDistribution:
         """Optuna's distribution of what is stored."""
@@ -74,21 +68,6 @@ class Distribution(Configurable, ABC):
         return [self.ppf(step / 20) for step in range(20)] + [self.ppf(math.nextafter(1.0, 0.0))]
 
 
-DISTRIBUTIONS: Registry[type[Distribution]] = Registry("distribution")
-
-
-class _Quantized(Distribution):
-    """Another distribution, the next base class, rounded to the multiples of `q`."""
-
-    q = Float(1.0, "step", gt=0)
-
-    def ppf(self, u: float) -> Any:
-        multiple = round(super().ppf(u) / self.q) * self.q  # type: ignore[safe-super]
-        # 3 * 0.1 is 0.30000000000000004. If q is an integer, so is the value.
-        return int(multiple) if self.q.is_integer() else float(f"{multiple:.12g}")
-
-
-@DISTRIBUTIONS.register("categorical")
 class Categorical(Distribution):
     """One of the `values`, with equal `probabilities` by default."""
 
@@ -103,21 +82,16 @@ class Categorical(Distribution):
             ]
         except TypeError:
             raise ConfigError(f"YAML reads a date in {self.values!s:.100}; put it into quotes.") from None
-
-    def check(self) -> None:
         if not self.values:
             raise ConfigError("values must not be empty.")
-        # True equals 1 but has another type.
-        kinds = {(type(label), label) for label in self.labels}
-        if len(kinds) < len(self.labels) or len(set(self.labels)) < len(self.labels):
+        if len(set(self.labels)) < len(self.labels):
             raise ConfigError("values holds the same value twice; to prefer one, give probabilities.")
-        if self.probabilities is not None:
-            if len(self.probabilities) != len(self.values):
-                raise ConfigError(
-                    f"there are {len(self.values)} values but {len(self.probabilities)} probabilities; give as many."
-                )
-            if min(self.probabilities) < 0 or not math.isclose(math.fsum(self.probabilities), 1.0, rel_tol=1e-5):
-                raise ConfigError(f"probabilities must be 0 or more and add up to 1, got {list(self.probabilities)}.")
+        if probabilities is None:
+            return
+        if len(probabilities) != len(values):
+            raise ConfigError(f"there are {len(values)} values but {len(probabilities)} probabilities; give as many.")
+        if min(probabilities) < 0 or not math.isclose(math.fsum(probabilities), 1.0, rel_tol=1e-5):
+            raise ConfigError(f"probabilities must be 0 or more and add up to 1, got {list(probabilities)}.")
 
     def map_values(self, function: Callable[[object], object]) -> Categorical:
         """The same distribution with each value replaced.
@@ -127,7 +101,6 @@ class Categorical(Distribution):
         """
         mapped = copy.copy(self)
         Categorical.__init__(mapped, [function(value) for value in self.values], self.probabilities)
-        mapped.check()
         return mapped
 
     def ppf(self, u: float) -> Any:
@@ -136,18 +109,14 @@ class Categorical(Distribution):
     def _find_index(self, u: float) -> int:
         if self.probabilities is None:
             return int(u * len(self.values))
-        total = 0.0
-        for index, probability in enumerate(self.probabilities):
-            total += probability
-            if u < total:
-                return index
-        return max(index for index, probability in enumerate(self.probabilities) if probability)
+        last = max(index for index, probability in enumerate(self.probabilities) if probability)
+        return min(bisect_right(list(accumulate(self.probabilities)), u), last)
 
     def storage_value(self, u: float) -> StorageValue:
         return u if self.probabilities else self.labels[self._find_index(u)]
 
-    def decode(self, stored: StorageValue) -> Any:
-        return self.ppf(_require_number(stored)) if self.probabilities else self.values[self.labels.index(stored)]
+    def decode(self, stored: Any) -> Any:
+        return self.ppf(float(stored)) if self.probabilities else self.values[self.labels.index(stored)]
 
     def to_optuna(self) -> BaseDistribution:
         from optuna.distributions import CategoricalDistribution
@@ -161,7 +130,6 @@ class Categorical(Distribution):
         return self.values
 
 
-@DISTRIBUTIONS.register("constant")
 class Constant(Categorical):
     """One `value`."""
 
@@ -169,25 +137,27 @@ class Constant(Categorical):
         super().__init__([value])
 
 
-@DISTRIBUTIONS.register("int_uniform")
-class IntUniform(Distribution):
+class _Limited(Distribution):
+    """Numbers between two limits, `min` and `max`."""
+
+    min: Field[Any] = Float(0.0, "smallest value")
+    max: Field[Any] = Float(1.0, "largest value")
+
+    def __init__(self, **values: object) -> None:
+        super().__init__(**values)
+        if self.min >= self.max:
+            raise ConfigError(f"min {self.min:g} must be below max {self.max:g}.")
+
+
+class IntUniform(_Limited):
     """Integers from `min` to `max`, both included, with equal probabilities."""
 
     min = Int(0, "smallest value", ge=-(10**9))
     max = Int(1, "largest value", ge=-(10**9))
-
-    def check(self) -> None:
-        if self.min >= self.max:
-            raise ConfigError(f"min {self.min} must be below max {self.max}.")
+    _stores_value = True
 
     def ppf(self, u: float) -> int:
         return self.min + int(u * (self.max - self.min + 1))
-
-    def storage_value(self, u: float) -> StorageValue:
-        return self.ppf(u)
-
-    def decode(self, stored: StorageValue) -> int:
-        return int(_require_number(stored))
 
     def to_optuna(self) -> BaseDistribution:
         from optuna.distributions import IntDistribution
@@ -198,118 +168,32 @@ class IntUniform(Distribution):
         return Categorical(range(self.min, self.min + _check_steps(self.max - self.min + 1)))
 
 
-class _Range(Distribution):
-    """Values between two limits, computed from `min` and `max`."""
+class Uniform(_Limited):
+    """Numbers from `min` to `max`. Optuna has this distribution, so the value itself is stored."""
 
-    min = Float(0.0, "smallest value")
-    max = Float(1.0, "largest value")
+    _stores_value, _is_log = True, False
 
-    def check(self) -> None:
-        if self.min >= self.max:
-            raise ConfigError(f"min {self.min:g} must be below max {self.max:g}.")
-
-
-class _LinearRange(_Range):
     def ppf(self, u: float) -> Any:
         return self.min + u * (self.max - self.min)
 
+    def to_optuna(self) -> BaseDistribution:
+        from optuna.distributions import FloatDistribution
 
-class _LogRange(_Range):
+        return FloatDistribution(self.min, self.max, log=self._is_log)
+
+
+class LogUniform(Uniform):
+    """Numbers from `min` to `max` whose logarithm is uniform, and so is that of 1 / x."""
+
     min = Float(1.0, "smallest value", gt=0)
     max = Float(2.0, "largest value", gt=0)
+    _is_log = True
 
     def ppf(self, u: float) -> Any:
         value = math.exp(math.log(self.min) + u * (math.log(self.max) - math.log(self.min)))
         return min(max(value, self.min), self.max)
 
 
-class _StoredRange(_Range):
-    """A range that Optuna has itself, so that the value is stored and not its quantile."""
-
-    log = False
-
-    def storage_value(self, u: float) -> StorageValue:
-        return float(self.ppf(u))
-
-    def decode(self, stored: StorageValue) -> Any:
-        return _require_number(stored)
-
-    def to_optuna(self) -> BaseDistribution:
-        from optuna.distributions import FloatDistribution
-
-        return FloatDistribution(self.min, self.max, log=self.log)
-
-
-@DISTRIBUTIONS.register("uniform")
-class Uniform(_StoredRange, _LinearRange):
-    """Numbers from `min` to `max`."""
-
-
-@DISTRIBUTIONS.register("q_uniform")
-class QUniform(_Quantized, _LinearRange):
-    """`uniform`, rounded to multiples of `q`."""
-
-    def grid(self) -> Categorical:
-        steps = _check_steps(math.ceil((self.max - self.min) / self.q))
-        # As W&B's grid: counted from min, although random values are multiples of q.
-        values = [float(f"{self.min + step * self.q:.12g}") for step in range(steps)]
-        is_whole = self.min.is_integer() and self.q.is_integer()
-        return Categorical([int(value) for value in values] if is_whole else values)
-
-
-def _check_steps(steps: int) -> int:
-    """The number of steps, unless there are too many for a grid."""
-    if steps > _MAX_STEPS:
-        raise ConfigError(f"a grid takes at most {_MAX_STEPS:,} values of one parameter, got {steps:,}.")
-    return steps
-
-
-@DISTRIBUTIONS.register("log_uniform_values")
-class LogUniformValues(_StoredRange, _LogRange):
-    """Numbers from `min` to `max` whose logarithm is uniform."""
-
-    log = True
-
-
-@DISTRIBUTIONS.register("q_log_uniform_values")
-class QLogUniformValues(_Quantized, _LogRange):
-    """`log_uniform_values`, rounded to multiples of `q`."""
-
-
-@DISTRIBUTIONS.register("inv_log_uniform_values")
-class InvLogUniformValues(LogUniformValues):
-    """Numbers from `min` to `max` such that the logarithm of 1 / x is uniform; so is that of x."""
-
-
-class _Exponents(_Range):
-    """`min` and `max` are natural logarithms of the smallest and the largest value."""
-
-    min = Float(0.0, "logarithm of the smallest value", ge=-700, le=700)
-    max = Float(1.0, "logarithm of the largest value", ge=-700, le=700)
-
-
-@DISTRIBUTIONS.register("log_uniform")
-class LogUniform(_Exponents):
-    """exp(x), x uniform from `min` to `max`. W&B has deprecated it for `log_uniform_values`."""
-
-    def ppf(self, u: float) -> Any:
-        return math.exp(self.min + u * (self.max - self.min))
-
-
-@DISTRIBUTIONS.register("q_log_uniform")
-class QLogUniform(_Quantized, LogUniform):
-    """`log_uniform`, rounded to multiples of `q`. W&B has deprecated it for `q_log_uniform_values`."""
-
-
-@DISTRIBUTIONS.register("inv_log_uniform")
-class InvLogUniform(_Exponents):
-    """exp(-x), x uniform from `min` to `max`. W&B has deprecated it for `inv_log_uniform_values`."""
-
-    def ppf(self, u: float) -> Any:
-        return math.exp(-(self.min + (1 - u) * (self.max - self.min)))
-
-
-@DISTRIBUTIONS.register("normal")
 class Normal(Distribution):
     """The normal distribution with mean `mu` and standard deviation `sigma`."""
 
@@ -321,12 +205,6 @@ class Normal(Distribution):
         return NormalDist(self.mu, self.sigma).inv_cdf(min(max(u, _TINY), 1 - _TINY))
 
 
-@DISTRIBUTIONS.register("q_normal")
-class QNormal(_Quantized, Normal):
-    """`normal`, rounded to multiples of `q`."""
-
-
-@DISTRIBUTIONS.register("log_normal")
 class LogNormal(Normal):
     """exp(x), x normal with mean `mu` and standard deviation `sigma`."""
 
@@ -334,12 +212,6 @@ class LogNormal(Normal):
         return math.exp(min(super().ppf(u), 700.0))
 
 
-@DISTRIBUTIONS.register("q_log_normal")
-class QLogNormal(_Quantized, LogNormal):
-    """`log_normal`, rounded to multiples of `q`."""
-
-
-@DISTRIBUTIONS.register("beta")
 class Beta(Distribution):
     """The beta distribution on [0, 1] with the shapes `a` and `b`."""
 
@@ -352,6 +224,56 @@ class Beta(Distribution):
         return float(betaincinv(self.a, self.b, u))
 
 
-@DISTRIBUTIONS.register("q_beta")
-class QBeta(_Quantized, Beta):
-    """`beta`, rounded to multiples of `q`."""
+class _Quantized(Distribution):
+    """Another distribution, the next base class, rounded to the multiples of `q`. Its quantile is stored."""
+
+    q = Float(1.0, "step", gt=0)
+    _stores_value = False
+    to_optuna = Distribution.to_optuna
+
+    def ppf(self, u: float) -> Any:
+        multiple = round(super().ppf(u) / self.q) * self.q  # type: ignore[safe-super]
+        # 3 * 0.1 is 0.30000000000000004. If q is an integer, so is the value.
+        return int(multiple) if self.q.is_integer() else float(f"{multiple:.12g}")
+
+
+class QUniform(_Quantized, Uniform):
+    """`uniform`, rounded to multiples of `q`."""
+
+    def grid(self) -> Categorical:
+        steps = _check_steps(math.ceil((self.max - self.min) / self.q))
+        # As W&B's grid: counted from min, although random values are multiples of q.
+        values = [float(f"{self.min + step * self.q:.12g}") for step in range(steps)]
+        is_whole = float(self.min).is_integer() and self.q.is_integer()
+        return Categorical([int(value) for value in values] if is_whole else values)
+
+
+def _check_steps(steps: int) -> int:
+    """The number of steps, unless there are too many for a grid."""
+    if steps > _MAX_STEPS:
+        raise ConfigError(f"a grid takes at most {_MAX_STEPS:,} values of one parameter, got {steps:,}.")
+    return steps
+
+
+def _quantize(family: type[Distribution]) -> type[Distribution]:
+    return type(f"Q{family.__name__}", (_Quantized, family), {})
+
+
+DISTRIBUTIONS: Mapping[str, type[Distribution]] = {
+    "constant": Constant,
+    "categorical": Categorical,
+    "categorical_w_probabilities": Categorical,
+    "int_uniform": IntUniform,
+    "uniform": Uniform,
+    "q_uniform": QUniform,
+    "log_uniform_values": LogUniform,
+    "q_log_uniform_values": _quantize(LogUniform),
+    "inv_log_uniform_values": LogUniform,
+    "normal": Normal,
+    "q_normal": _quantize(Normal),
+    "log_normal": LogNormal,
+    "q_log_normal": _quantize(LogNormal),
+    "beta": Beta,
+    "q_beta": _quantize(Beta),
+}
+"""Each distribution by its name in sweep files."""

@@ -3,26 +3,88 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from chainrule.core.errors import ConfigError
-from chainrule.core.fields import Choice, Field, Float, Int
+from chainrule.core.fields import Field
 from chainrule.core.registry import did_you_mean
 from chainrule.core.yaml_with_lines import ErrorCollector, KeyPath
 from chainrule.optim.optimizers import OPTIMIZERS
 from chainrule.runs.config import TrainConfig, optimizer_fields
 from chainrule.sweeps.space.distributions import DISTRIBUTIONS, Categorical, Constant, Distribution
 
-__all__ = ["NOT_SWEPT", "parse_parameters"]
+__all__ = ["ANYTHING", "NOT_SWEPT", "NUMBER", "Rule", "check_keys", "find_leaves", "parse_parameters"]
 
-_KEYS = ("value", "values", "probabilities", "min", "max", "distribution", "mu", "sigma", "q", "a", "b", "parameters")
 # Settings that the sweep chooses itself.
 NOT_SWEPT = ("output_dir", "run_name", "quiet")
 _CONSTANT_ONLY = ("plugin", "data_dir", "wandb_mode", "wandb_project", "wandb_entity")
-_DEPRECATED = {name: f"{name}_values" for name in ("log_uniform", "q_log_uniform", "inv_log_uniform")}
+_DEPRECATED = ("log_uniform", "q_log_uniform", "inv_log_uniform")
 _MAX_ERRORS = 5  # of one parameter
 _GRID = "constants, values, int_uniform and q_uniform"
+# Keys of W&B's format that are refused by name.
+_UNSUPPORTED = {
+    "controller": "the search always runs locally",
+    "scheduler": "the methods are grid, random and bayes",
+    "metrics": "give one `metric`",
+    **dict.fromkeys(("job", "image_uri"), "trials are runs of train.py"),
+    **dict.fromkeys(("impute", "impute_while_running"), "trials that fail are left out of the search"),
+}
+
+
+class Rule(NamedTuple):
+    """What a key of the file allows, in words and as a test, and whether it may be missing."""
+
+    allowed: str
+    is_valid: Callable[[Any], bool]
+    required: bool = False
+
+
+def _is_number(value: Any) -> bool:
+    # Not isinstance: True is an int.
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
+ANYTHING = Rule("anything", lambda value: True)
+NUMBER = Rule("a finite number", _is_number)
+_RULES = {
+    "value": ANYTHING,
+    "values": Rule("a list", lambda value: isinstance(value, list)),
+    "probabilities": Rule("a list of numbers", lambda value: isinstance(value, list) and all(map(_is_number, value))),
+    "distribution": Rule("a name", lambda value: isinstance(value, str)),
+    **dict.fromkeys(("min", "max", "mu", "sigma", "q", "a", "b"), NUMBER),
+    "parameters": ANYTHING,  # of a group, which `find_leaves` has flattened
+}
+
+
+def check_keys(content: object, path: KeyPath, rules: Mapping[str, Rule], errors: ErrorCollector) -> bool:
+    """Check the keys of a mapping and their values; returns whether all are right.
+
+    Args:
+        content: the mapping.
+        path: of the mapping; empty for the whole file.
+        rules: the rule of each key.
+        errors: collects what is wrong.
+    """
+    if not isinstance(content, dict):
+        errors.add(path, f"{path[-1]} must be a mapping with {', '.join(rules)}, got {_shorten(content)}.")
+        return False
+    is_right = True
+    missing = {key: None for key, rule in rules.items() if rule.required}
+    for key, value in {**missing, **content}.items():
+        name = f"{path[-1]}.{key}" if path else key
+        if key in _UNSUPPORTED:
+            text = f"{key} is not supported: {_UNSUPPORTED[key]}."
+        elif key not in rules:
+            text = f"unknown key {name!r}.{did_you_mean(key, rules)} Known: {', '.join(rules)}."
+        elif not rules[key].is_valid(value):
+            text = f"{name} must be {rules[key].allowed}, got {_shorten(value)}.{_suggest_number(value)}"
+        else:
+            continue
+        errors.add((*path, key), text)
+        is_right = False
+    return is_right
 
 
 def parse_parameters(content: object, method: str, errors: ErrorCollector) -> dict[str, Distribution]:
@@ -34,28 +96,16 @@ def parse_parameters(content: object, method: str, errors: ErrorCollector) -> di
         errors: collects what is wrong.
     """
     found: dict[str, tuple[KeyPath, Distribution]] = {}
-    for path, name, spec in _find_leaves(content, ("parameters",), errors):
+    for path, name, spec in find_leaves(content, ("parameters",), errors):
         if name in found:
             errors.add(path, f"{name} is given a second time, in another group. Remove one of the two.")
-            continue
-        distribution = _parse_distribution(spec, path, name, errors)
-        if distribution is None:
-            continue
-        try:
-            is_infinite = method == "grid" and distribution.grid() is None
-        except ConfigError as error:
-            errors.add(path, f"{name}: {error}")
-            continue
-        if is_infinite:
-            errors.add(path, f"a grid cannot enumerate {name}, only {_GRID}. Use those, or the method random or bayes.")
-        found[name] = path, distribution
+        elif distribution := _parse_distribution(spec, path, name, method, errors):
+            found[name] = path, distribution
     _check_settings(found, method, errors)
     return {name: distribution for name, (_, distribution) in found.items()}
 
 
-def _find_leaves(
-    content: object, path: KeyPath, errors: ErrorCollector
-) -> Iterator[tuple[KeyPath, str, Mapping[str, Any]]]:
+def find_leaves(content: object, path: KeyPath, errors: ErrorCollector) -> Iterator[tuple[KeyPath, str, Any]]:
     """Yield the path, name and specification of each parameter."""
     if not isinstance(content, dict) or not content:
         errors.add(path, "parameters must name at least one setting, such as `learning_rate: {values: [0.01, 0.001]}`.")
@@ -67,109 +117,58 @@ def _find_leaves(
         elif "parameters" in spec:
             for key in [key for key in spec if key != "parameters"]:
                 errors.add((*inner, key), f"{name} has parameters of its own, and so cannot have {key}.")
-            yield from _find_leaves(spec["parameters"], (*inner, "parameters"), errors)
+            yield from find_leaves(spec["parameters"], (*inner, "parameters"), errors)
         else:
             yield inner, name, spec
 
 
 def _parse_distribution(
-    spec: Mapping[str, Any], path: KeyPath, name: str, errors: ErrorCollector
+    spec: dict[str, Any], path: KeyPath, name: str, method: str, errors: ErrorCollector
 ) -> Distribution | None:
     """Parse a parameter's specification; None if it is wrong."""
-    unknown = [key for key in spec if key not in _KEYS]
-    for key in unknown:
-        errors.add(
-            (*path, key), f"{name} has an unknown key {key!r}.{did_you_mean(key, _KEYS)} Known: {', '.join(_KEYS)}."
-        )
-    if unknown:
+    if not check_keys(spec, path, _RULES, errors):
         return None
+    arguments = {key: value for key, value in spec.items() if key != "distribution"}
     try:
-        kind, values = _infer_kind(spec)
+        kind = _get_kind(spec.get("distribution"), arguments)
         cls = DISTRIBUTIONS[kind]
-        if cls is Constant:
-            distribution: Distribution = Constant(values["value"])
-        elif cls is Categorical:
-            if not isinstance(values["values"], list):
-                raise ConfigError(f"values must be a list, got {_shorten(values['values'])}.")
-            distribution = Categorical(values["values"], _parse_probabilities(values.get("probabilities")))
-        else:
-            _check_keys(kind, cls, values)
-            distribution = cls(**values)
-        distribution.check()
+        known = {Constant: ["value"], Categorical: ["values", "probabilities"]}.get(cls) or list(cls.fields())
+        if unknown := [key for key in arguments if key not in known]:
+            raise ConfigError(f"the distribution {kind} has no {', '.join(unknown)}; it has {', '.join(known)}.")
+        if missing := [key for key in ("value", "values", "min", "max") if key in known and key not in arguments]:
+            raise ConfigError(f"the distribution {kind} needs {' and '.join(missing)}.")
+        distribution = cls(**arguments)
+        if method == "grid" and distribution.grid() is None:
+            raise ConfigError(f"a grid cannot enumerate it, only {_GRID}. Use those, or the method random or bayes.")
         return distribution
     except ConfigError as error:
         errors.add(path, f"{name}: {error}")
         return None
 
 
-def _infer_kind(spec: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The distribution's name and arguments. If missing, the name follows from the other keys, as for W&B."""
-    values = {key: value for key, value in spec.items() if key != "distribution"}
-    asked = spec.get("distribution")
-    if "value" in values:
-        natural, alone = "constant", {"value"}
-    elif "values" in values:
-        natural, alone = "categorical", {"values", "probabilities"}
-    elif {"min", "max"} <= set(values):
-        whole = all(isinstance(values[end], int) and not isinstance(values[end], bool) for end in ("min", "max"))
-        natural, alone = ("int_uniform" if whole else "uniform"), set(values)
-    elif asked is None:
-        raise ConfigError("it needs a value, values, min and max, or a distribution.")
+def _get_kind(given: str | None, arguments: Mapping[str, Any]) -> str:
+    """The name of the distribution. If it is not given, it follows from the arguments, as for W&B."""
+    if given in _DEPRECATED:
+        raise ConfigError(
+            f"W&B has deprecated the distribution {given}, whose limits are logarithms. Use {given}_values, whose min "
+            "and max are values."
+        )
+    if given is not None and given not in DISTRIBUTIONS:
+        names = ", ".join(DISTRIBUTIONS)
+        raise ConfigError(f"unknown distribution {given!r}.{did_you_mean(given, DISTRIBUTIONS)} Choose from: {names}.")
+    if "value" in arguments:
+        natural = "constant"
+    elif "values" in arguments:
+        natural = "categorical_w_probabilities" if "probabilities" in arguments else "categorical"
+    elif given is not None:
+        return given
+    elif {"min", "max"} <= set(arguments):
+        return "int_uniform" if {type(arguments["min"]), type(arguments["max"])} == {int} else "uniform"
     else:
-        natural, alone = "", set(values)
-    if set(values) - alone:
-        raise ConfigError(f"{', '.join(sorted(set(values) - alone))} does not go with {' and '.join(sorted(alone))}.")
-    if asked is None:
-        return natural, values
-    if not isinstance(asked, str):
-        raise ConfigError(f"distribution must be a name, got {_shorten(asked)}.")
-    if asked in _DEPRECATED:
-        raise ConfigError(
-            f"W&B has deprecated the distribution {asked}, whose limits are logarithms. Use {_DEPRECATED[asked]}, "
-            "whose min and max are values."
-        )
-    weighted = "probabilities" in values
-    if asked == "categorical_w_probabilities" and weighted:
-        return natural, values
-    if natural in ("constant", "categorical"):
-        if asked == natural and not weighted:
-            return natural, values
-        raise ConfigError(f"the distribution {asked} does not go with {' and '.join(values)}; leave it out.")
-    # By its exact name, as W&B takes it.
-    if asked not in tuple(DISTRIBUTIONS) or asked in ("constant", "categorical"):
-        known = [kind for kind in DISTRIBUTIONS if kind not in _DEPRECATED]
-        if asked in known:
-            raise ConfigError(f"the distribution {asked} needs {'value' if asked == 'constant' else 'values'}.")
-        raise ConfigError(
-            f"unknown distribution {asked!r}.{did_you_mean(asked, known)} Choose from: {', '.join(known)}."
-        )
-    return asked, values
-
-
-def _check_keys(kind: str, cls: type[Distribution], values: Mapping[str, Any]) -> None:
-    """Raise ConfigError unless the keys are those of the distribution and the values are numbers."""
-    known = cls.fields()
-    for key, value in values.items():
-        if key not in known:
-            raise ConfigError(f"the distribution {kind} has no {key}; it has {', '.join(known)}.")
-        whole = isinstance(known[key], Int)
-        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-            text = _to_yaml_number(value)
-            raise ConfigError(
-                f"{key} must be a {'whole ' if whole else ''}number, got {_shorten(value)}."
-                + (f" YAML reads {value} as text: write {text}." if text else "")
-            )
-    missing = [key for key in ("min", "max") if key in known and key not in values]
-    if missing:
-        raise ConfigError(f"the distribution {kind} needs {' and '.join(missing)}.")
-
-
-def _parse_probabilities(given: object) -> list[float] | None:
-    if given is None:
-        return None
-    if not isinstance(given, list) or not all(isinstance(p, int | float) and not isinstance(p, bool) for p in given):
-        raise ConfigError(f"probabilities must be a list of numbers, got {_shorten(given)}.")
-    return [Float(0.0, "").parse(probability) for probability in given]
+        raise ConfigError("it needs a value, values, min and max, or a distribution.")
+    if given not in (None, natural):
+        raise ConfigError(f"the distribution {given} does not go with {' and '.join(arguments)}; leave it out.")
+    return natural
 
 
 def _check_settings(found: dict[str, tuple[KeyPath, Distribution]], method: str, errors: ErrorCollector) -> None:
@@ -198,7 +197,7 @@ def _check_settings(found: dict[str, tuple[KeyPath, Distribution]], method: str,
         # Of a range one problem is enough; in a list each may be a separate mistake.
         for text in problems[: _MAX_ERRORS if isinstance(distribution, Categorical) else 1]:
             errors.add(path, text)
-        if isinstance(fields[0], Choice) and isinstance(distribution, Categorical) and not problems:
+        if fields[0].choices and isinstance(distribution, Categorical) and not problems:
             try:
                 found[name] = path, distribution.map_values(fields[0].parse)
             except ConfigError as error:
@@ -207,10 +206,10 @@ def _check_settings(found: dict[str, tuple[KeyPath, Distribution]], method: str,
 
 def _find_problem(field: Field[Any], value: object) -> str:
     """What is wrong with a value, or ""."""
-    if isinstance(field, Float | Int) and isinstance(value, str) and (text := _to_yaml_number(value)):
+    if field.type in (float, int) and (hint := _suggest_number(value)):
         # W&B would treat it as text, also in its charts.
-        return f"{field.name}: YAML reads {value} as text: write {text}."
-    if isinstance(field, Choice) and isinstance(value, bool):
+        return f"{field.name}:{hint}"
+    if field.choices and isinstance(value, bool):
         return f"{field.name}: YAML reads this as {value}; put it into quotes."
     try:
         field.parse(value)
@@ -219,14 +218,16 @@ def _find_problem(field: Field[Any], value: object) -> str:
     return ""
 
 
-def _to_yaml_number(value: object) -> str:
-    """How to write a number that YAML read as text; "" if the value is no such text."""
-    if not isinstance(value, str) or not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", value):
+def _suggest_number(value: object) -> str:
+    """How to write a number that YAML reads as text, such as 1e-4; "" if the value is no such text."""
+    found = re.fullmatch(r"([+-]?)(\d+\.?\d*|\.\d+)(?:[eE]([+-]?)(\d+))?", value) if isinstance(value, str) else None
+    if not found:
         return ""
-    mantissa, has_exponent, exponent = value.lower().partition("e")
-    if not has_exponent:
-        return mantissa
-    return f"{mantissa if '.' in mantissa else mantissa + '.0'}e{exponent if exponent[0] in '+-' else '+' + exponent}"
+    sign, mantissa, exponent_sign, exponent = found.groups()
+    number = sign + mantissa
+    if exponent:
+        number += f"{'' if '.' in mantissa else '.0'}e{exponent_sign or '+'}{exponent}"
+    return f" YAML reads {value} as text: write {number}."
 
 
 def _shorten(value: object) -> str:

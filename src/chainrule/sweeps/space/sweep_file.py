@@ -6,39 +6,58 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import ConfigError
-from chainrule.core.fields import Choice, StrList
+from chainrule.core.fields import StrList
 from chainrule.core.plugins import load_plugin
-from chainrule.core.registry import did_you_mean
 from chainrule.core.yaml_with_lines import ErrorCollector, KeyPath, parse_yaml_with_lines, read_yaml_with_lines
 from chainrule.runs.config import TrainConfig
 from chainrule.sweeps.early_stopping import Hyperband
 from chainrule.sweeps.space.distributions import Categorical, Distribution, StorageValue
-from chainrule.sweeps.space.parameters import NOT_SWEPT, parse_parameters
+from chainrule.sweeps.space.parameters import (
+    ANYTHING,
+    NOT_SWEPT,
+    NUMBER,
+    Rule,
+    check_keys,
+    find_leaves,
+    parse_parameters,
+)
 
 __all__ = ["METHODS", "METRICS", "Metric", "Sweep", "read_sweep"]
 
 METHODS = ("grid", "random", "bayes")
 METRICS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss")
-_KEYS = (
-    *("program", "method", "metric", "parameters", "early_terminate", "run_cap", "command", "name", "description"),
-    *("project", "entity", "apiVersion", "kind"),
-)
-# Keys of W&B's format that are refused by name.
-_UNSUPPORTED = {
-    "controller": "the search always runs locally",
-    "scheduler": "the methods are grid, random and bayes",
-    "metrics": "give one `metric`",
-    "job": "trials are runs of train.py",
-    "image_uri": "trials are runs of train.py",
+_TEXT = Rule("a text", lambda value: isinstance(value, str))
+_COUNT = Rule("a whole number of 1 or more", lambda value: type(value) is int and value >= 1)
+_SWEEP_RULES = {
+    "program": Rule("train.py", lambda value: isinstance(value, str) and Path(value).name == "train.py"),
+    "method": Rule(f"one of {', '.join(METHODS)}", METHODS.__contains__, required=True),
+    **dict.fromkeys(("metric", "parameters", "early_terminate", "command"), ANYTHING),
+    "run_cap": Rule(_COUNT.allowed, lambda value: value is None or _COUNT.is_valid(value)),
+    **dict.fromkeys(("name", "description", "project", "entity", "apiVersion"), _TEXT),
+    "kind": Rule("sweep", ("sweep",).__contains__),
+}
+_METRIC_RULES = {
+    "name": Rule(
+        f"one of {', '.join(METRICS)} (the test accuracy of a model that was chosen by its test accuracy is biased)",
+        METRICS.__contains__,
+        required=True,
+    ),
+    "goal": Rule("maximize or minimize", ("maximize", "minimize").__contains__),
+    "target": Rule(NUMBER.allowed, lambda value: value is None or NUMBER.is_valid(value)),
+}
+_HYPERBAND_RULES = {
+    "type": Rule("hyperband", ("hyperband",).__contains__, required=True),
+    **dict.fromkeys(("min_iter", "max_iter", "s"), _COUNT),
+    "eta": Rule("a number above 1", lambda value: NUMBER.is_valid(value) and 1 < value < 1e6),
+    "strict": Rule("true or false", lambda value: isinstance(value, bool)),
 }
 _DEFAULT_COMMAND = ["${env}", "${interpreter}", "${program}", "${args}"]
 
@@ -133,16 +152,15 @@ def read_sweep(
             text = yaml.safe_dump(dict(source), sort_keys=False)
         except yaml.YAMLError as error:
             raise ConfigError(f"A sweep must hold numbers, texts, lists and mappings only: {error!s:.500}") from error
-        label: object = "The sweep"
+        label, default_name = "The sweep", "sweep"
         content, lines = parse_yaml_with_lines(text, label)
         lines.clear()  # lines of a text that the user has not seen
     else:
-        label = path = Path(source)
-        content, lines = read_yaml_with_lines(path)
-        text = path.read_text(encoding="utf-8")
+        label, default_name = str(source), Path(source).stem
+        content, lines = read_yaml_with_lines(Path(source))
+        text = Path(source).read_text(encoding="utf-8")
     if not isinstance(content, dict):
         raise ConfigError(f"{label} must hold a sweep as W&B's `method: ...`, `parameters: ...`, got no mapping.")
-    default_name = "sweep" if isinstance(source, Mapping) else Path(source).stem
     errors = ErrorCollector(label, lines)
     for plugin in _find_plugins(content):
         load_plugin((plugin_base or Path()) / plugin)
@@ -155,23 +173,9 @@ def read_sweep(
 
 def _parse_sweep(content: Mapping[str, Any], text: str, name: str, errors: ErrorCollector) -> Sweep:
     """Parse all of the file; of no use if there are errors."""
-    for key in content:
-        if key in _UNSUPPORTED:
-            errors.add((key,), f"{key} is not supported: {_UNSUPPORTED[key]}.")
-        elif key not in _KEYS:
-            errors.add((key,), f"unknown key {key!r}.{did_you_mean(key, _KEYS)} Known: {', '.join(_KEYS)}.")
-    method = content.get("method")
-    if method not in METHODS:
-        errors.add(("method",), f"method must be one of {', '.join(METHODS)}, got {method!r}.")
-    parameters = parse_parameters(content.get("parameters"), str(method), errors)
-    run_cap = content.get("run_cap")
-    if run_cap is not None and (isinstance(run_cap, bool) or not isinstance(run_cap, int) or run_cap < 1):
-        errors.add(("run_cap",), f"run_cap must be a whole number of 1 or more, got {run_cap!r}.")
-    for key in ("name", "description", "project", "entity", "program", "apiVersion"):
-        if key in content and not isinstance(content[key], str):
-            errors.add((key,), f"{key} must be a text, got {content[key]!r}.")
-    if content.get("kind", "sweep") != "sweep":
-        errors.add(("kind",), f"kind must be sweep, got {content['kind']!r}.")
+    check_keys(content, (), _SWEEP_RULES, errors)
+    method = str(content.get("method"))
+    parameters = parse_parameters(content.get("parameters"), method, errors)
     try:
         TrainConfig.fields()["run_name"].parse(name or ".")
     except ConfigError:
@@ -180,12 +184,12 @@ def _parse_sweep(content: Mapping[str, Any], text: str, name: str, errors: Error
         text=text,
         digest=_compute_digest(content),
         name=name,
-        method=str(method),
+        method=method,
         metric=_parse_metric(content, errors),
         parameters=parameters,
         fixed=_parse_fixed(content, parameters, errors),
         early_stopping=_parse_early_stopping(content, errors),
-        run_cap=run_cap,
+        run_cap=content.get("run_cap"),
     )
 
 
@@ -197,22 +201,26 @@ def _compute_digest(content: Mapping[str, Any]) -> str:
 
 def _find_plugins(content: Mapping[str, Any]) -> list[str]:
     """The plugins in a sweep's parameters and command, to be loaded first because they may define settings."""
-    words = content.get("command")
-    texts = [str(word) for word in words] if isinstance(words, list) else []
-    found = [word.partition("=")[2] for word in texts if word.startswith("--plugin=")]
-    found += [after for word, after in pairwise(texts) if word == "--plugin"]
-    groups = [content.get("parameters")]
-    while groups:
-        group = groups.pop()
-        if not isinstance(group, dict):
-            continue
-        for name, spec in group.items():
-            if isinstance(spec, dict) and "parameters" in spec:
-                groups.append(spec["parameters"])
-            elif isinstance(spec, dict) and name == "plugin":
-                with suppress(ConfigError):  # reported when the parameters are parsed
-                    found += StrList((), "").parse(spec.get("value"))
+    command = content.get("command")
+    flags = _split_flags(map(str, command)) if isinstance(command, list) else []
+    found = [value for flag, value in flags if flag == "--plugin"]
+    ignored = ErrorCollector("", {})  # errors are reported when the parameters are parsed
+    for _, name, spec in find_leaves(content.get("parameters"), (), ignored):
+        if name == "plugin":
+            with suppress(ConfigError):
+                found += StrList((), "").parse(spec.get("value"))
     return found
+
+
+def _split_flags(words: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield flags and values from words such as `--dataset=mnist` or `-d mnist`."""
+    remaining = iter(words)
+    for word in remaining:
+        flag, equals, value = word.partition("=")
+        if word.startswith("-"):
+            yield flag, value if equals else next(remaining, "")
+        else:
+            yield word, ""
 
 
 def _check_first_trial(sweep: Sweep, errors: ErrorCollector) -> None:
@@ -228,41 +236,17 @@ def _check_first_trial(sweep: Sweep, errors: ErrorCollector) -> None:
 
 
 def _parse_metric(content: Mapping[str, Any], errors: ErrorCollector) -> Metric:
-    path: KeyPath = ("metric",)
     given = content.get("metric")
     if given is None:
         if content.get("method") == "bayes" or "early_terminate" in content:
             errors.add((), "bayes and early_terminate need a metric: `metric: {name: val_accuracy, goal: maximize}`.")
         return Metric()
-    if not isinstance(given, dict):
-        errors.add(path, f"metric must be a mapping with a name and a goal, got {given!r}.")
+    if not check_keys(given, ("metric",), _METRIC_RULES, errors):
         return Metric()
-    for key in given:
-        if key in ("impute", "impute_while_running"):
-            errors.add((*path, key), f"{key} is not supported: trials that fail are left out of the search.")
-        elif key not in ("name", "goal", "target"):
-            errors.add(
-                (*path, key), f"metric has an unknown key {key!r}.{did_you_mean(key, ('name', 'goal', 'target'))}"
-            )
-    name, goal, target = given.get("name"), given.get("goal", "minimize"), given.get("target")
-    if name not in METRICS:
-        hint = did_you_mean(name, METRICS) if isinstance(name, str) else ""
-        errors.add(
-            (*path, "name"),
-            f"metric.name must be one of {', '.join(METRICS)}, got {name!r}.{hint} (The test accuracy of a model "
-            "that was chosen by its test accuracy is biased.)",
-        )
-    if goal not in ("maximize", "minimize"):
-        errors.add((*path, "goal"), f"metric.goal must be maximize or minimize, got {goal!r}.")
-    elif str(name).endswith("accuracy") and "goal" not in given:
-        errors.add(path, f"metric.goal is missing, and W&B would minimize {name}. Write `goal: maximize`.")
-    if target is not None and (isinstance(target, bool) or not isinstance(target, int | float) or math.isnan(target)):
-        errors.add((*path, "target"), f"metric.target must be a number, got {target!r}.")
-        target = None
-    return Metric(str(name), goal == "maximize", None if target is None else float(target))
-
-
-_EARLY_KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")
+    name, goal = given["name"], given.get("goal")
+    if goal is None and name.endswith("accuracy"):
+        errors.add(("metric",), f"metric.goal is missing, and W&B would minimize {name}. Write `goal: maximize`.")
+    return Metric(name, goal == "maximize", given.get("target"))
 
 
 def _parse_early_stopping(content: Mapping[str, Any], errors: ErrorCollector) -> Hyperband | None:
@@ -270,56 +254,32 @@ def _parse_early_stopping(content: Mapping[str, Any], errors: ErrorCollector) ->
     if "early_terminate" not in content:
         return None
     given = content["early_terminate"]
-    if not isinstance(given, dict) or given.get("type") != "hyperband":
-        errors.add(path, "early_terminate must be a mapping with `type: hyperband`, the only type.")
+    if not check_keys(given, path, _HYPERBAND_RULES, errors):
         return None
-    is_wrong = False
-    for key, value in given.items():
-        inner = (*path, key)
-        if key not in _EARLY_KEYS:
-            errors.add(inner, f"early_terminate has an unknown key {key!r}.{did_you_mean(key, _EARLY_KEYS)}")
-        elif key == "strict":
-            if not isinstance(value, bool):
-                errors.add(inner, f"early_terminate.strict must be true or false, got {value!r}.")
-        elif key == "eta":
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 1 < value < 1e6:
-                is_wrong = True
-                errors.add(inner, f"early_terminate.eta must be a number above 1, got {value!r}.")
-        elif key != "type" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            is_wrong = True
-            errors.add(inner, f"early_terminate.{key} must be a whole number of 1 or more, got {value!r}.")
     if ("min_iter" in given) == ("max_iter" in given) or ("max_iter" in given) != ("s" in given):
         errors.add(path, "early_terminate needs either min_iter, or max_iter and s.")
         return None
-    if is_wrong:
-        return None
-    hyperband = Hyperband.from_settings({key: value for key, value in given.items() if key != "type"})
+    hyperband = Hyperband.from_settings(given)
     if not hyperband.rungs:
         errors.add(path, "early_terminate has no rung: max_iter / eta is below 1. Use a larger max_iter.")
     return hyperband
 
 
 def _parse_fixed(content: Mapping[str, Any], parameters: Mapping[str, Any], errors: ErrorCollector) -> dict[str, Any]:
-    """The settings that `command`, `project` and `entity` give to all trials; checks `program`."""
-    program = content.get("program", "train.py")
-    if isinstance(program, str) and Path(program).name != "train.py":
-        errors.add(("program",), f"program must be train.py, got {program!r}.")
+    """The settings that `command`, `project` and `entity` give to all trials."""
     fixed = {f"wandb_{key}": content[key] for key in ("project", "entity") if isinstance(content.get(key), str)}
     command = content.get("command", _DEFAULT_COMMAND)
-    macros = ("${env}", "${interpreter}", "${program}", "${args}")
     if not isinstance(command, list) or not command:
         errors.add(("command",), f"command must be a list such as {_DEFAULT_COMMAND}.")
         return fixed
     words = [str(word) for word in command]
-    unknown = [index for index, word in enumerate(words) if "${" in word and word not in macros]
-    for index in unknown:
-        errors.add(("command", index), f"{words[index]} in command is not supported; use {', '.join(macros)}.")
-    if unknown:
+    if unknown := [word for word in words if "${" in word and word not in _DEFAULT_COMMAND]:
+        errors.add(("command",), f"{', '.join(unknown)} in command is not supported; use {_DEFAULT_COMMAND}.")
         return fixed
-    start = next((index for index, word in enumerate(words) if word in ("${program}", program)), None)
-    before = [] if start is None else words[:start]
-    others = [word for word in before if word not in macros and not re.fullmatch(r"(.*/)?(python[\d.]*|env)", word)]
-    if start is None or others or "${args}" not in words:
+    programs = ("${program}", content.get("program", "train.py"))
+    start = next((index for index, word in enumerate(words) if word in programs), len(words))
+    others = [word for word in words[:start] if not re.fullmatch(r"\$\{\w+\}|(.*/)?(python[\d.]*|env)", word)]
+    if start == len(words) or others or "${args}" not in words:
         errors.add(
             ("command",),
             f"command must run ${{program}} with ${{args}} and nothing else, as {' '.join(_DEFAULT_COMMAND)} does.",
@@ -331,26 +291,20 @@ def _parse_fixed(content: Mapping[str, Any], parameters: Mapping[str, Any], erro
 
 
 def _parse_flags(words: list[str], parameters: Mapping[str, Any], errors: ErrorCollector) -> dict[str, Any]:
-    """The settings in flags such as `--dataset=mnist` or `-d mnist`."""
-    names = {flag: name for name, setting in TrainConfig.fields().items() for flag in (setting.flag, f"--{name}")}
+    """The settings in the flags of the command."""
+    names = {field.flag: name for name, field in TrainConfig.fields().items() if field.flag}
     found: dict[str, Any] = {}
-    index = 0
-    while index < len(words):
-        flag, equals, value = words[index].partition("=")
-        name = names.get(flag) or (flag[2:] if flag.startswith("--") else "")
-        if not equals and index + 1 < len(words):
-            index += 1
-            value = words[index]
-        index += 1
+    for flag, value in _split_flags(words):
+        name = names.get(flag, flag.removeprefix("--"))
         try:
             if name in NOT_SWEPT:
                 raise ConfigError(f"{flag} cannot be given: the sweep chooses it.")
-            TrainConfig.from_mapping({name or flag: value})
+            TrainConfig.from_mapping({name: value})
         except ConfigError as error:
             errors.add(("command",), f"command: {error}")
             continue
         if name in parameters:
             errors.add(("command",), f"command gives {name}, which is a parameter too. Remove one of the two.")
         field = TrainConfig.fields().get(name)
-        found[name] = field.parse(value) if isinstance(field, Choice) else value  # the canonical name of an alias
+        found[name] = field.parse(value) if field and field.choices else value  # the canonical name of an alias
     return found

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,12 @@ class ClusterWorkers:
         self._client, self._environment = client, dict(environment)
         # Identifies this coordinator, so that workers drop the trials of one that was killed.
         self._token: _Token = str(folder), secrets.token_hex(8)
-        self._messages: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[Event | tuple[int, Any]] = queue.SimpleQueue()  # or a trial's future
         self._assigned: dict[int, tuple[str, Any]] = {}  # worker address and future of each running trial
         self._checked = time.monotonic()
         self._topic = f"chainrule-{self._token[1]}"
         client.run(_adopt_coordinator, self._token, on_error="ignore")
-        client.subscribe_topic(self._topic, lambda event: self._messages.put(("curve", event[1])))
+        client.subscribe_topic(self._topic, lambda event: self._messages.put(Event(**event[1])))
 
     @property
     def free_slots(self) -> int:
@@ -97,21 +98,13 @@ class ClusterWorkers:
         """Run a trial on an idle worker."""
         address = next(iter(self._find_idle()), None)
         if address is None:  # it has left the cluster since `free_slots` was read
-            self._assigned[task.number] = "", None
-            self._messages.put(("done", (task.number, None)))
+            self._messages.put(Event(task.number, lost="its worker was lost"))
             return
-        future = self._client.submit(
-            _run_task,
-            task.to_dict(),
-            self._token,
-            self._topic,
-            self._environment,
-            workers=[address],
-            pure=False,
-            key=f"trial-{task.number}-{secrets.token_hex(4)}",
-        )
+        arguments = asdict(task), self._token, self._topic, self._environment
+        key = f"trial-{task.number}-{secrets.token_hex(4)}"
+        future = self._client.submit(_run_task, *arguments, workers=[address], pure=False, key=key)
         self._assigned[task.number] = address, future
-        future.add_done_callback(lambda done: self._messages.put(("done", (task.number, done))))
+        future.add_done_callback(lambda done: self._messages.put((task.number, done)))
 
     def send_decision(self, number: int, *, prune: bool) -> None:
         """Send the decision whether a trial is pruned to its worker, which waits at a rung."""
@@ -128,19 +121,19 @@ class ClusterWorkers:
             if lost := self._find_lost():
                 return lost
         try:
-            kind, content = self._messages.get(timeout=timeout)
+            message = self._messages.get(timeout=timeout)
         except queue.Empty:
             return None
-        if kind == "curve":
-            return Event(content["number"], curve=content["curve"]) if content["number"] in self._assigned else None
-        number, future = content
+        if isinstance(message, Event):
+            return message
+        number, future = message
         address, expected = self._assigned.get(number, ("", None))
-        if number not in self._assigned or expected is not future:
+        if expected is not future:
             return None
         del self._assigned[number]
-        if future is not None and future.status == "finished":
+        if future.status == "finished":
             return Event(number, result=TrialResult(**future.result()))
-        error = future.exception() if future is not None and future.status == "error" else None
+        error = future.exception() if future.status == "error" else None
         return Event(number, lost=f"its worker at {address} was lost" + (f" ({error!r:.300})" if error else ""))
 
     def _find_lost(self) -> Event | None:
@@ -217,6 +210,6 @@ def _run_task(task: dict[str, Any], token: _Token, topic: str, environment: dict
             return at_rung and _decisions.pop((token, task["number"]))
 
     try:
-        return run_trial(Task(**task), report).to_dict()
+        return asdict(run_trial(Task(**task), report))
     except KeyboardInterrupt:
-        return TrialResult("aborted", []).to_dict()
+        return asdict(TrialResult("aborted", []))

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,7 @@ class LocalWorkers:
     """
 
     def __init__(self, count: int, log: Path, environment: Mapping[str, str]) -> None:
-        self._count = count
-        self._log = log
+        self._count, self._log = count, log
         # One thread per process: there are as many processes as cores.
         single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self._environment = {**os.environ, **single, **environment}
@@ -52,7 +52,7 @@ class LocalWorkers:
             process = _Process(self._log, self._environment, self._messages)
             self._processes.append(process)
         process.number = task.number
-        process.send({"task": task.to_dict()})
+        process.send({"task": asdict(task)})
 
     def send_decision(self, number: int, *, prune: bool) -> None:
         """Send the decision whether a trial is pruned to its process, which waits at a rung."""
@@ -120,9 +120,8 @@ class _Process:
 
     def _read_messages(self, messages: queue.SimpleQueue[tuple[_Process, Any]]) -> None:
         """Queue the process's messages, and None when it has exited."""
-        assert self._process.stdout is not None  # noqa: S101  (it is a pipe)
         with suppress(ValueError, OSError):
-            for line in self._process.stdout:
+            for line in self._process.stdout or ():
                 messages.put((self, json.loads(line)))
         self._process.wait()
         messages.put((self, None))
@@ -150,11 +149,9 @@ class _Process:
     def kill(self) -> None:
         """Make sure that the process has exited, and close its pipes."""
         self._process.kill()
-        self._process.wait()
         self._reader.join(1.0)
-        for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):
-                pipe.close()  # type: ignore[union-attr]
+        with suppress(OSError), self._process:
+            pass  # Popen closes its pipes and waits
 
     def exit_description(self) -> str:
         """How the process died."""

@@ -1,9 +1,12 @@
-"""The protocol between a sweep's coordinator and its workers: the messages, and the interface `Workers`."""
+"""The protocol between a sweep's coordinator and its workers: the messages, and the interface `Workers`.
+
+`dataclasses.asdict` converts tasks and results to what JSON can represent.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 __all__ = ["Event", "Task", "TrialResult", "Workers"]
@@ -24,10 +27,6 @@ class Task:
     settings: Mapping[str, Any]
     metric: str
     rungs: Sequence[int] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The task as JSON can represent it."""
-        return {**asdict(self), "settings": dict(self.settings), "rungs": list(self.rungs)}
 
 
 @dataclass(frozen=True)
@@ -51,10 +50,6 @@ class TrialResult:
     def is_final(self) -> bool:
         """Whether the trial is over; otherwise it is resumed later."""
         return self.status not in ("aborted", "needs_attention")
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result as JSON can represent it."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

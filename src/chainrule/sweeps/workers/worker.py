@@ -13,6 +13,7 @@ import os
 import queue
 import sys
 import threading
+from dataclasses import asdict
 from typing import Any
 
 from chainrule.sweeps.workers.protocol import Task
@@ -47,7 +48,7 @@ def main() -> int:
             return len(curve) in task.rungs and bool(inbox.get().get("prune"))
 
         result = run_trial(task, report)
-        send({"number": task.number, "result": result.to_dict()})
+        send({"number": task.number, "result": asdict(result)})
         # SIGTERM means this process and not only the trial; a problem outside the trial would meet the next one too.
         if not result.is_final:
             break
