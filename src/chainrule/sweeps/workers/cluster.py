@@ -74,7 +74,10 @@ class ClusterWorkers:
         self._checked = time.monotonic()
         self._topic = f"chainrule-{self._token[1]}"
         client.run(_adopt_coordinator, self._token, on_error="ignore")
-        client.subscribe_topic(self._topic, lambda event: self._messages.put(Event(**event[1])))
+        # Dask adds keys of its own to the message, such as the worker's address.
+        client.subscribe_topic(
+            self._topic, lambda event: self._messages.put(Event(event[1]["number"], curve=event[1]["curve"]))
+        )
 
     @property
     def free_slots(self) -> int:
