@@ -77,6 +77,7 @@ class ClusterWorkers:
         client.subscribe_topic(self._topic, self._receive_curve)
 
     def _receive_curve(self, event: tuple[float, dict[str, Any]]) -> None:
+        # Dask adds keys of its own to the message, such as the worker's address.
         self._messages.put(Event(event[1]["number"], curve=event[1]["curve"]))
 
     @property
