@@ -25,9 +25,9 @@ TREES = {path: ast.parse(path.read_text()) for path in MODULES}
 # From the bottom up: a folder may import from those before it, and from itself.
 FOLDERS = [
     "core",
-    "data",
     "nn",
     "optim",
+    "data",
     "engine",
     "training",
     "neural_network",
@@ -41,7 +41,6 @@ LEVEL = {name: level for level, name in enumerate([*FOLDERS, "__init__", "cli", 
 
 # A notebook's user has no command line: messages of the library mention neither its flags nor its commands.
 FLAG_OR_COMMAND = re.compile(r"(?<!git rm )--[a-z]|`chainrule [a-z]")
-# Exceptions that are to disappear: files that still mention them, and functions of more than 100 lines.
 
 
 def imports(path: Path, *, inside_functions: bool = False) -> list[str]:

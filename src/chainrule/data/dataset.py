@@ -19,8 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from chainrule.core.errors import ChainruleError, ConfigError, DataError
 from chainrule.core.registry import Registry
 from chainrule.core.seeding import generator
-from chainrule.data.splits import stratified_split
-from chainrule.data.validation import (
+from chainrule.core.validation import (
     check_class_names,
     check_dtype,
     check_features,
@@ -30,6 +29,7 @@ from chainrule.data.validation import (
     check_same_length,
     check_scale,
 )
+from chainrule.data.splits import stratified_split
 
 __all__ = ["DATASETS", "Dataset", "RawDataset", "load_dataset", "load_raw_dataset"]
 

@@ -28,7 +28,7 @@ class BatchResults:
 
     Attributes:
         losses: each batch's mean loss, float64. If the last one is not finite, its step was not taken and the batches
-            after it were not looked at.
+            after it were not run.
         score_sum: the sum of the samples' scores, each at the moment its batch was trained on; for the accuracy, the
             number of samples classified correctly.
     """

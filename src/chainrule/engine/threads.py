@@ -88,7 +88,7 @@ def _controller() -> Any:
 
 @contextmanager
 def blas_threads(threads: int) -> Iterator[None]:
-    """A block in which BLAS uses so many threads.
+    """A block in which BLAS uses this many threads.
 
     The number belongs to the process. Where blocks of several threads of Python overlap, the last to end restores what
     was before the first.

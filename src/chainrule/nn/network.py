@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chainrule.core.errors import ConfigError
 from chainrule.core.seeding import generator
-from chainrule.data.validation import check_features, check_same_length
+from chainrule.core.validation import check_features, check_same_length
 from chainrule.nn.activations import ACTIVATIONS
 from chainrule.nn.initializers import INITIALIZERS, initialize
 from chainrule.nn.layer import Layer, build_layers

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule.data.validation import check_labels
+from chainrule.core.validation import check_labels
 from chainrule.nn.losses import Loss, log_softmax
 from chainrule.nn.metrics import Evaluation
 from chainrule.nn.parameters import Array, Labels

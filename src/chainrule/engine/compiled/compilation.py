@@ -54,7 +54,7 @@ def compile_text(
             file.parent.mkdir(parents=True, exist_ok=True)
             write_text(file, text)
         if not any((file.parent / "__pycache__").glob(f"{file.stem}.*.nbi")):
-            _tell_once("Compiling to machine code, once for this installation; it is kept in %s", file.parent)
+            _log_once("Compiling to machine code, once for this installation; it is kept in %s", file.parent)
         return _compile(name, file.stem, text, str(file), compiler, signature, namespace, cache=True)
     except NotCompilableError:
         raise
@@ -63,17 +63,17 @@ def compile_text(
         with suppress(OSError):
             for damaged in (file.parent / "__pycache__").glob(f"{file.stem}.*"):
                 damaged.unlink()
-        _tell_once("Compiling to machine code for this run only: %s cannot be used (%s)", file.parent, error)
+        _log_once("Compiling to machine code for this run only: %s cannot be used (%s)", file.parent, error)
         return _compile(name, file.stem, text, f"<{name}>", compiler, signature, namespace, cache=False)
 
 
-_told: set[str] = set()
+_logged: set[str] = set()
 
 
-def _tell_once(message: str, *values: object) -> None:
+def _log_once(message: str, *values: object) -> None:
     """Log a message that would otherwise come once a function."""
-    if message not in _told:
-        _told.add(message)
+    if message not in _logged:
+        _logged.add(message)
         _log.info(message, *values)
 
 

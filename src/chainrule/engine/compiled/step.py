@@ -248,7 +248,7 @@ def train_data_parallel(
         sched_yield, product, transpose, activate, ...: the functions that it calls.
 
     Returns:
-        The number of steps looked at: `steps`, or fewer if the last one's loss is not finite, in which case that step
+        The number of steps run: `steps`, or fewer if the last one's loss is not finite, in which case that step
         was not taken; -1 if another thread failed.
     """
     thread, last = threads[0], len(layers) - 1
