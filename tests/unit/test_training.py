@@ -257,6 +257,26 @@ def test_callbacks_are_called_and_may_stop_training(digits) -> None:
     assert rates == [0.001, 0.001]
 
 
+@pytest.mark.parametrize("callbacks", [print, None, [5], [Callback]])
+def test_what_is_no_callback_is_refused_before_training(digits, callbacks) -> None:
+    network = NeuralNetwork([64, 10])
+    before = network.parameters.flat.copy()
+    with pytest.raises(ConfigError, match="callback"):
+        network.fit(digits, epochs=1, callbacks=callbacks)
+    np.testing.assert_array_equal(network.parameters.flat, before)
+
+
+def test_training_that_fails_to_start_is_ended_for_every_callback(digits) -> None:
+    class Failing(Callback):
+        def on_train_start(self, trainer) -> None:
+            raise RuntimeError("no start")
+
+    recorder = Recorder()
+    with pytest.raises(RuntimeError, match="no start"):
+        NeuralNetwork([64, 10]).fit(digits, callbacks=[recorder, Failing()])
+    assert recorder.calls == ["start", "end"]
+
+
 @pytest.mark.parametrize("engine", list(ENGINES))
 def test_callbacks_may_change_the_learning_rate(digits, engine) -> None:
     def freeze(trainer, record) -> None:
