@@ -175,3 +175,9 @@ def test_samples_that_are_not_finite_give_a_loss_that_is_not() -> None:
         assert not np.isfinite(network.loss_and_gradients(x, [0, 1])[0]) or value == 1e38
         network.evaluate(x, [0, 1])
         network.predict_proba(x)
+
+
+def test_parameters_cannot_be_replaced() -> None:
+    network = NeuralNetwork([2, 2])
+    with pytest.raises(AttributeError):
+        network.parameters = network.parameters.copy()
