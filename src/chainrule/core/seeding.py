@@ -14,9 +14,9 @@ from chainrule.core.errors import ConfigError
 
 __all__ = ["generator"]
 
-Purpose = Literal["initial weights", "shuffling", "validation split"]
+Purpose = Literal["initial weights", "shuffling", "validation split", "dropout"]
 # The position determines the generator: append, never reorder.
-_PURPOSES: tuple[Purpose, ...] = ("initial weights", "shuffling", "validation split")
+_PURPOSES: tuple[Purpose, ...] = ("initial weights", "shuffling", "validation split", "dropout")
 
 
 def generator(seed: int, purpose: Purpose) -> np.random.Generator:

@@ -20,16 +20,18 @@ _log = logging.getLogger("chainrule.engine")
 
 
 @ENGINES.register("compiled")
-def _make_compiled(network: Network, optimizer: Optimizer, batch_size: int, threads: int) -> Engine:
+def _make_compiled(network: Network, optimizer: Optimizer, batch_size: int, threads: int, seed: int) -> Engine:
     module = importlib.import_module("chainrule.engine.compiled.engine")
-    engine: Engine = module.CompiledEngine(network, optimizer, batch_size, threads)
+    engine: Engine = module.CompiledEngine(network, optimizer, batch_size, threads, seed)
     return engine
 
 
 ENGINES.register("numpy", aliases=("reference",))(ReferenceEngine)
 
 
-def make_engine(name: str, network: Network, optimizer: Optimizer, batch_size: int, threads: int = 0) -> Engine:
+def make_engine(
+    name: str, network: Network, optimizer: Optimizer, batch_size: int, threads: int = 0, seed: int = 0
+) -> Engine:
     """Make an engine for a network, an optimizer and a batch size.
 
     Args:
@@ -38,16 +40,17 @@ def make_engine(name: str, network: Network, optimizer: Optimizer, batch_size: i
         optimizer: its state is updated.
         batch_size: samples per step.
         threads: processor cores to use; 0 chooses what is fastest.
+        seed: of dropout, 0 to 2**63 - 1.
 
     Returns:
         The engine of this name. If a part cannot be compiled, the reference engine takes its place, and a logged
         warning says why.
     """
     try:
-        return ENGINES[name](network, optimizer, batch_size, threads)
+        return ENGINES[name](network, optimizer, batch_size, threads, seed)
     except (NotCompilableError, ImportError) as error:
         _log.warning("Using the numpy engine, which is slower: %s.", error)
-        return ReferenceEngine(network, optimizer, batch_size, threads)
+        return ReferenceEngine(network, optimizer, batch_size, threads, seed)
 
 
 def make_predictor(network: Network) -> LogitsPredictor | None:

@@ -54,5 +54,6 @@ class LogitsPredictor(Protocol):
         """(n, d) -> (n, k)."""
 
 
-# Each makes an engine from a network, an optimizer, a batch size and a number of threads, of which 0 leaves the choice.
-ENGINES: Registry[Callable[[Network, Optimizer, int, int], Engine]] = Registry("engine")
+# Each makes an engine from a network, an optimizer, a batch size, a number of threads, of which 0 leaves the choice,
+# and a seed for dropout.
+ENGINES: Registry[Callable[[Network, Optimizer, int, int, int], Engine]] = Registry("engine")

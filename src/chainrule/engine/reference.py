@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from chainrule.engine.base import BatchResults
 from chainrule.engine.subnormals import subnormals_as_zero
 from chainrule.engine.threads import blas_threads, threads_for
+from chainrule.nn.dropout import derive_key
 from chainrule.nn.metrics import Evaluation
 from chainrule.nn.network import Network
 from chainrule.nn.parameters import Array, Labels
@@ -21,8 +22,10 @@ __all__ = ["ReferenceEngine"]
 class ReferenceEngine:
     """Runs `network.forward`, the loss, `network.backward` and `optimizer.step`, reusing one set of gradients."""
 
-    def __init__(self, network: Network, optimizer: Optimizer, batch_size: int, threads: int = 0) -> None:
-        self._network, self._optimizer, self._batch_size = network, optimizer, batch_size
+    def __init__(
+        self, network: Network, optimizer: Optimizer, batch_size: int, threads: int = 0, seed: int = 0
+    ) -> None:
+        self._network, self._optimizer, self._batch_size, self._seed = network, optimizer, batch_size, seed
         self._threads = threads or threads_for(batch_size)
         self._gradients = network.parameters.zeros_like()
         self._batch = np.empty((batch_size, network.sizes[0]), network.dtype)
@@ -37,14 +40,16 @@ class ReferenceEngine:
                 # mode="clip" lets NumPy write straight into the buffer; the indices are in range anyway.
                 batch = x.take(chosen, axis=0, out=self._batch[: len(chosen)], mode="clip")
                 targets = y[chosen]
-                outputs = network.forward(batch)
-                logits = outputs[-1][0]
+                key = derive_key(self._seed, self._optimizer.state.step_count)
+                outputs = network.forward(batch, key)
+                network.track(outputs)
+                logits = outputs[-1].z
                 loss, delta = objective.loss_and_gradient(logits, targets)
                 losses.append(loss)
                 if not math.isfinite(loss):
                     break
                 score_sum += objective.sum_scores(logits, targets)
-                network.backward(batch, outputs, delta, self._gradients)
+                network.backward(outputs, delta, self._gradients, key)
                 self._optimizer.step(network.parameters, self._gradients, loss=loss)
         return BatchResults(np.array(losses, np.float64), score_sum)
 

@@ -76,7 +76,7 @@ class He:
 
 
 def initialize(parameters: ParameterDict, initializer: type[Initializer], random: np.random.Generator) -> None:
-    """Draw new weights, layer by layer, and set the biases to 0.
+    """Draw new weights, layer by layer, and set biases to 0, scales and running variances to 1.
 
     Args:
         parameters: changed in place.
@@ -88,3 +88,7 @@ def initialize(parameters: ParameterDict, initializer: type[Initializer], random
         weights = layer["weights"]
         weights[...] = random.normal(0.0, initializer.std(*weights.shape), weights.shape)
         layer["biases"][...] = 0
+        layer.get("scales", weights[:0])[...] = 1
+    for buffers in parameters.buffers_by_layer():
+        for name, buffer in buffers.items():
+            buffer[...] = name == "variance"

@@ -16,9 +16,10 @@ class Layer:
     """One layer of a network.
 
     Attributes:
-        parameters: what is trained, by name: `weights` (fan_in, fan_out) and `biases` (fan_out,).
+        parameters: what is trained, by name: `weights` (fan_in, fan_out), `biases` (fan_out,), and `scales` (fan_out,)
+            if the layer is normalized.
         activation: what follows z = a W + b; None in the output layer, whose z are the logits.
-        buffers: arrays that belong to the layer but are not trained. A dense layer has none.
+        buffers: arrays that belong to the layer but are not trained: `mean` and `variance` of a normalized layer.
     """
 
     parameters: Mapping[str, Array]
@@ -35,9 +36,14 @@ class Layer:
         """(fan_out,)."""
         return self.parameters["biases"]
 
+    @property
+    def is_normalized(self) -> bool:
+        """Whether batch normalization comes between the weighted sum and the activation."""
+        return "scales" in self.parameters
+
 
 def build_layers(parameters: ParameterDict, activation: str) -> tuple[Layer, ...]:
     """The layers of a network over its parameters: hidden layers with the activation of this name, then the output."""
-    arrays = parameters.by_layer()
-    hidden = [Layer(own, ACTIVATIONS[activation]) for own in arrays[:-1]]
-    return (*hidden, Layer(arrays[-1], None))
+    arrays = list(zip(parameters.by_layer(), parameters.buffers_by_layer(), strict=True))
+    hidden = [Layer(own, ACTIVATIONS[activation], buffers) for own, buffers in arrays[:-1]]
+    return (*hidden, Layer(arrays[-1][0], None))

@@ -11,14 +11,16 @@ Backward, with delta = dL/dz, (n, fan_out), known for the output layer from the 
     dL/db = delta summed over the batch
     delta_before = (delta @ W.T) * f'(z_before)
 
-That is all there is to it; docs/maths.md derives each line. A `Network` has parameters and these two passes, and no
-data, optimizer or engine. What users call (fit, predict, evaluate) is in neural_network.py.
+That is all there is to it; docs/maths.md derives each line. While a network trains, two things may be added between
+layers: batch normalization, before an activation (normalization.py), and dropout, after it (dropout.py). A `Network`
+has parameters and these two passes, and no data, optimizer or engine. What users call (fit, predict, evaluate) is in
+neural_network.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,16 +29,34 @@ from chainrule.core.errors import ConfigError
 from chainrule.core.seeding import generator
 from chainrule.core.validation import check_features, check_same_length
 from chainrule.nn.activations import ACTIVATIONS
+from chainrule.nn.dropout import drop
 from chainrule.nn.initializers import INITIALIZERS, initialize
 from chainrule.nn.layer import Layer, build_layers
 from chainrule.nn.losses import LOSSES, Loss
+from chainrule.nn.normalization import Normalized, fold, normalize, normalize_backward, track
 from chainrule.nn.objective import make_objective
 from chainrule.nn.parameters import Array, ParameterDict
 
-__all__ = ["Network", "check_pairs"]
+__all__ = ["LayerOutput", "Network", "check_pairs"]
 
 # Rows per block of a forward pass: enough for efficient matrix products, few enough to need little memory.
 _BLOCK_ROWS = 2048
+
+
+class LayerOutput(NamedTuple):
+    """What a layer computed of n samples.
+
+    Attributes:
+        z: (n, width), what the activation got: the weighted sum, normalized if the layer is.
+        a: (n, width), the activation; z in the output layer.
+        inputs: (n, fan_in), what the weights were multiplied with, after dropout.
+        normalized: what batch normalization needs in the backward pass; None without.
+    """
+
+    z: Array
+    a: Array
+    inputs: Array
+    normalized: Normalized | None
 
 
 class Network:
@@ -48,6 +68,9 @@ class Network:
         activation: name of the hidden layers' function, from `ACTIVATIONS`.
         weight_init: name of the initializer, from `INITIALIZERS`.
         loss: name of the loss, from `LOSSES`, or one with hyperparameters of its own.
+        dropout: the probability with which a hidden unit is left out of a training step.
+        input_dropout: the same of an input.
+        batch_norm: whether the hidden layers are normalized over the batch.
         seed: of the initial weights.
         dtype: "float32", or "float64" for gradient checks.
 
@@ -69,6 +92,9 @@ class Network:
         activation: str = "ReLU",
         weight_init: str = "Xavier",
         loss: str | Loss = "cross_entropy",
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        batch_norm: bool = False,
         seed: int = 0,
         dtype: str = "float32",
     ) -> None:
@@ -80,7 +106,11 @@ class Network:
         if not isinstance(dtype, str) or dtype not in ("float32", "float64"):
             raise ConfigError(f"dtype must be float32 or float64, got {dtype!r}.")
         self.dtype = dtype
-        self._parameters = ParameterDict(self.sizes, self.dtype)
+        self.dropout, self.input_dropout = _check_rate("dropout", dropout), _check_rate("input_dropout", input_dropout)
+        if not isinstance(batch_norm, bool):
+            raise ConfigError(f"batch_norm must be True or False, got {batch_norm!r:.100}.")
+        self.batch_norm = batch_norm
+        self._parameters = ParameterDict(self.sizes, self.dtype, batch_norm)
         self.layers: tuple[Layer, ...] = build_layers(self.parameters, self.activation)
         initialize(self.parameters, INITIALIZERS[weight_init], generator(seed, "initial weights"))
 
@@ -89,50 +119,84 @@ class Network:
         """The arrays can be changed, but not replaced: layers, optimizers and engines have views of them."""
         return self._parameters
 
-    def forward(self, x: Array) -> list[tuple[Array, Array]]:
-        """Every layer's z and a, first hidden layer first.
+    def forward(self, x: Array, key: int | None = None) -> list[LayerOutput]:
+        """What every layer computes, first hidden layer first.
 
         Args:
             x: (n, d), of the network's dtype.
+            key: 64 bits that determine which units dropout leaves out, for a training step; None predicts: nothing is
+                left out, and batch normalization uses the running mean and variance.
 
         Returns:
-            For each layer (z, a), both (n, width). The output layer has no activation: its z and a are the logits.
+            The output layer has no activation: its z and a are the logits.
         """
-        outputs: list[tuple[Array, Array]] = []
+        outputs: list[LayerOutput] = []
         a = x
-        for layer in self.layers:
-            z = a @ layer.weights
+        layers = self.layers if key is not None or not self.batch_norm else build_layers(self.fold(), self.activation)
+        for number, layer in enumerate(layers):
+            inputs = a if key is None else drop(a, self._dropout_rate(number), key, number)
+            z = inputs @ layer.weights
+            normalized = normalize(z) if layer.is_normalized else None
+            if normalized:
+                z = layer.parameters["scales"] * normalized.zhat
             z += layer.biases
             a = layer.activation.function(z) if layer.activation else z
-            outputs.append((z, a))
+            outputs.append(LayerOutput(z, a, inputs, normalized))
         return outputs
 
-    def backward(self, x: Array, outputs: list[tuple[Array, Array]], delta: Array, gradients: ParameterDict) -> None:
+    def backward(self, outputs: list[LayerOutput], delta: Array, gradients: ParameterDict, key: int = 0) -> None:
         """The gradients of the loss, by the chain rule from the last layer to the first.
 
         Args:
-            x: the batch that `forward` got, (n, d).
-            outputs: what `forward` returned.
+            outputs: what `forward` returned for a training step.
             delta: the derivative of the loss with respect to the logits, (n, k).
             gradients: written to; laid out like `parameters`.
+            key: the one that `forward` got.
         """
-        inputs = [x] + [a for _, a in outputs[:-1]]
         slopes = gradients.by_layer()
         for number in reversed(range(len(self.layers))):
-            np.matmul(inputs[number].T, delta, out=slopes[number]["weights"])
-            np.sum(delta, axis=0, out=slopes[number]["biases"])
+            layer, output, slope = self.layers[number], outputs[number], slopes[number]
+            if layer.activation:
+                delta = drop(delta, self._dropout_rate(number + 1), key, number + 1)
+                delta = delta * layer.activation.derivative(output.z, output.a)
+            if output.normalized:
+                delta, slope["scales"][...], slope["biases"][...] = normalize_backward(
+                    delta, output.normalized, layer.parameters["scales"]
+                )
+            else:
+                np.sum(delta, axis=0, out=slope["biases"])
+            np.matmul(output.inputs.T, delta, out=slope["weights"])
             if number > 0:
-                below = self.layers[number - 1].activation
-                delta = delta @ self.layers[number].weights.T
-                if below:
-                    delta *= below.derivative(*outputs[number - 1])
+                delta = delta @ layer.weights.T
 
-    def loss_and_gradients(self, x: ArrayLike, y: ArrayLike) -> tuple[float, ParameterDict]:
-        """The mean loss of a batch and its gradient with respect to every parameter.
+    def track(self, outputs: list[LayerOutput]) -> None:
+        """Move the running means of normalized layers towards those of a training step that `forward` computed."""
+        for layer, output in zip(self.layers, outputs, strict=True):
+            if output.normalized:
+                track(layer.buffers["mean"], layer.buffers["variance"], output.normalized)
+
+    def _dropout_rate(self, layer: int) -> float:
+        """The rate of what goes into a layer, 0 for the first."""
+        return self.dropout if layer else self.input_dropout
+
+    def fold(self) -> ParameterDict:
+        """The parameters of the network without normalization that predicts the same; without any, a copy."""
+        folded = ParameterDict(self.sizes, self.dtype)
+        for layer, target in zip(self.layers, folded.by_layer(), strict=True):
+            target["weights"][...], target["biases"][...] = (
+                fold(*layer.parameters.values(), *layer.buffers.values())
+                if layer.is_normalized
+                else layer.parameters.values()
+            )
+        return folded
+
+    def loss_and_gradients(self, x: ArrayLike, y: ArrayLike, key: int = 0) -> tuple[float, ParameterDict]:
+        """The mean loss of a batch in a training step and its gradient with respect to every parameter.
 
         Args:
             x: samples, (n, d) with n >= 1.
             y: their classes, (n,), each from 0 to k - 1.
+            key: determines which units dropout leaves out.
 
         Returns:
             The loss, and arrays with the names and shapes of `parameters`.
@@ -146,9 +210,9 @@ class Network:
         check_pairs(samples, targets)
         gradients = self.parameters.zeros_like()
         with np.errstate(all="ignore"):
-            outputs = self.forward(samples)
-            loss, delta = self.objective.loss_and_gradient(outputs[-1][0], targets)
-            self.backward(samples, outputs, delta, gradients)
+            outputs = self.forward(samples, key)
+            loss, delta = self.objective.loss_and_gradient(outputs[-1].z, targets)
+            self.backward(outputs, delta, gradients, key)
         return loss, gradients
 
     def logits(self, x: Array) -> Array:
@@ -156,7 +220,7 @@ class Network:
         logits = np.empty((len(x), self.sizes[-1]), self.dtype)
         with np.errstate(all="ignore"):
             for start in range(0, len(x), _BLOCK_ROWS):
-                logits[start : start + _BLOCK_ROWS] = self.forward(x[start : start + _BLOCK_ROWS])[-1][0]
+                logits[start : start + _BLOCK_ROWS] = self.forward(x[start : start + _BLOCK_ROWS])[-1].z
         return logits
 
     def __getstate__(self) -> dict[str, object]:
@@ -169,9 +233,11 @@ class Network:
 
     def __repr__(self) -> str:
         loss = self.objective.loss if self.objective.loss.fields() else self.loss
+        parts = {"dropout": self.dropout, "input_dropout": self.input_dropout, "batch_norm": self.batch_norm}
+        shown = "".join(f", {name}={value}" for name, value in parts.items() if value)
         return (
             f"{type(self).__name__}({list(self.sizes)}, activation={self.activation!r}, "
-            f"weight_init={self.weight_init!r}, loss={loss!r}, dtype={self.dtype!r})"
+            f"weight_init={self.weight_init!r}, loss={loss!r}{shown}, dtype={self.dtype!r})"
         )
 
     def check_samples(self, x: ArrayLike) -> Array:
@@ -181,6 +247,13 @@ class Network:
     def check_targets(self, y: ArrayLike) -> NDArray[Any]:
         """Targets in the form that the objective takes, or a ConfigError that says what does not fit."""
         return self.objective.check_targets(y, self.sizes[-1])
+
+
+def _check_rate(name: str, rate: float) -> float:
+    """A probability below 1."""
+    if isinstance(rate, bool) or not isinstance(rate, int | float | np.floating) or not 0 <= rate < 1:
+        raise ConfigError(f"{name} must be a number of at least 0 and below 1, got {rate!r:.100}.")
+    return float(rate)
 
 
 def _check_sizes(sizes: Sequence[int], min_outputs: int) -> tuple[int, ...]:

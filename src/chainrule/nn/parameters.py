@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -21,8 +22,8 @@ _CHUNK = 32768
 
 
 def takes_weight_decay(name: str) -> bool:
-    """Whether the L2 penalty applies to a parameter of this name: to weights, not to biases."""
-    return not name.endswith("biases")
+    """Whether weight decay applies to a parameter of this name: to weights, not to biases and scales."""
+    return not name.endswith(("biases", "scales"))
 
 
 def aligned_zeros(shape: int | tuple[int, ...], dtype: DTypeLike) -> Array:
@@ -47,18 +48,22 @@ class ParameterDict(dict[str, Array]):
     """`{"layer1.weights": (d, h), "layer1.biases": (h,), "layer2.weights": ...}`, all views of one flat array.
 
     Reading and iterating work as in any dict. Setting a name copies into its view, so that the flat array and the
-    views can never part; no name can be added or removed. In the flat array all weights come first and all biases last,
-    so that whatever applies to weights only (the L2 penalty) applies to one contiguous range of memory.
+    views can never part; no name can be added or removed. In the flat array all weights come first, then all biases and
+    scales, so that whatever applies to weights only (weight decay) applies to one contiguous range of memory.
 
     Args:
         sizes: width of each layer, inputs first: `[784, 128, 10]` makes two layers of weights.
         dtype: float32 or float64.
+        normalized: whether the hidden layers are normalized: they have `scales`, and the buffers `mean` and `variance`.
 
     Attributes:
         sizes: as given.
+        normalized: as given.
         flat: every element, (p,).
         flat_weights: the part of `flat` that holds weights.
         flat_biases: the rest.
+        buffers: arrays that belong to the layers but are not trained, by name such as "layer1.mean".
+        memory: `flat` followed by the buffers, as one array: all that must be kept of a network.
 
     >>> parameters = ParameterDict([2, 3, 1], "float32")
     >>> {name: array.shape for name, array in parameters.items()}
@@ -68,20 +73,28 @@ class ParameterDict(dict[str, Array]):
     array([0., 0., 0., 0., 0., 0., 0., 0., 0., 0., 0., 0., 7.], dtype=float32)
     """
 
-    def __init__(self, sizes: Sequence[int], dtype: DTypeLike) -> None:
+    def __init__(self, sizes: Sequence[int], dtype: DTypeLike, normalized: bool = False) -> None:
         super().__init__()
-        self.sizes = tuple(sizes)
-        shapes = list(zip(self.sizes, self.sizes[1:], strict=False))
-        n_weights = sum(fan_in * fan_out for fan_in, fan_out in shapes)
-        self.flat: Array = aligned_zeros(n_weights + sum(self.sizes[1:]), dtype)
-        self.flat_weights = self.flat[:n_weights]
-        self.flat_biases = self.flat[n_weights:]
-        weight, bias = 0, n_weights
-        for layer, (fan_in, fan_out) in enumerate(shapes, start=1):
-            weights = self.flat[weight : weight + fan_in * fan_out].reshape(fan_in, fan_out)
-            super().__setitem__(f"layer{layer}.weights", weights)
-            super().__setitem__(f"layer{layer}.biases", self.flat[bias : bias + fan_out])
-            weight, bias = weight + fan_in * fan_out, bias + fan_out
+        self.sizes, self.normalized = tuple(sizes), normalized
+        layers = list(enumerate(zip(self.sizes, self.sizes[1:], strict=False), start=1))
+        hidden = [(number, fan_out) for number, (_, fan_out) in layers[:-1]] if normalized else []
+        shapes: dict[str, tuple[int, ...]] = {f"layer{number}.weights": shape for number, shape in layers}
+        n_weights = sum(fan_in * fan_out for _, (fan_in, fan_out) in layers)
+        shapes |= {f"layer{number}.biases": (fan_out,) for number, (_, fan_out) in layers}
+        shapes |= {f"layer{number}.scales": (width,) for number, width in hidden}
+        buffers = {f"layer{number}.{name}": (width,) for number, width in hidden for name in ("mean", "variance")}
+        n_parameters = n_weights + sum(self.sizes[1:]) + sum(width for _, width in hidden)
+        self.memory: Array = aligned_zeros(n_parameters + 2 * sum(width for _, width in hidden), dtype)
+        self.flat = self.memory[:n_parameters]
+        self.flat_weights, self.flat_biases = self.flat[:n_weights], self.flat[n_weights:]
+        views, start = {}, 0
+        for name, shape in (shapes | buffers).items():
+            stop = start + math.prod(shape)
+            views[name], start = self.memory[start:stop].reshape(shape), stop
+        # Layer by layer: in the order in which they are shown and saved.
+        for name in sorted(shapes, key=lambda name: int(name.partition(".")[0].removeprefix("layer"))):
+            super().__setitem__(name, views[name])
+        self.buffers = {name: views[name] for name in buffers}
 
     def __setitem__(self, name: str, value: Any) -> None:
         if name not in self:
@@ -107,8 +120,15 @@ class ParameterDict(dict[str, Array]):
 
     def by_layer(self) -> list[dict[str, Array]]:
         """The parameters of each layer by their own name: `[{"weights": ..., "biases": ...}, ...]`."""
+        return self._split_by_layer(self)
+
+    def buffers_by_layer(self) -> list[dict[str, Array]]:
+        """The buffers of each layer by their own name: `[{"mean": ..., "variance": ...}, ..., {}]`."""
+        return self._split_by_layer(self.buffers)
+
+    def _split_by_layer(self, arrays: Mapping[str, Array]) -> list[dict[str, Array]]:
         layers: list[dict[str, Array]] = [{} for _ in self.sizes[1:]]
-        for name, view in self.items():
+        for name, view in arrays.items():
             layer, _, own = name.partition(".")
             layers[int(layer.removeprefix("layer")) - 1][own] = view
         return layers
@@ -121,12 +141,12 @@ class ParameterDict(dict[str, Array]):
 
     def zeros_like(self) -> ParameterDict:
         """The same names, shapes and dtype, all 0."""
-        return ParameterDict(self.sizes, self.flat.dtype)
+        return ParameterDict(self.sizes, self.flat.dtype, self.normalized)
 
     def copy(self) -> ParameterDict:
         """A copy with a buffer of its own."""
         twin = self.zeros_like()
-        twin.flat[...] = self.flat
+        twin.memory[...] = self.memory
         return twin
 
     # Copied view by view, the copies would no longer share one buffer.
@@ -137,11 +157,11 @@ class ParameterDict(dict[str, Array]):
         return self.copy()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self.sizes, self.flat)
+        return _restore, (self.sizes, self.normalized, self.memory)
 
 
-def _restore(sizes: Sequence[int], flat: Array) -> ParameterDict:
+def _restore(sizes: Sequence[int], normalized: bool, memory: Array) -> ParameterDict:
     """Rebuild a ParameterDict that was sent to another process."""
-    parameters = ParameterDict(sizes, flat.dtype)
-    parameters.flat[...] = flat
+    parameters = ParameterDict(sizes, memory.dtype, normalized)
+    parameters.memory[...] = memory
     return parameters

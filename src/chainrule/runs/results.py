@@ -28,7 +28,7 @@ def restore_kept_epoch(trainer: Trainer, keep: str) -> EpochRecord | None:
     if not len(history):
         return None
     best = history.best() if keep == "best" else None
-    trainer.network.parameters.flat[...] = trainer.last_parameters if best is None else trainer.best_parameters
+    trainer.network.parameters.memory[...] = trainer.last_parameters if best is None else trainer.best_parameters
     return best or history[-1]
 
 

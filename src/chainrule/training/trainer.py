@@ -70,7 +70,7 @@ class Trainer:
         history: a record of each finished epoch.
         step: optimizer steps taken.
         stop: whether training ends after this epoch; callbacks may set it.
-        best_parameters: a copy of `network.parameters.flat` after the epoch of `history.best()`; without validation,
+        best_parameters: a copy of `network.parameters.memory` after the epoch of `history.best()`; without validation,
             after the last finished one.
         last_parameters: the same after the last finished epoch; the initial ones before that.
 
@@ -106,12 +106,14 @@ class Trainer:
         self.x_val, self.y_val = network.check_samples(data.x_val), network.check_targets(data.y_val)
         steps_per_epoch = -(-len(self.x) // self.batch_size)
         self.optimizer.schedule_span = (self.optimizer.state.step_count, epochs * steps_per_epoch)
-        self.engine = make_engine(engine, network, self.optimizer, min(self.batch_size, len(self.x)), threads)
+        dropout_seed = int(generator(seed, "dropout").integers(2**63))
+        batch = min(self.batch_size, len(self.x))
+        self.engine = make_engine(engine, network, self.optimizer, batch, threads, dropout_seed)
         self.history = History()
         self.step = 0
         self.stop = False
-        self.best_parameters = network.parameters.flat.copy()
-        self.last_parameters = network.parameters.flat.copy()
+        self.best_parameters = network.parameters.memory.copy()
+        self.last_parameters = network.parameters.memory.copy()
         self._callbacks = [as_callback(callback) for callback in callbacks]
         self._random = generator(seed, "shuffling")
         self._call_samples = _FIRST_CALL_SAMPLES
@@ -207,13 +209,13 @@ class Trainer:
             val_score=validation.score if validation else None,
             score_name=self.network.objective.score_name,
         )
-        if not np.isfinite(self.network.parameters.flat).all() or not math.isfinite(record.val_loss or 0.0):
+        if not np.isfinite(self.network.parameters.memory).all() or not math.isfinite(record.val_loss or 0.0):
             self._handle_divergence(-(-n // self.batch_size), math.nan)
         self.history.append(record)
         self._unfinished = None
-        self.last_parameters[...] = self.network.parameters.flat
+        self.last_parameters[...] = self.network.parameters.memory
         if record.val_score is None or record is self.history.best():
-            self.best_parameters[...] = self.network.parameters.flat
+            self.best_parameters[...] = self.network.parameters.memory
         return record
 
     def evaluate(self, x: Array, y: Labels) -> Evaluation:
@@ -222,7 +224,7 @@ class Trainer:
 
     def _handle_divergence(self, batch: int, loss: float) -> NoReturn:
         """Set the parameters back to those before the epoch, and raise DivergenceError."""
-        self.network.parameters.flat[...] = self.last_parameters
+        self.network.parameters.memory[...] = self.last_parameters
         self._unfinished = None
         rate = self.optimizer.learning_rate
         raise DivergenceError(
@@ -243,7 +245,7 @@ class Trainer:
         self.optimizer.allocate(self.network.parameters)
         return Checkpoint(
             arrays={
-                "parameters": self.network.parameters.flat,
+                "parameters": self.network.parameters.memory,
                 "best": self.best_parameters,
                 "last": self.last_parameters,
                 "losses": np.concatenate([np.zeros(0), *epoch.losses]),
@@ -261,9 +263,9 @@ class Trainer:
 
     def checkpoint_shapes(self) -> dict[str, tuple[int, ...] | None]:
         """The arrays of this run's checkpoints, with their shapes; None for those of any length."""
-        flat = self.network.parameters.flat.shape
-        names = ["parameters", "best", "last", *(f"slot.{slot}" for slot in self.optimizer.slots)]
-        return {"losses": None, **dict.fromkeys(names, flat)}
+        shape = self.network.parameters.memory.shape
+        slots = dict.fromkeys((f"slot.{slot}" for slot in self.optimizer.slots), self.network.parameters.flat.shape)
+        return {"losses": None, **dict.fromkeys(("parameters", "best", "last"), shape), **slots}
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint of a run with the same configuration and data.
@@ -290,7 +292,7 @@ class Trainer:
             raise CheckpointError("The checkpoint belongs to a run with another optimizer, batch size or dataset.")
         self._random = random
         self.optimizer.allocate(self.network.parameters)
-        self.network.parameters.flat[...] = checkpoint.arrays["parameters"]
+        self.network.parameters.memory[...] = checkpoint.arrays["parameters"]
         self.best_parameters[...] = checkpoint.arrays["best"]
         self.last_parameters[...] = checkpoint.arrays["last"]
         for slot in self.optimizer.slots:

@@ -36,10 +36,13 @@ class CompiledEngine:
         NotCompilableError: a rule cannot be compiled.
     """
 
-    def __init__(self, network: Network, optimizer: Optimizer, batch_size: int, threads: int = 0) -> None:
+    def __init__(
+        self, network: Network, optimizer: Optimizer, batch_size: int, threads: int = 0, seed: int = 0
+    ) -> None:
         self._network, self._optimizer, self._batch_size = network, optimizer, batch_size
         self._team = ThreadTeam()
-        self._runner = TrainingRunner(network, optimizer, self._team)
+        self._seed = seed
+        self._runner = TrainingRunner(network, optimizer, self._team, seed)
         self._predictor = Predictor(network, self._team, threads)
         self._tuner = ThreadTuner(threads)
         self._plans: dict[tuple[int, int], Plan] = {}
@@ -56,7 +59,7 @@ class CompiledEngine:
         order = np.ascontiguousarray(order, np.int64)
         if not self._runner.is_current():
             try:
-                self._runner = TrainingRunner(self._network, self._optimizer, self._team)
+                self._runner = TrainingRunner(self._network, self._optimizer, self._team, self._seed)
             except NotCompilableError as error:
                 raise ConfigError(
                     f"The optimizer was changed to what only the numpy engine can run: {error}."

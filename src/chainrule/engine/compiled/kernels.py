@@ -33,8 +33,8 @@ __all__ = ["SIGNATURES", "compile_activation", "compile_training"]
 SIGNATURES = {
     # z, a, elements
     "activate": types.void(ADDRESS, ADDRESS, types.int64),
-    # delta (n, c), its row stride in elements, z (n, c), a (n, c), n, c
-    "activation_backward": types.void(ADDRESS, types.int64, ADDRESS, ADDRESS, types.int64, types.int64),
+    # delta (n, c), its row stride in elements, z (n, c), a (n, c) after dropout, n, c, the probability of staying
+    "activation_backward": types.void(ADDRESS, types.int64, ADDRESS, ADDRESS, types.int64, types.int64, types.float64),
     # logits (n, k), labels (n,), delta (n, k), n, k, samples in the whole batch, losses (n,), scores (n,), constants
     "softmax_loss": types.void(ADDRESS, ADDRESS, ADDRESS, *[types.int64] * 3, *[ADDRESS] * 3),
     # hyperparameters, scalars (changed), t, loss, the constants of `update` (written)
@@ -58,14 +58,15 @@ def activate(z, a, n):
         a_[i] = function(z_[i])
 
 
-def activation_backward(delta, stride, z, a, rows, columns):
-    """delta *= f'(z, a)."""
+def activation_backward(delta, stride, z, a, rows, columns, stays):
+    """delta *= f'(z, a). What dropout divided a by is undone; where it left a unit out, delta is 0."""
+    stays_ = real(stays)
     for row in range(rows):
         delta_ = carray(pointer(delta + row * stride * width, real), columns)
         z_ = carray(pointer(z + row * columns * width, real), columns)
         a_ = carray(pointer(a + row * columns * width, real), columns)
         for i in range(columns):
-            delta_[i] *= derivative(z_[i], a_[i])
+            delta_[i] *= derivative(z_[i], a_[i] * stays_)
 
 
 def softmax_loss(logits, labels, delta, n, k, batch, losses, scores, constants):

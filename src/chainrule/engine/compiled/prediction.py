@@ -35,7 +35,9 @@ class Predictor:
     """
 
     def __init__(self, network: Network, team: ThreadTeam | None = None, threads: int = 0) -> None:
-        self._parameters, self._threads = network.parameters, threads or cores()
+        self._network, self._threads = network, threads or cores()
+        # Normalized layers are predicted by a network without, which absorbs them anew at each call.
+        self._parameters = network.fold() if network.batch_norm else network.parameters
         self._runner = EvaluationRunner(network, team or ThreadTeam())
         self._plans: dict[tuple[int, bool], Plan] = {}
         self._lock = threading.Lock()
@@ -43,6 +45,8 @@ class Predictor:
     def compute_logits(self, x: Array) -> Array:
         """The output layer's z: (n, d) -> (n, k)."""
         with self._lock:
+            if self._network.batch_norm:
+                self._parameters.flat[...] = self._network.fold().flat
             x = np.ascontiguousarray(x)
             logits = np.empty((len(x), self._parameters.sizes[-1]), x.dtype)
             order, sparse = np.arange(len(x)), has_many_zeros(x[:_ROWS])

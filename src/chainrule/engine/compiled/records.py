@@ -41,6 +41,21 @@ LAYER = np.dtype(
             "blocks",  # tensor parallel: number of blocks that the products cut fan_in into
             "first_block",  # tensor parallel: the blocks that this thread computes, [first_block, last_block)
             "last_block",
+            # Batch normalization; all 0 in a layer without.
+            "scales",  # address of (fan_out,)
+            "scale_offset",
+            "running_mean",  # addresses of (fan_out,): updated in each step, for predictions
+            "running_variance",
+            "mean",  # addresses of (fan_out,): of the batch
+            "inverse",  # 1 / sqrt(variance + epsilon)
+            "biases_slope",  # dL/dbias
+            "scales_slope",  # dL/dscale
+            "zhat",  # address of this thread's normalized z, laid out like z
+            "first_column",  # the columns whose means this thread computes, [first_column, last_column)
+            "last_column",
+            "batch_z",  # address of these columns of z of the whole batch, and of zhat
+            "batch_zhat",
+            "z_stride",
         )
     ],
     align=True,
@@ -71,6 +86,9 @@ THREAD = np.dtype(
             "indices",  # address of a buffer for nonzero indices; 0 if the samples hold few zeros
             "updates",  # calls of the update kernel in a step
             "slots",  # address of the addresses of the optimizer's slots
+            "seed",  # of dropout
+            "dropped",  # of 2**32 random values, how many leave a hidden unit out
+            "inputs_dropped",  # the same of an input
         )
     ],
     align=True,

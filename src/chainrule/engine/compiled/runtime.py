@@ -15,10 +15,11 @@ from chainrule.engine.compiled.binding import count_constants, list_hyperparamet
 from chainrule.engine.compiled.intrinsics import load_yield
 from chainrule.engine.compiled.kernels import compile_activation, compile_training
 from chainrule.engine.compiled.products import compile_product, compile_transpose
-from chainrule.engine.compiled.step import compile_steps
+from chainrule.engine.compiled.step_compiler import compile_steps
 from chainrule.engine.compiled.workspace import Plan
 from chainrule.engine.subnormals import subnormals_as_zero
 from chainrule.nn.activations import ACTIVATIONS
+from chainrule.nn.dropout import count_dropped
 from chainrule.nn.network import Network
 from chainrule.nn.parameters import Array, aligned_zeros
 from chainrule.optim.optimizer import Optimizer
@@ -120,13 +121,24 @@ class EvaluationRunner:
 class TrainingRunner:
     """The machine code of a network's training step with one optimizer.
 
+    Args:
+        network: trained in place.
+        optimizer: its state is updated.
+        team: the threads to use.
+        seed: of dropout, 0 to 2**63 - 1.
+
     Raises:
         NotCompilableError: a part cannot be compiled.
     """
 
-    def __init__(self, network: Network, optimizer: Optimizer, team: ThreadTeam) -> None:
+    def __init__(self, network: Network, optimizer: Optimizer, team: ThreadTeam, seed: int) -> None:
         self._team, self._optimizer, self._dtype = team, optimizer, network.dtype
         self._objective = network.objective
+        self._thread_fields = {
+            "seed": seed,
+            "dropped": count_dropped(network.dropout),
+            "inputs_dropped": count_dropped(network.input_dropout),
+        }
         activation = ACTIVATIONS[network.activation]
         kernels = compile_training(activation, network.objective, optimizer, network.dtype)
         self._functions = (load_yield(), compile_product(network.dtype), compile_transpose(network.dtype), *kernels)
@@ -174,7 +186,8 @@ class TrainingRunner:
         scores = [np.zeros(steps) for _ in range(count)]
 
         def work(thread: int) -> int:
-            plan.threads[thread]["loss_constants"] = loss_constants.ctypes.data
+            for name, value in (self._thread_fields | {"loss_constants": loss_constants.ctypes.data}).items():
+                plan.threads[thread][name] = value
             seen: int = train(
                 plan.threads[thread], plan.layers[thread], x.ctypes.data, y.ctypes.data, order.ctypes.data, first,
                 steps, state.step_count, optimizer.weight_decay, hyperparameters.ctypes.data,

@@ -10,94 +10,33 @@ They read like nn/network.py: a loop over the layers forward, the loss, a loop o
 of each layer. What they work on is described by the records of records.py: one `THREAD` record, and one `LAYER` record
 for each layer, as that thread sees it. docs/engine.md has a drawing.
 
-The functions are compiled from their source by `compile_steps`, with `real` and `width` bound to the precision of the
+The functions are compiled from their source by step_compiler.py, with `real` and `width` bound to the precision of the
 network. Two terms that all of them use: an *address* is an integer that points to an array's first element, and a
 *stride* is the distance in bytes between two rows of an array.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from functools import lru_cache, partial
 from typing import Any
 
-import numba
 import numpy as np
-from numba import carray, types
+from numba import carray
 
-from chainrule.engine.compiled.compilation import compile_text
-from chainrule.engine.compiled.intrinsics import ADDRESS, YIELD, atomic_add, atomic_load, pause, pointer, prefetch
-from chainrule.engine.compiled.kernels import SIGNATURES
-from chainrule.engine.compiled.products import PRODUCT, TRANSPOSE
-from chainrule.engine.compiled.records import LAYER, THREAD
+from chainrule.engine.compiled.barrier import arrive, wait
+from chainrule.engine.compiled.dropout import drop
+from chainrule.engine.compiled.intrinsics import pointer
+from chainrule.engine.compiled.normalization import measure, normalize, normalize_backward, sum_slopes
+from chainrule.engine.compiled.samples import gather, gather_labels, prefetch_samples
+from chainrule.nn.dropout import mix_bits, mix_row
 
-__all__ = ["LARGE", "compile_steps"]
+__all__ = ["FUNCTIONS", "LARGE", "ROW_BLOCK", "evaluate", "train_data_parallel", "train_tensor_parallel"]
 
 # A result of more bytes than this is computed in blocks of rows, each of which stays in the second-level cache.
 LARGE, ROW_BLOCK = 2**19, 128
-# Spin this often before giving the processor to another thread.
-SPINS = 4000
 
 # In the compiled functions, the precision of the network and its size in bytes.
 real = np.float64
 width = 8
-
-
-def gather(x, order, position, thread, first):
-    """Copy this thread's samples, or its columns of all samples, into the inputs of the first layer."""
-    columns = thread.last_column - thread.first_column
-    for row in range(thread.last_gathered - thread.first_gathered):
-        sample = order[position + thread.first_gathered + row]
-        source = carray(pointer(x + (sample * thread.features + thread.first_column) * width, real), columns)
-        target = carray(pointer(first.inputs + row * first.inputs_stride, real), columns)
-        for column in range(columns):
-            target[column] = source[column]
-
-
-def gather_labels(labels, order, position, thread):
-    """Copy the labels of the samples whose loss this thread computes."""
-    rows = thread.last_sample - thread.first_sample
-    target = carray(pointer(thread.labels, np.int64), rows)
-    for row in range(rows):
-        sample = order[position + thread.first_sample + row]
-        target[row] = carray(pointer(labels, np.int64), sample + 1)[sample]
-
-
-def prefetch_samples(x, order, position, thread, update):
-    """Prefetch some of the samples that the next step will gather, after update number `update` of this step.
-
-    Updates compute more than they read, so the reads are spread evenly over them.
-    """
-    rows = thread.last_gathered - thread.first_gathered
-    first = (update * rows + thread.updates - 1) // thread.updates
-    last = ((update + 1) * rows + thread.updates - 1) // thread.updates
-    for row in range(first, last):
-        sample = order[position + thread.first_gathered + row]
-        start = x + (sample * thread.features + thread.first_column) * width
-        for line in range(start, start + (thread.last_column - thread.first_column) * width, 64):
-            prefetch(line)
-
-
-def arrive(thread):
-    """Count this thread's arrival at a barrier; returns the count at which all threads have arrived."""
-    if thread.threads == 1:
-        return 0
-    return (atomic_add(thread.barrier) // thread.threads + 1) * thread.threads
-
-
-def wait(thread, goal, sched_yield):
-    """Wait until all threads have arrived. Returns False if one of them failed and never will."""
-    spins = 0
-    while thread.threads > 1 and atomic_load(thread.barrier) < goal:
-        spins += 1
-        if spins < SPINS:
-            pause()
-        else:
-            sched_yield()
-            if atomic_load(thread.barrier + 8) != 0:
-                return False
-    return True
 
 
 def multiply(product, a, a_stride, b, b_stride, initial, out, out_stride, rows, inner, columns, indices):
@@ -110,27 +49,32 @@ def multiply(product, a, a_stride, b, b_stride, initial, out, out_stride, rows, 
         )  # fmt: skip
 
 
-def forward(layers, thread, product, activate):
-    """z = inputs W + b and a = f(z) of this thread's samples, layer by layer (data parallel)."""
-    rows = thread.last_sample - thread.first_sample
-    for number in range(len(layers)):
-        layer = layers[number]
-        indices = thread.indices if number == 0 else 0
-        multiply(
-            product, layer.inputs, layer.inputs_stride, layer.weights, layer.fan_out * width, layer.biases,
-            layer.z, layer.fan_out * width, rows, layer.fan_in, layer.fan_out, indices,
-        )  # fmt: skip
-        if number < len(layers) - 1:
-            activate(layer.z, layers[number + 1].inputs, rows * layer.fan_out)
+def multiply_inputs(layer, thread, number, rows, product):
+    """z = inputs W + b of this thread's samples (data parallel); without b where normalization comes next."""
+    multiply(
+        product, layer.inputs, layer.inputs_stride, layer.weights, layer.fan_out * width,
+        thread.zeros if layer.scales else layer.biases, layer.z, layer.fan_out * width, rows, layer.fan_in,
+        layer.fan_out, thread.indices if number == 0 else 0,
+    )  # fmt: skip
 
 
-def backward(layer, below, rows, columns, below_delta, thread, product, activation_backward):
-    """delta of the layer below = (delta W.T) * f'(z): all of its columns, or this thread's."""
+def drop_inputs(layer, thread, number, rows, columns, first_row, first_column, values, stride, key):
+    """Dropout of what goes into a layer, or of the derivatives of the loss with respect to it."""
+    dropped = thread.dropped if number else thread.inputs_dropped
+    if dropped:
+        drop(values, stride, rows, columns, first_row, first_column, dropped, key, number)
+
+
+def backward(layer, below, number, rows, columns, first_row, first_column, below_delta, thread, key, product,
+             activation_backward):  # fmt: skip
+    """dL/dy of the layer below = (delta W.T) * f'(y): all of its columns, or this thread's."""
     multiply(
         product, layer.delta, layer.delta_stride, layer.transposed, layer.transposed_stride, thread.zeros,
         below_delta, below.delta_stride, rows, layer.fan_out, columns, 0,
     )  # fmt: skip
-    activation_backward(below_delta, below.delta_stride // width, below.z, layer.inputs, rows, columns)
+    drop_inputs(layer, thread, number, rows, columns, first_row, first_column, below_delta, below.delta_stride, key)
+    stays = 1.0 - thread.dropped / 2.0**32
+    activation_backward(below_delta, below.delta_stride // width, below.z, layer.inputs, rows, columns, stays)
 
 
 def multiply_partially(layer, thread, indices, product):
@@ -149,7 +93,8 @@ def multiply_partially(layer, thread, indices, product):
 def sum_partials(layer, thread, first_row, last_row, first_column, last_column):
     """z = b + the sum of the blocks, in order, for some rows and columns; written contiguously."""
     columns = last_column - first_column
-    biases = carray(pointer(layer.biases + first_column * width, real), columns)
+    initial = thread.zeros if layer.scales else layer.biases + first_column * width
+    biases = carray(pointer(initial, real), columns)
     for row in range(first_row, last_row):
         z = carray(pointer(layer.z + (row - first_row) * columns * width, real), columns)
         for column in range(columns):
@@ -204,17 +149,24 @@ def update_layer(layer, number, thread, x, order, following, done, constants, de
         if following >= 0:
             prefetch_samples(x, order, following, thread, done)
         done += 1
-    biases = layer.last_bias - layer.first_bias
+    biases, first = layer.last_bias - layer.first_bias, layer.first_bias * width
     if biases > 0:
-        # dL/db = the sum of delta over the batch: a product with a row of ones.
-        product(
-            thread.ones, thread.rows * width, width, layer.batch_delta + layer.first_bias * width, layer.delta_stride,
-            thread.zeros, 0, thread.gradient, biases * width, 1, thread.rows, biases, 0,
-        )  # fmt: skip
+        gradient = thread.gradient
+        if layer.scales:
+            gradient = layer.biases_slope + first
+            update(
+                layer.scales + first, layer.scales_slope + first, thread.slots, layer.scale_offset + layer.first_bias,
+                biases, constants, 0.0,
+            )  # fmt: skip
+        else:
+            # dL/db = the sum of delta over the batch: a product with a row of ones.
+            product(
+                thread.ones, thread.rows * width, width, layer.batch_delta + first, layer.delta_stride,
+                thread.zeros, 0, gradient, biases * width, 1, thread.rows, biases, 0,
+            )  # fmt: skip
         update(
-            layer.biases + layer.first_bias * width, thread.gradient, thread.slots,
-            layer.bias_offset + layer.first_bias, biases, constants, 0.0,
-        )  # fmt: skip
+            layer.biases + first, gradient, thread.slots, layer.bias_offset + layer.first_bias, biases, constants, 0.0
+        )
         if following >= 0:
             prefetch_samples(x, order, following, thread, done)
         done += 1
@@ -257,8 +209,25 @@ def train_data_parallel(
     for step in range(steps):
         position = first + step * thread.rows
         following = position + thread.rows if step + 1 < steps else -1
+        key = mix_row(np.uint64(thread.seed), np.uint64(0), np.uint64(t + step))
         gather(x, order, position, thread, layers[0])
-        forward(layers, thread, product, activate)
+        for number in range(last + 1):
+            layer = layers[number]
+            drop_inputs(
+                layer, thread, number, rows, layer.fan_in, thread.first_sample, 0, layer.inputs, layer.inputs_stride,
+                key,
+            )  # fmt: skip
+            multiply_inputs(layer, thread, number, rows, product)
+            if layer.scales:
+                # The means need the z of the whole batch, and every thread needs the means.
+                if not wait(thread, arrive(thread), sched_yield):
+                    return -1
+                measure(layer, thread.rows)
+                if not wait(thread, arrive(thread), sched_yield):
+                    return -1
+                normalize(layer, rows, layer.fan_out, 0)
+            if number < last:
+                activate(layer.z, layers[number + 1].inputs, rows * layer.fan_out)
         gather_labels(labels, order, position, thread)
         loss(
             layers[last].z, thread.labels, layers[last].delta, rows, layers[last].fan_out, thread.rows,
@@ -266,7 +235,17 @@ def train_data_parallel(
         )  # fmt: skip
         for number in range(last, 0, -1):
             layer, below = layers[number], layers[number - 1]
-            backward(layer, below, rows, layer.fan_in, below.delta, thread, product, activation_backward)
+            backward(
+                layer, below, number, rows, layer.fan_in, thread.first_sample, 0, below.delta, thread, key, product,
+                activation_backward,
+            )  # fmt: skip
+            if below.scales:
+                if not wait(thread, arrive(thread), sched_yield):
+                    return -1
+                sum_slopes(below, thread.rows)
+                if not wait(thread, arrive(thread), sched_yield):
+                    return -1
+                normalize_backward(below, below.delta, rows, below.fan_out, 0, thread.rows)
         # The gradients need the inputs and deltas of the whole batch.
         if not wait(thread, arrive(thread), sched_yield):
             return -1
@@ -299,15 +278,23 @@ def train_tensor_parallel(
     for step in range(steps):
         position = first + step * thread.rows
         following = position + thread.rows if step + 1 < steps else -1
+        key = mix_row(np.uint64(thread.seed), np.uint64(0), np.uint64(t + step))
         gather(x, order, position, thread, layers[0])
         for number in range(last + 1):
             layer = layers[number]
+            drop_inputs(
+                layer, thread, number, thread.rows, layer.last_row - layer.first_row, 0, layer.first_row, layer.inputs,
+                layer.inputs_stride, key,
+            )  # fmt: skip
             multiply_partially(layer, thread, thread.indices if number == 0 else 0, product)
             if not wait(thread, arrive(thread), sched_yield):
                 return -1
             if number < last:
                 above = layers[number + 1]
                 sum_partials(layer, thread, 0, thread.rows, above.first_row, above.last_row)
+                if layer.scales:
+                    measure(layer, thread.rows)
+                    normalize(layer, thread.rows, above.last_row - above.first_row, above.first_row)
                 activate(layer.z, above.inputs, thread.rows * (above.last_row - above.first_row))
             else:
                 sum_partials(layer, thread, thread.first_sample, thread.last_sample, 0, layer.fan_out)
@@ -329,10 +316,14 @@ def train_tensor_parallel(
             if number > 0:
                 below = layers[number - 1]
                 own_delta = below.delta + layer.first_row * width
+                columns = layer.last_row - layer.first_row
                 backward(
-                    layer, below, thread.rows, layer.last_row - layer.first_row, own_delta, thread, product,
+                    layer, below, number, thread.rows, columns, 0, layer.first_row, own_delta, thread, key, product,
                     activation_backward,
                 )  # fmt: skip
+                if below.scales:
+                    sum_slopes(below, thread.rows)
+                    normalize_backward(below, own_delta, thread.rows, columns, layer.first_row, thread.rows)
                 goal = arrive(thread)
             # Between arriving and waiting, because no other thread reads the weights that this one keeps.
             done = update_layer(
@@ -355,10 +346,15 @@ def evaluate(threads, layers, x, order_, first, steps, logits, product, activate
     """
     thread, output = threads[0], layers[len(layers) - 1]
     order = carray(pointer(order_, np.int64), first + steps * thread.rows)
-    size = (thread.last_sample - thread.first_sample) * output.fan_out
+    rows = thread.last_sample - thread.first_sample
+    size = rows * output.fan_out
     for step in range(steps):
         gather(x, order, first + step * thread.rows, thread, layers[0])
-        forward(layers, thread, product, activate)
+        for number in range(len(layers)):
+            layer = layers[number]
+            multiply_inputs(layer, thread, number, rows, product)
+            if number < len(layers) - 1:
+                activate(layer.z, layers[number + 1].inputs, rows * layer.fan_out)
         start = (step * thread.rows + thread.first_sample) * output.fan_out
         source = carray(pointer(output.z, real), size)
         target = carray(pointer(logits + start * width, real), size)
@@ -367,31 +363,9 @@ def evaluate(threads, layers, x, order_, first, steps, logits, product, activate
     return steps
 
 
-_FUNCTIONS = (
-    *(gather, gather_labels, prefetch_samples, arrive, wait, multiply, forward, backward, multiply_partially),
-    *(sum_partials, reduce_loss, update_layer),
+# What the three call, callees first.
+FUNCTIONS = (
+    *(gather, gather_labels, prefetch_samples, arrive, wait, multiply, mix_row, mix_bits, drop, multiply_inputs),
+    *(drop_inputs, backward, multiply_partially, sum_partials, measure, normalize, sum_slopes, normalize_backward),
+    *(reduce_loss, update_layer),
 )
-_RECORDS = (numba.from_dtype(THREAD)[::1], numba.from_dtype(LAYER)[::1])
-_KERNELS = {name: types.FunctionType(signature) for name, signature in SIGNATURES.items()}
-_PRODUCT, _TRANSPOSE = types.FunctionType(PRODUCT), types.FunctionType(TRANSPOSE)
-_TRAIN = types.int64(
-    *_RECORDS, *[ADDRESS] * 3, *[types.int64] * 3, types.float64, *[ADDRESS] * 3, *[types.float64[::1]] * 2,
-    types.FunctionType(YIELD), _PRODUCT, _TRANSPOSE, *_KERNELS.values(),
-)  # fmt: skip
-_EVALUATE = types.int64(*_RECORDS, *[ADDRESS] * 2, *[types.int64] * 2, ADDRESS, _PRODUCT, _KERNELS["activate"])
-
-
-@lru_cache(maxsize=6)
-def compile_steps(function: Callable[..., int], dtype: str) -> Any:
-    """Compile one of the three functions above for a dtype.
-
-    Raises:
-        NotCompilableError: Numba refuses it.
-    """
-    scope = {"carray": carray, "pointer": pointer, "atomic_add": atomic_add, "atomic_load": atomic_load, "pause": pause}
-    scope |= {"prefetch": prefetch, "real": np.dtype(dtype).type, "width": np.dtype(dtype).itemsize}
-    constants = {"LARGE": LARGE, "ROW_BLOCK": ROW_BLOCK, "SPINS": SPINS}
-    sources = [f'@njit(error_model="numpy")\n{inspect.getsource(part)}' for part in _FUNCTIONS]
-    text = "\n".join([f"# {dtype} {constants} {LAYER} {THREAD}", *sources, inspect.getsource(function)])
-    signature = _EVALUATE if function is evaluate else _TRAIN
-    return compile_text(function.__name__, text, partial(numba.njit, nogil=True), signature, {**scope, **constants})

@@ -102,6 +102,22 @@ def _share(length: int, thread: int, threads: int) -> slice:
     return slice(length * thread // threads, length * (thread + 1) // threads)
 
 
+class _Normalization:
+    """The arrays of one layer's batch normalization.
+
+    Attributes:
+        arrays: by the name of the field that holds their address, (h,) each.
+        z: of the whole batch, (rows, h), which the threads share if they share the samples.
+        zhat: the same normalized.
+    """
+
+    def __init__(self, scales: Array, mean: Array, variance: Array, rows: int) -> None:
+        self.arrays = {"scales": scales, "running_mean": mean, "running_variance": variance}
+        for name in ("mean", "inverse", "biases_slope", "scales_slope"):
+            self.arrays[name] = aligned_zeros(scales.size, scales.dtype)
+        self.z, self.zhat = (aligned_zeros((rows, scales.size), scales.dtype) for _ in range(2))
+
+
 class _Planner:
     """Allocates the shared arrays and fills the records, for either way of sharing."""
 
@@ -117,7 +133,12 @@ class _Planner:
     ) -> None:
         self._sizes, self._dtype = parameters.sizes, parameters.flat.dtype
         self._flat, self._rows, self._threads, self._training = parameters.flat, rows, threads, training
-        self._matrices = [(layer["weights"], layer["biases"]) for layer in parameters.by_layer()]
+        layers = parameters.by_layer()
+        self._matrices = [(layer["weights"], layer["biases"]) for layer in layers]
+        self._normalizations = [
+            _Normalization(layer["scales"], buffers["mean"], buffers["variance"], rows) if buffers else None
+            for layer, buffers in zip(layers, parameters.buffers_by_layer(), strict=True)
+        ]
         self._arrays: list[Any] = [parameters, slots]
         self._transposes: list[tuple[Array, Array]] = []
         self._barrier = np.zeros(_CACHE_LINE // 8, np.int64)
@@ -146,7 +167,14 @@ class _Planner:
             for layer, (record, (weights, biases)) in enumerate(zip(records, self._matrices, strict=True)):
                 last = layer == len(self._matrices) - 1
                 rows = _share(len(weights), number, self._threads)
+                normalization = self._normalizations[layer]
                 z = self._logits[own] if last else self._allocate(own.stop - own.start, biases.size)
+                if normalization:
+                    z = normalization.z[own]
+                    columns = _share(biases.size, number, self._threads)
+                    self._describe_normalization(
+                        record, normalization, columns, normalization.zhat[own], normalization.z, normalization.zhat
+                    )
                 self._point(record, "inputs", inputs[layer][own])
                 self._point(record, "delta", self._delta[layer][own])
                 self._point(record, "gradient_inputs", inputs[layer][:, rows])
@@ -179,7 +207,11 @@ class _Planner:
             for layer, (record, (weights, _)) in enumerate(zip(records, self._matrices, strict=True)):
                 own, neurons = kept[layer]
                 last = layer == len(self._matrices) - 1
+                normalization = self._normalizations[layer]
                 z = self._logits[samples] if last else self._allocate(*inputs[layer + 1].shape)
+                if normalization:
+                    zhat, columns = self._allocate(*z.shape), kept[layer + 1][1]
+                    self._describe_normalization(record, normalization, columns, zhat, z, zhat)
                 self._point(record, "inputs", inputs[layer])
                 self._point(record, "gradient_inputs", inputs[layer])
                 self._point(record, "delta", self._delta[layer])
@@ -208,6 +240,28 @@ class _Planner:
             own = _share(biases.size, thread, self._threads)
             record["first_bias"], record["last_bias"] = own.start, own.stop
         return records
+
+    def _describe_normalization(
+        self, record: Any, normalization: _Normalization, columns: slice, zhat: Array, batch_z: Array, batch_zhat: Array
+    ) -> None:
+        """Fill the fields of a normalized layer.
+
+        Args:
+            record: of the layer.
+            normalization: its arrays.
+            columns: those whose means the thread computes.
+            zhat: the thread's part.
+            batch_z: z of the whole batch: of all columns, or of these.
+            batch_zhat: zhat likewise.
+        """
+        for name, array in normalization.arrays.items():
+            record[name] = array.ctypes.data
+        scales = normalization.arrays["scales"]
+        record["scale_offset"] = (scales.ctypes.data - self._flat.ctypes.data) // scales.itemsize
+        record["first_column"], record["last_column"] = columns.start, columns.stop
+        record["zhat"], record["z_stride"] = zhat.ctypes.data, batch_z.strides[0]
+        first = columns.start * scales.itemsize if batch_z.shape[1] == scales.size else 0
+        record["batch_z"], record["batch_zhat"] = batch_z.ctypes.data + first, batch_zhat.ctypes.data + first
 
     def _describe_thread(
         self, number: int, layers: NDArray[np.void], gathered: slice, columns: slice
@@ -240,7 +294,16 @@ class _Planner:
         *,
         tensor_parallel: bool,
     ) -> Plan:
-        shared = [self._delta, self._logits, self._losses, self._scores, self._ones, self._zeros, self._slots]
+        shared = [
+            self._delta,
+            self._logits,
+            self._losses,
+            self._scores,
+            self._ones,
+            self._zeros,
+            self._slots,
+            self._normalizations,
+        ]
         self._arrays += [*shared, *arrays]
         return Plan(threads, layers, self._rows, tensor_parallel, self._barrier, self._transposes, self._arrays)
 

@@ -1,0 +1,51 @@
+"""How a step gets its samples, as a part of the step functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import carray
+
+from chainrule.engine.compiled.intrinsics import pointer, prefetch
+
+__all__ = ["gather", "gather_labels", "prefetch_samples"]
+
+# Bound to the precision of the network, and its size in bytes, when the step functions are compiled.
+real: Any = np.float64
+width = 8
+
+
+def gather(x, order, position, thread, first):
+    """Copy this thread's samples, or its columns of all samples, into the inputs of the first layer."""
+    columns = thread.last_column - thread.first_column
+    for row in range(thread.last_gathered - thread.first_gathered):
+        sample = order[position + thread.first_gathered + row]
+        source = carray(pointer(x + (sample * thread.features + thread.first_column) * width, real), columns)
+        target = carray(pointer(first.inputs + row * first.inputs_stride, real), columns)
+        for column in range(columns):
+            target[column] = source[column]
+
+
+def gather_labels(labels, order, position, thread):
+    """Copy the labels of the samples whose loss this thread computes."""
+    rows = thread.last_sample - thread.first_sample
+    target = carray(pointer(thread.labels, np.int64), rows)
+    for row in range(rows):
+        sample = order[position + thread.first_sample + row]
+        target[row] = carray(pointer(labels, np.int64), sample + 1)[sample]
+
+
+def prefetch_samples(x, order, position, thread, update):
+    """Prefetch some of the samples that the next step will gather, after update number `update` of this step.
+
+    Updates compute more than they read, so the reads are spread evenly over them.
+    """
+    rows = thread.last_gathered - thread.first_gathered
+    first = (update * rows + thread.updates - 1) // thread.updates
+    last = ((update + 1) * rows + thread.updates - 1) // thread.updates
+    for row in range(first, last):
+        sample = order[position + thread.first_gathered + row]
+        start = x + (sample * thread.features + thread.first_column) * width
+        for line in range(start, start + (thread.last_column - thread.first_column) * width, 64):
+            prefetch(line)
