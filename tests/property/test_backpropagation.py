@@ -8,17 +8,23 @@ from hypothesis import strategies as st
 
 from chainrule import ACTIVATIONS, INITIALIZERS, LOSSES, NeuralNetwork
 
-networks = st.builds(
-    NeuralNetwork,
-    st.lists(st.integers(1, 7), min_size=1, max_size=5).flatmap(
-        lambda hidden: st.integers(2, 6).map(lambda k: [*hidden, k])
-    ),
-    activation=st.sampled_from(list(ACTIVATIONS)),
-    weight_init=st.sampled_from(list(INITIALIZERS)),
-    loss=st.sampled_from(list(LOSSES)),
-    seed=st.integers(0, 1000),
-    dtype=st.just("float64"),
-)
+
+def networks(**parts) -> st.SearchStrategy[NeuralNetwork]:
+    return st.builds(
+        NeuralNetwork,
+        st.lists(st.integers(1, 7), min_size=1, max_size=5).flatmap(
+            lambda hidden: st.integers(2, 6).map(lambda k: [*hidden, k])
+        ),
+        activation=st.sampled_from(list(ACTIVATIONS)),
+        weight_init=st.sampled_from(list(INITIALIZERS)),
+        loss=st.sampled_from(list(LOSSES)),
+        seed=st.integers(0, 1000),
+        dtype=st.just("float64"),
+        **parts,
+    )
+
+
+DROPOUT = {"dropout": st.sampled_from([0.0, 0.3]), "input_dropout": st.sampled_from([0.0, 0.2])}
 
 
 def batch(network: NeuralNetwork, n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -30,13 +36,15 @@ def batch(network: NeuralNetwork, n: int, seed: int = 0) -> tuple[np.ndarray, np
     return random.normal(size=(n, network.sizes[0])), random.integers(0, network.sizes[-1], n)
 
 
-@given(network=networks, n=st.integers(1, 5), seed=st.integers(0, 1000))
+@given(network=networks(batch_norm=st.booleans(), **DROPOUT), n=st.integers(1, 5), seed=st.integers(0, 1000))
 @settings(max_examples=60, deadline=None)
 def test_gradients_of_random_networks(network, n, seed) -> None:
     x, y = batch(network, n, seed)
     # A numerical gradient across ReLU's kink measures nothing.
-    hidden = network.forward(x)[:-1]
-    assume(network.activation != "ReLU" or all(np.abs(z).min() > 1e-3 for z, _ in hidden))
+    hidden = network.forward(x, 0)[:-1]
+    assume(network.activation != "ReLU" or all(np.abs(output.z).min() > 1e-3 for output in hidden))
+    # Normalization magnifies differences of numbers that are nearly equal.
+    assume(all(output.normalized is None or output.normalized.variance.min() > 1e-3 for output in hidden))
     _, gradients = network.loss_and_gradients(x, y)
     numerical = numerical_gradient(lambda: network.loss_and_gradients(x, y)[0], network.parameters.flat)
     # Differences of a loss around 1 cannot resolve slopes below 1e-10 or so.
@@ -44,7 +52,7 @@ def test_gradients_of_random_networks(network, n, seed) -> None:
     assert relative_error(gradients.flat, numerical) < 1e-7
 
 
-@given(network=networks, n=st.integers(2, 6))
+@given(network=networks(), n=st.integers(2, 6))
 @settings(max_examples=40, deadline=None)
 def test_a_batch_is_the_mean_of_its_samples(network, n) -> None:
     x, y = batch(network, n)
@@ -56,7 +64,7 @@ def test_a_batch_is_the_mean_of_its_samples(network, n) -> None:
 
 
 @pytest.mark.torch
-@given(network=networks, n=st.integers(1, 6))
+@given(network=networks(batch_norm=st.booleans()), n=st.integers(2, 6))
 @settings(max_examples=40, deadline=None)
 def test_gradients_of_pytorch(network, n) -> None:
     import torch
@@ -64,9 +72,13 @@ def test_gradients_of_pytorch(network, n) -> None:
     functions = {"identity": lambda z: z, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "ReLU": torch.relu}
     x, y = batch(network, n)
     tensors = {key: torch.tensor(value, requires_grad=True) for key, value in network.parameters.items()}
-    a, layers = torch.tensor(x), len(tensors) // 2
+    a, layers = torch.tensor(x), len(network.layers)
     for layer in range(1, layers + 1):
-        z = a @ tensors[f"layer{layer}.weights"] + tensors[f"layer{layer}.biases"]
+        z, biases = a @ tensors[f"layer{layer}.weights"], tensors[f"layer{layer}.biases"]
+        if f"layer{layer}.scales" in tensors:
+            z = torch.nn.functional.batch_norm(z, None, None, tensors[f"layer{layer}.scales"], biases, training=True)
+        else:
+            z = z + biases
         a = functions[network.activation](z) if layer < layers else z
     if network.loss == "cross_entropy":
         value = torch.nn.functional.cross_entropy(a, torch.tensor(y))

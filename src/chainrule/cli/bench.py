@@ -125,7 +125,7 @@ class _EngineTimer:
         network, optimizer = NeuralNetwork(sizes, seed=0), OPTIMIZERS[_OPTIMIZER]()
         # Not make_engine, which falls back to the other engine.
         try:
-            self._engine = ENGINES[name](network, optimizer, batch, threads, 0)
+            self._engine = ENGINES[name](network, optimizer, batch, threads)
         except (NotCompilableError, ImportError) as error:
             raise ChainruleError(f"The {name} engine cannot be used here: {error}.") from error
         self._x, self._y, self._batch = x, y, batch

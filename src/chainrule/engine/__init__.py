@@ -20,7 +20,7 @@ _log = logging.getLogger("chainrule.engine")
 
 
 @ENGINES.register("compiled")
-def _make_compiled(network: Network, optimizer: Optimizer, batch_size: int, threads: int, seed: int) -> Engine:
+def _make_compiled(network: Network, optimizer: Optimizer, batch_size: int, threads: int = 0, seed: int = 0) -> Engine:
     module = importlib.import_module("chainrule.engine.compiled.engine")
     engine: Engine = module.CompiledEngine(network, optimizer, batch_size, threads, seed)
     return engine

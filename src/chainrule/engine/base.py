@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from chainrule.core.registry import Registry
 from chainrule.nn.metrics import Evaluation
-from chainrule.nn.network import Network
 from chainrule.nn.parameters import Array, Labels
-from chainrule.optim.optimizer import Optimizer
 
 __all__ = ["ENGINES", "BatchResults", "Engine", "LogitsPredictor", "NotCompilableError"]
 
@@ -56,4 +54,4 @@ class LogitsPredictor(Protocol):
 
 # Each makes an engine from a network, an optimizer, a batch size, a number of threads, of which 0 leaves the choice,
 # and a seed for dropout.
-ENGINES: Registry[Callable[[Network, Optimizer, int, int, int], Engine]] = Registry("engine")
+ENGINES: Registry[Callable[..., Engine]] = Registry("engine")

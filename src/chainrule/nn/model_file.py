@@ -42,14 +42,16 @@ def save_model(network: Network, path: Path | str, classes: tuple[str, ...] = ()
         "weight_init": network.weight_init,
         "loss": network.loss,
         "loss_hyperparameters": network.objective.loss.as_dict(),
+        **network.training_parts,
         "dtype": network.dtype,
         "classes": classes,
     }
     # One entry only: safetensors writes several in an order that changes from run to run.
     metadata = {_FORMAT: json.dumps(description)}
     # safetensors would write the wrong bytes for an array that is not contiguous.
-    tensors = {name: np.ascontiguousarray(array) for name, array in network.parameters.items()}
-    check_memory(2 * network.parameters.flat.nbytes)
+    parameters = network.parameters
+    tensors = {name: np.ascontiguousarray(array) for name, array in {**parameters, **parameters.buffers}.items()}
+    check_memory(2 * parameters.memory.nbytes)
     write_bytes(Path(path), save(tensors, metadata))
 
 
@@ -81,12 +83,12 @@ def read_model(path: Path | str, network_type: type[AnyNetwork]) -> AnyNetwork:
             hyperparameters = description.pop("loss_hyperparameters", {})
             # Before anything of this size is allocated: sizes that do not fit the file are not believed.
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            expected = _shapes(description.get("sizes"))
+            expected = _shapes(description.get("sizes"), description.get("batch_norm", False))
             if shapes != expected:
                 raise ModelFileError(f"{path} holds arrays of shapes {shapes!s:.500}, and describes {expected!s:.500}.")
             description["loss"] = LOSSES[description["loss"]](**hyperparameters)
             network = network_type(**description)
-            for name, parameter in network.parameters.items():
+            for name, parameter in {**network.parameters, **network.parameters.buffers}.items():
                 array = file.get_tensor(name)
                 if array.shape != parameter.shape or array.dtype != parameter.dtype or not np.isfinite(array).all():
                     raise ModelFileError(
@@ -103,11 +105,13 @@ def read_model(path: Path | str, network_type: type[AnyNetwork]) -> AnyNetwork:
     return network
 
 
-def _shapes(sizes: Any) -> dict[str, tuple[int, ...]]:
-    """The shapes that a network's parameters have; none where the sizes are no list of numbers."""
+def _shapes(sizes: Any, normalized: bool) -> dict[str, tuple[int, ...]]:
+    """The shapes that a network's parameters and buffers have; none where the sizes are no list of numbers."""
     if not isinstance(sizes, list) or not all(isinstance(size, int) for size in sizes):
         return {}
     shapes: dict[str, tuple[int, ...]] = {}
     for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes), start=1):
         shapes |= {f"layer{layer}.weights": (fan_in, fan_out), f"layer{layer}.biases": (fan_out,)}
+        if normalized and layer < len(sizes) - 1:
+            shapes |= {f"layer{layer}.{name}": (fan_out,) for name in ("scales", "mean", "variance")}
     return shapes

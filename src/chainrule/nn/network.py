@@ -119,6 +119,12 @@ class Network:
         """The arrays can be changed, but not replaced: layers, optimizers and engines have views of them."""
         return self._parameters
 
+    @property
+    def training_parts(self) -> dict[str, float]:
+        """What the network has for training only, by the names of its arguments: dropout, batch normalization."""
+        parts = {"dropout": self.dropout, "input_dropout": self.input_dropout, "batch_norm": self.batch_norm}
+        return {name: value for name, value in parts.items() if value}
+
     def forward(self, x: Array, key: int | None = None) -> list[LayerOutput]:
         """What every layer computes, first hidden layer first.
 
@@ -233,8 +239,7 @@ class Network:
 
     def __repr__(self) -> str:
         loss = self.objective.loss if self.objective.loss.fields() else self.loss
-        parts = {"dropout": self.dropout, "input_dropout": self.input_dropout, "batch_norm": self.batch_norm}
-        shown = "".join(f", {name}={value}" for name, value in parts.items() if value)
+        shown = "".join(f", {name}={value}" for name, value in self.training_parts.items())
         return (
             f"{type(self).__name__}({list(self.sizes)}, activation={self.activation!r}, "
             f"weight_init={self.weight_init!r}, loss={loss!r}{shown}, dtype={self.dtype!r})"

@@ -17,8 +17,6 @@ network. Two terms that all of them use: an *address* is an integer that points 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import carray
 
