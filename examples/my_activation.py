@@ -1,4 +1,4 @@
-"""A custom activation: softplus, a smooth ReLU."""
+"""A custom activation: softsign, which approaches -1 and 1 more slowly than tanh."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from chainrule.nn.activations import ACTIVATIONS, Activation
 from chainrule.nn.parameters import Array
 
 
-@ACTIVATIONS.register("softplus")
-class Softplus(Activation):
-    """f(z) = log(1 + exp(z)), f'(z) = 1 / (1 + exp(-z)) = 1 - exp(-a): close to max(z, 0), without its kink."""
+@ACTIVATIONS.register("softsign")
+class Softsign(Activation):
+    """f(z) = z / (1 + |z|), f'(z) = 1 / (1 + |z|)**2 = (1 - |a|)**2."""
 
     @staticmethod
     def function(z: Array) -> Array:
-        """log(1 + exp(z)), computed with exp(-|z|), which cannot overflow."""
-        return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
+        """z / (1 + |z|)."""
+        return z / (1 + np.abs(z))
 
     @staticmethod
     def derivative(z: Array, a: Array) -> Array:
-        """1 - exp(-a); expm1 is accurate for small a, too."""
-        return -np.expm1(-a)
+        """(1 - |a|)**2."""
+        return (1 - np.abs(a)) ** 2

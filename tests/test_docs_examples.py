@@ -30,7 +30,7 @@ PLUGINS = {
         ("-d", "digits", "--schedule", "warmup_cosine"),
         ("schedule", "warmup_cosine"),
     ),
-    "my_activation": ("adding-an-activation", ("-d", "digits", "-a", "softplus"), ("activation", "softplus")),
+    "my_activation": ("adding-an-activation", ("-d", "digits", "-a", "softsign"), ("activation", "softsign")),
     "my_loss": ("adding-a-loss", ("-d", "digits", "-l", "focal"), ("loss", "focal")),
     "my_initializer": ("adding-an-initializer", ("-d", "digits", "-w_i", "LeCun"), ("weight_init", "LeCun")),
     "my_dataset": ("adding-a-dataset", ("-d", "two_moons"), ("dataset", "two_moons")),
@@ -157,7 +157,7 @@ def _own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_own_registries")
 @pytest.mark.parametrize(
     ("plugin", "activation", "loss"),
-    [("my_activation", "softplus", "cross_entropy"), ("my_loss", "tanh", "focal")],
+    [("my_activation", "softsign", "cross_entropy"), ("my_loss", "tanh", "focal")],
 )
 def test_the_derivative_of_a_plugin_is_right(
     plugin: str, activation: str, loss: str, random: np.random.Generator

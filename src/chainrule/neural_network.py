@@ -109,6 +109,8 @@ class NeuralNetwork(Network):
         )
         for _ in trainer.run(epochs):
             pass
+        if trainer.optimizer.ema_decay:
+            self.parameters.memory[...] = trainer.last_parameters
         return trainer.history
 
     def _compute_logits(self, x: Array) -> Array:

@@ -18,7 +18,21 @@ import torch
 
 FILE = Path(__file__).parent / "golden.json"
 STEPS, WEIGHT_DECAY = 40, 0.01
-FUNCTIONS = {"identity": lambda z: z, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "ReLU": torch.relu}
+functional = torch.nn.functional
+FUNCTIONS = {
+    "identity": lambda z: z,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "ReLU": torch.relu,
+    "leaky_ReLU": functional.leaky_relu,
+    "ELU": functional.elu,
+    "SELU": functional.selu,
+    "softplus": functional.softplus,
+    "SiLU": functional.silu,
+    "mish": functional.mish,
+    "GELU": functional.gelu,
+    "GELU_tanh": lambda z: functional.gelu(z, approximate="tanh"),
+}
 ARCHITECTURES = [[6, 4], [6, 5, 4], [5, 7, 6, 3], [4, 3, 5, 2, 3], [3, 8, 2]]
 
 

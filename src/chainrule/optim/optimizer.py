@@ -15,11 +15,14 @@ same function runs on whole arrays or, compiled, element by element.
 
 The base class does the rest, the same for every rule:
 
-    learning_rate <- learning_rate * schedule(progress)
+    learning_rate <- learning_rate * rate_factor * schedule(progress)
+    gradient      <- gradient * min(1, clip_norm / |all gradients|)       if clip_norm is not 0
     gradient      <- clip(gradient, -clip_value, clip_value)              if clip_value is not 0
     gradient      <- gradient + weight_decay * weight                     L2; weights only
-    weight        <- weight - step                                        what `update` returned
-    weight        <- weight - learning_rate * weight_decay * weight       instead of L2, if the decay is decoupled
+    weight        <- weight - factor * step                               what `update` returned; the factor of biases,
+                                                                          of the first or of the last layer
+    weight        <- weight - factor * learning_rate * weight_decay * weight    instead of L2, if decay is decoupled
+    average       <- ema_decay * average + (1 - ema_decay) * weight       if ema_decay is not 0
 
 This file does it for the reference engine (`Optimizer.step`), engine/compiled/binding.py for the compiled one.
 """
@@ -27,6 +30,7 @@ This file does it for the reference engine (`Optimizer.step`), engine/compiled/b
 from __future__ import annotations
 
 import inspect
+import math
 import operator
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +42,7 @@ from chainrule.core.errors import ConfigError
 from chainrule.core.fields import Choice, Configurable, Float
 from chainrule.core.registry import Registry, did_you_mean
 from chainrule.nn.parameters import Array, ParameterDict, takes_weight_decay
-from chainrule.optim.schedules import SCHEDULES
+from chainrule.optim.schedules import SCHEDULES, compute_factor
 
 __all__ = ["OPTIMIZERS", "Optimizer", "OptimizerState", "make_optimizer"]
 
@@ -64,6 +68,7 @@ class Optimizer(Configurable):
     Attributes:
         state: step count, scalars and slots.
         schedule_span: (first step, number of steps) over which the schedule runs; set by the training loop.
+        rate_factor: a factor of the learning rate besides the schedule's, for callbacks that reduce it.
     """
 
     learning_rate = Float(0.001, "learning rate", flag="-lr", gt=0)
@@ -72,7 +77,20 @@ class Optimizer(Configurable):
         "l2", "l2 adds the decay to the gradient, decoupled shrinks the weights directly (AdamW)", ("l2", "decoupled")
     )
     schedule = Choice("constant", "learning rate schedule", SCHEDULES)
+    warmup = Float(
+        0.0, "fraction of the steps in which the learning rate rises from 0, before the schedule", ge=0, lt=1
+    )
     clip_value = Float(0.0, "gradients are clipped to this absolute value, elementwise; 0 clips nothing", ge=0)
+    clip_norm = Float(0.0, "all gradients together are scaled down to this Euclidean norm; 0 scales nothing", ge=0)
+    bias_factor = Float(1.0, "factor of the learning rate for biases and scales", ge=0)
+    first_factor = Float(1.0, "factor of the learning rate for the weights of the first layer", ge=0)
+    last_factor = Float(1.0, "factor of the learning rate for the weights of the last layer", ge=0)
+    ema_decay = Float(
+        0.0,
+        "decay of an exponential moving average of the weights, which predicts in their place; 0 for none",
+        ge=0,
+        lt=1,
+    )
 
     slots: ClassVar[tuple[str, ...]] = ()
     scalars: ClassVar[tuple[str, ...]] = ()
@@ -92,6 +110,7 @@ class Optimizer(Configurable):
         super().__init__(**values)
         self.state = OptimizerState(scalars=dict.fromkeys(self.scalars, 0.0))
         self.schedule_span = (0, 0)
+        self.rate_factor = 1.0
         self._changed = ("step", *self.slots)
         self._aligned: tuple[list[object], list[_Chunk]] = ([], [])
 
@@ -112,7 +131,7 @@ class Optimizer(Configurable):
         if loss is None and "loss" in self.prepare_arguments:
             raise ConfigError(f"{type(self).__name__} needs the loss of each batch: step(..., loss=loss).")
         chunks = self._align(parameters, gradients)
-        rate = self.learning_rate * self.schedule_factor()
+        rate = self.learning_rate * (self.rate_factor * self.schedule_factor())
         t, scalars = self.state.step_count + 1, self.state.scalars
         numbers: dict[str, Any] = {
             **self.as_dict(),
@@ -127,9 +146,12 @@ class Optimizer(Configurable):
             scalars = dict(zip(self.scalars, self._call("prepare", given, self.scalars), strict=True))
             numbers |= scalars
         constants = {name: numbers[name] for name in self.update_arguments if name in numbers}
-        for name, arrays in chunks:
+        shrink = self._get_norm_factor([arrays["gradient"] for _, _, arrays in chunks])
+        for name, factor, arrays in chunks:
             weight, gradient = arrays["weight"], arrays["gradient"]
             decay = self.weight_decay if takes_weight_decay(name) else 0.0
+            if self.clip_norm:
+                gradient = gradient * gradient.dtype.type(shrink)
             if self.clip_value:
                 gradient = np.clip(gradient, -self.clip_value, self.clip_value)
             # The penalty is 1/2 * weight_decay * weight**2.
@@ -146,29 +168,69 @@ class Optimizer(Configurable):
                         f"{type(self).__name__}.update must return a {role} of the shape that it got, {weight.shape}; "
                         f"got {np.shape(value)}."
                     )
-            target = weight - new[0]
+            target = weight - (new[0] if factor == 1 else factor * new[0])
             if decay and self.decay_type == "decoupled":
-                target = target - rate * decay * weight
+                target = target - factor * rate * decay * weight
             weight[...] = target
             for slot, value in zip(self.slots, new[1:], strict=True):
                 arrays[slot][...] = value
+            if self.ema_decay:
+                average, kept = arrays["average"], weight.dtype.type(self.ema_decay)
+                average[...] = kept * average + (1 - kept) * weight
         # Only now: a step that failed was not taken.
         self.state.step_count, self.state.scalars = t, scalars
 
+    @property
+    def kept_slots(self) -> tuple[str, ...]:
+        """The names of all slots: those of the rule, and the average of the weights if there is one."""
+        return (*self.slots, "average") if self.ema_decay else self.slots
+
+    @property
+    def has_factors(self) -> bool:
+        """Whether some parameters have a learning rate of their own."""
+        return (self.bias_factor, self.first_factor, self.last_factor) != (1.0, 1.0, 1.0)
+
     def schedule_factor(self) -> float:
-        """The schedule's factor for the next step.
+        """The factor of the schedule and of the warm-up for the next step.
 
         Raises:
-            ConfigError: the schedule is not constant, and how many steps it is for is not known.
+            ConfigError: there is a schedule or a warm-up, and how many steps it is for is not known.
         """
         first, steps = self.schedule_span
-        if self.schedule == "constant":
+        if self.schedule == "constant" and not self.warmup:
             return 1.0
         if steps < 1:
             raise ConfigError(
-                f"The schedule {self.schedule!r} needs to know for how many steps: set schedule_span = (0, steps)."
+                f"The schedule {self.schedule!r} with warmup={self.warmup:g} needs to know for how many steps: set "
+                "schedule_span = (0, steps)."
             )
-        return SCHEDULES[self.schedule](min((self.state.step_count - first) / steps, 1.0))
+        return compute_factor(SCHEDULES[self.schedule], self.state.step_count - first, steps, self.warmup)
+
+    def averaged(self, name: str) -> Array:
+        """The average of the weights, of one parameter, corrected for having started at 0.
+
+        Raises:
+            ConfigError: `ema_decay` is 0, or no step was taken.
+        """
+        if not self.ema_decay or not self.state.step_count:
+            raise ConfigError("There is no average of the weights: set ema_decay, and take a step.")
+        average = self.state.slots["average"][name]
+        kept = float(average.dtype.type(self.ema_decay))
+        return average / average.dtype.type(1 - kept**self.state.step_count)
+
+    def _get_norm_factor(self, gradients: Sequence[Array]) -> float:
+        """The factor that brings the Euclidean norm of all gradients down to `clip_norm`."""
+        if not self.clip_norm:
+            return 1.0
+        norm = math.sqrt(sum(float(np.square(gradient, dtype=np.float64).sum()) for gradient in gradients))
+        return min(1.0, self.clip_norm / norm) if norm > 0 else 1.0
+
+    def _get_factor(self, name: str, last: str) -> float:
+        """The factor of a parameter's learning rate; `last` is the name of the last layer."""
+        layer = name.partition(".")[0]
+        if not takes_weight_decay(name):
+            return self.bias_factor
+        return self.last_factor if layer == last else self.first_factor if layer == "layer1" else 1.0
 
     def __getstate__(self) -> dict[str, object]:
         """For copies, here or in another process: the chunks are views of arrays that a copy does not share."""
@@ -183,8 +245,12 @@ class Optimizer(Configurable):
         for name, array in parameters.items():
             if array.dtype.kind != "f":
                 raise ConfigError(f"Parameters must be floating-point arrays; {name!r} holds {array.dtype}.")
-        for slot in self.slots:
+        for slot in self.kept_slots:
             old = self.state.slots.get(slot)
+            if slot == "average" and old is None and self.state.step_count:
+                raise ConfigError(
+                    "ema_decay must be set before the first step: there is no average of the steps so far."
+                )
             if old is not None and _get_shapes(old) != _get_shapes(parameters):
                 raise ConfigError(
                     f"This {type(self).__name__} has the state of parameters of other shapes; make a new one."
@@ -213,8 +279,12 @@ class Optimizer(Configurable):
     def _align(self, parameters: MutableMapping[str, Array], gradients: Mapping[str, Array]) -> list[_Chunk]:
         """Cut parameters, gradients and slots into the same chunks: large flat ones where all have flat buffers."""
         # The arrays of a ParameterDict are never reallocated, so the chunks of the last step are still valid.
-        given = [parameters, gradients, *(self.state.slots.get(slot) for slot in self.slots)]
-        if len(self._aligned[0]) == len(given) and all(map(operator.is_, given, self._aligned[0])):
+        given = [parameters, gradients, *(self.state.slots.get(slot) for slot in self.kept_slots)]
+        if (
+            not self.has_factors
+            and len(self._aligned[0]) == len(given)
+            and all(map(operator.is_, given, self._aligned[0]))
+        ):
             return self._aligned[1]
         if _get_shapes(gradients) != _get_shapes(parameters):
             raise ConfigError(
@@ -222,14 +292,19 @@ class Optimizer(Configurable):
                 f"they have {_get_shapes(gradients)}."
             )
         self.allocate(parameters)
-        groups = {"weight": parameters, "gradient": gradients, **self.state.slots}
+        groups = {"weight": parameters, "gradient": gradients}
+        groups |= {slot: self.state.slots[slot] for slot in self.kept_slots}
         flat = [group for group in groups.values() if isinstance(group, ParameterDict)]
-        if len(flat) == len(groups):
+        if len(flat) == len(groups) and not self.has_factors:
             rows = zip(*(group.chunks() for group in flat), strict=True)
-            chunks = [(row[0][0], dict(zip(groups, (array for _, array in row), strict=True))) for row in rows]
+            chunks = [(row[0][0], 1.0, dict(zip(groups, (array for _, array in row), strict=True))) for row in rows]
             self._aligned = ([*groups.values()], chunks)
             return chunks
-        return [(name, {key: group[name] for key, group in groups.items()}) for name in parameters]
+        last = max(parameters, key=lambda name: (len(name.partition(".")[0]), name)).partition(".")[0]
+        return [
+            (name, self._get_factor(name, last), {key: group[name] for key, group in groups.items()})
+            for name in parameters
+        ]
 
 
 def _check_optimizer(optimizer: type[Optimizer]) -> None:
@@ -242,8 +317,8 @@ def _check_optimizer(optimizer: type[Optimizer]) -> None:
 
 OPTIMIZERS: Registry[type[Optimizer]] = Registry("optimizer", _check_optimizer)
 
-# A parameter's name and its aligned arrays by role: "weight", "gradient" and each slot.
-_Chunk = tuple[str, dict[str, Array]]
+# A parameter's name, its factor of the learning rate, and its arrays by role: "weight", "gradient" and each slot.
+_Chunk = tuple[str, float, dict[str, Array]]
 
 
 def _get_shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
@@ -252,9 +327,18 @@ def _get_shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
 
 def _check_names(cls: type[Optimizer]) -> None:
     """Check that slots, scalars and hyperparameters have names of their own, which optimizers do not use themselves."""
-    taken = {"weight", "gradient", "step", "t", "loss", "state", "schedule_span", *dir(Optimizer)} - set(
-        Optimizer.fields()
-    )
+    taken = {
+        "weight",
+        "gradient",
+        "step",
+        "t",
+        "loss",
+        "state",
+        "schedule_span",
+        "rate_factor",
+        "average",
+        *dir(Optimizer),
+    } - set(Optimizer.fields())
     for kind in ("slots", "scalars"):
         if isinstance(getattr(cls, kind), str):
             raise ConfigError(f"{cls.__name__}.{kind} must be a tuple of names, such as ('mean',); mind the comma.")

@@ -16,7 +16,7 @@ from chainrule.core.fields import Float
 from chainrule.nn.parameters import Array
 from chainrule.optim.optimizer import OPTIMIZERS, Optimizer
 
-__all__ = ["NAG", "OPTIMIZERS", "SGD", "Adam", "Eve", "Momentum", "Nadam", "RMSprop"]
+__all__ = ["NAG", "OPTIMIZERS", "SGD", "AdaGrad", "Adam", "Eve", "Lion", "Momentum", "Nadam", "RAdam", "RMSprop"]
 
 # Hyperparameters that several rules share are declared once, here.
 # Rules whose steps grow with the gradient take longer ones by default than rules that divide by its size.
@@ -97,6 +97,27 @@ class NAG(Optimizer):
         """The step and the new velocity."""
         velocity = momentum * velocity + gradient
         return learning_rate * (gradient + momentum * velocity), velocity
+
+
+@OPTIMIZERS.register("adagrad")
+class AdaGrad(Optimizer):
+    """Divide each step by the root of the sum of all squared gradients so far: rare features keep long steps.
+
+        s <- s + g**2
+        w <- w - learning_rate * g / (sqrt(s) + epsilon)
+
+    Reference: Duchi, Hazan and Singer, "Adaptive Subgradient Methods for Online Learning" (2011).
+    """
+
+    learning_rate = PLAIN_LEARNING_RATE
+    epsilon = EPSILON
+    slots = ("square",)
+
+    @staticmethod
+    def update(gradient: Array, square: Array, learning_rate: float, epsilon: float) -> tuple[Array, Array]:
+        """The step and the new sum of squares."""
+        square = square + gradient * gradient
+        return learning_rate * gradient / (np.sqrt(square) + epsilon), square
 
 
 @OPTIMIZERS.register("rmsprop")
@@ -235,3 +256,65 @@ class Eve(Optimizer):
         square = beta2 * square + (1 - beta2) * gradient * gradient
         step = learning_rate / distance * (mean / mean_correction) / (np.sqrt(square / square_correction) + epsilon)
         return step, mean, square
+
+
+@OPTIMIZERS.register("radam")
+class RAdam(Optimizer):
+    """Adam that starts as momentum, until there are enough squared gradients for their mean to be trusted.
+
+        m, v, mhat as in Adam
+        r_inf = 2 / (1 - beta2) - 1,  r = r_inf - 2 t beta2**t / (1 - beta2**t)
+        w <- w - learning_rate * mhat * c * sqrt(1 - beta2**t) / (sqrt(v) + epsilon)    if r > 5, with
+             c = sqrt((r - 4) (r - 2) r_inf / ((r_inf - 4) (r_inf - 2) r))
+        w <- w - learning_rate * mhat                                                   else
+
+    `epsilon` is added before the correction of v, as in PyTorch. Reference: Liu et al., arXiv 1908.03265 (2019).
+    """
+
+    beta1 = BETA1
+    beta2 = BETA2
+    epsilon = EPSILON
+    slots = ("mean", "square")
+    scalars = ("mean_correction", "rectification")
+
+    @staticmethod
+    def prepare(t: int, beta1: float, beta2: float) -> tuple[float, float]:
+        """1 - beta1**t, and c sqrt(1 - beta2**t); 0 for the latter while r is 5 or less."""
+        power = beta2**t
+        r_inf = 2 / (1 - beta2) - 1
+        r = r_inf - 2 * t * power / (1 - power)
+        c = (r - 4) * (r - 2) * r_inf / ((r_inf - 4) * (r_inf - 2) * r) if r > 5 else 0.0
+        return 1 - beta1**t, (c * (1 - power)) ** 0.5
+
+    @staticmethod
+    def update(
+        gradient: Array, mean: Array, square: Array, learning_rate: float, beta1: float, beta2: float,
+        epsilon: float, mean_correction: float, rectification: float,
+    ) -> tuple[Array, Array, Array]:  # fmt: skip
+        """The step, the new mean and the new mean square."""
+        mean = beta1 * mean + (1 - beta1) * gradient
+        square = beta2 * square + (1 - beta2) * gradient * gradient
+        step = learning_rate * (mean / mean_correction)
+        return np.where(rectification > 0, step * (rectification / (np.sqrt(square) + epsilon)), step), mean, square
+
+
+@OPTIMIZERS.register("lion")
+class Lion(Optimizer):
+    """Steps of equal length for every weight: only the sign of a mean of gradients counts.
+
+        w <- w - learning_rate * sign(beta1 * m + (1 - beta1) * g)
+        m <- beta2 * m + (1 - beta2) * g
+
+    Its learning rate is about a tenth of Adam's, and its weight decay, which is usually decoupled, about ten times
+    Adam's. Reference: Chen et al., arXiv 2302.06675 (2023).
+    """
+
+    learning_rate = Float(0.0001, "learning rate", flag="-lr", gt=0)
+    beta1 = BETA1
+    beta2 = Float(0.99, "decay of the mean of gradients that is kept", flag="-beta2", ge=0, lt=1)
+    slots = ("mean",)
+
+    @staticmethod
+    def update(gradient: Array, mean: Array, learning_rate: float, beta1: float, beta2: float) -> tuple[Array, Array]:
+        """The step and the new mean."""
+        return learning_rate * np.sign(beta1 * mean + (1 - beta1) * gradient), beta2 * mean + (1 - beta2) * gradient

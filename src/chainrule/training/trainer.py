@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -71,7 +72,7 @@ class Trainer:
         step: optimizer steps taken.
         stop: whether training ends after this epoch; callbacks may set it.
         best_parameters: a copy of `network.parameters.memory` after the epoch of `history.best()`; without validation,
-            after the last finished one.
+            after the last finished one. If the optimizer averages the weights, with the average in their place.
         last_parameters: the same after the last finished epoch; the initial ones before that.
 
     Raises:
@@ -199,24 +200,44 @@ class Trainer:
             loss = math.inf
         if not math.isfinite(loss):
             self._handle_divergence(len(losses), loss)
+        with self._averaged_weights():
+            return self._validate(loss, epoch.score_sum / n)
+
+    def _validate(self, train_loss: float, train_score: float) -> EpochRecord:
+        """Evaluate the network as it is, and append the record of the epoch."""
         validation = self.engine.evaluate(self.x_val, self.y_val) if len(self.x_val) else None
         record = EpochRecord(
             epoch=len(self.history) + 1,
             step=self.step,
-            train_loss=loss,
-            train_score=epoch.score_sum / n,
+            train_loss=train_loss,
+            train_score=train_score,
             val_loss=validation.loss if validation else None,
             val_score=validation.score if validation else None,
             score_name=self.network.objective.score_name,
         )
         if not np.isfinite(self.network.parameters.memory).all() or not math.isfinite(record.val_loss or 0.0):
-            self._handle_divergence(-(-n // self.batch_size), math.nan)
+            self._handle_divergence(-(-len(self.x) // self.batch_size), math.nan)
         self.history.append(record)
         self._unfinished = None
         self.last_parameters[...] = self.network.parameters.memory
         if record.val_score is None or record is self.history.best():
             self.best_parameters[...] = self.network.parameters.memory
         return record
+
+    @contextmanager
+    def _averaged_weights(self) -> Iterator[None]:
+        """Give the network the average of its weights for a while, if the optimizer keeps one."""
+        if not self.optimizer.ema_decay:
+            yield
+            return
+        parameters = self.network.parameters
+        kept = parameters.flat.copy()
+        for name, array in parameters.items():
+            array[...] = self.optimizer.averaged(name)
+        try:
+            yield
+        finally:
+            parameters.flat[...] = kept
 
     def evaluate(self, x: Array, y: Labels) -> Evaluation:
         """Loss, score and predictions on other samples."""
@@ -249,7 +270,7 @@ class Trainer:
                 "best": self.best_parameters,
                 "last": self.last_parameters,
                 "losses": np.concatenate([np.zeros(0), *epoch.losses]),
-                **{f"slot.{slot}": self._get_slot(slot) for slot in self.optimizer.slots},
+                **{f"slot.{slot}": self._get_slot(slot) for slot in self.optimizer.kept_slots},
             },
             step=self.step,
             optimizer_step=self.optimizer.state.step_count,
@@ -264,7 +285,9 @@ class Trainer:
     def checkpoint_shapes(self) -> dict[str, tuple[int, ...] | None]:
         """The arrays of this run's checkpoints, with their shapes; None for those of any length."""
         shape = self.network.parameters.memory.shape
-        slots = dict.fromkeys((f"slot.{slot}" for slot in self.optimizer.slots), self.network.parameters.flat.shape)
+        slots = dict.fromkeys(
+            (f"slot.{slot}" for slot in self.optimizer.kept_slots), self.network.parameters.flat.shape
+        )
         return {"losses": None, **dict.fromkeys(("parameters", "best", "last"), shape), **slots}
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -295,7 +318,7 @@ class Trainer:
         self.network.parameters.memory[...] = checkpoint.arrays["parameters"]
         self.best_parameters[...] = checkpoint.arrays["best"]
         self.last_parameters[...] = checkpoint.arrays["last"]
-        for slot in self.optimizer.slots:
+        for slot in self.optimizer.kept_slots:
             self._get_slot(slot)[...] = checkpoint.arrays[f"slot.{slot}"]
         state = self.optimizer.state
         state.step_count, state.scalars = checkpoint.optimizer_step, dict(checkpoint.scalars)

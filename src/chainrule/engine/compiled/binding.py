@@ -16,7 +16,7 @@ from chainrule.engine.base import NotCompilableError
 from chainrule.engine.compiled.scalar_source import scalar_source
 from chainrule.nn.losses import Loss
 from chainrule.optim.optimizer import Optimizer
-from chainrule.optim.schedules import SCHEDULES
+from chainrule.optim.schedules import SCHEDULES, compute_factor
 
 __all__ = ["bind_loss", "bind_scalars", "bind_update", "count_constants", "list_hyperparameters", "list_loss_constants"]
 
@@ -33,10 +33,10 @@ def _name_numbers(optimizer: type[Optimizer]) -> list[str]:
 
 
 def list_hyperparameters(optimizer: Optimizer) -> NDArray[np.float64]:
-    """The numbers that `step_scalars` gets: the hyperparameters, and the span of the schedule."""
+    """The numbers that `step_scalars` gets: the hyperparameters, the span of the schedule and the factor besides it."""
     optimizer.schedule_factor()  # raises where the span is missing
     values = [float(getattr(optimizer, name)) for name in _name_numbers(type(optimizer))]
-    return np.array([*values, *optimizer.schedule_span], np.float64)
+    return np.array([*values, *optimizer.schedule_span, optimizer.rate_factor], np.float64)
 
 
 def list_loss_constants(loss: Loss, dtype: str) -> NDArray[np.floating]:
@@ -64,12 +64,21 @@ def _name_constants(optimizer: Optimizer) -> list[str]:
     """The numbers that `apply_rule` gets, in order: what the rule asks for, and what the base class needs."""
     rule = type(optimizer)
     names = [name for name in rule.update_arguments if name in rule.fields() or name in rule.scalars]
-    shared = {"learning_rate": optimizer.decay_type == "decoupled", "clip_value": optimizer.clip_value > 0}
-    return names + [name for name, needed in shared.items() if needed and name not in names]
+    shared = {
+        "learning_rate": optimizer.decay_type == "decoupled",
+        "clip_value": optimizer.clip_value > 0,
+        "ema_decay": optimizer.ema_decay > 0,
+    }
+    # The factor by which gradients are scaled down is the last, where the step function writes it.
+    return [*names, *(name for name, needed in shared.items() if needed and name not in names), *_get_shrink(optimizer)]
+
+
+def _get_shrink(optimizer: Optimizer) -> list[str]:
+    return ["shrink"] if optimizer.clip_norm else []
 
 
 def count_constants(optimizer: Optimizer) -> int:
-    """How many constants `step_scalars` writes; at least 1, so that there is an array."""
+    """How many constants `update` gets; at least 1, so that there is an array."""
     return max(len(_name_constants(optimizer)), 1)
 
 
@@ -77,21 +86,21 @@ def bind_scalars(optimizer: Optimizer) -> str:
     """Source of `prepare`: the scheduled learning rate, the rule's scalars, the constants of its update."""
     rule = type(optimizer)
     names = _name_numbers(rule)
-    sources = {name: f"hyperparameters_[{index}]" for index, name in enumerate(names)} | {"learning_rate": "rate"}
+    sources = {name: f"hyperparameters_[{index}]" for index, name in enumerate(names)}
     scalars = {name: f"scalars_[{index}]" for index, name in enumerate(rule.scalars)}
-    rate, first, steps = (
-        f"hyperparameters_[{index}]" for index in (names.index("learning_rate"), len(names), len(names) + 1)
-    )
-    text, factor = "", ""
-    if optimizer.schedule != "constant":
+    first, steps, rate_factor = (f"hyperparameters_[{len(names) + index}]" for index in range(3))
+    text, factor = "", "1.0"
+    if optimizer.schedule != "constant" or optimizer.warmup:
         text += scalar_source(SCHEDULES[optimizer.schedule], "schedule", wrap=False)
-        factor = f" * schedule(min((t - 1 - {first}) / {steps}, 1.0))"
+        text += scalar_source(compute_factor, "compute_factor", wrap=False)
+        factor = f"compute_factor(schedule, t - 1 - {first}, {steps}, {sources['warmup']})"
     lines = [
-        f"hyperparameters_ = carray(pointer(hyperparameters, np.float64), {len(names) + 2})",
-        f"rate = {rate}{factor}",
+        f"hyperparameters_ = carray(pointer(hyperparameters, np.float64), {len(names) + 3})",
+        f"rate = {sources['learning_rate']} * ({rate_factor} * {factor})",
         f"scalars_ = carray(pointer(scalars, np.float64), {max(len(scalars), 1)})",
         f"constants_ = carray(pointer(constants, real), {count_constants(optimizer)})",
     ]
+    sources |= {"learning_rate": "rate", "shrink": "1.0"}
     if scalars:
         text += scalar_source(rule.prepare, "compute", wrap=False)
         known = {**sources, **scalars, "t": "t", "loss": "loss"}
@@ -108,9 +117,12 @@ def bind_update(optimizer: Optimizer) -> str:
     rule = type(optimizer)
     constants = {name: f"constants[{index}]" for index, name in enumerate(_name_constants(optimizer))}
     slots = {name: f"slots[{index}][i]" for index, name in enumerate(rule.slots)}
+    count_slots = len(optimizer.kept_slots)
     known = {"weight": "weight", "gradient": "gradient", **slots, **constants}
     call = f"rule({_list([f'{name}={known[name]}' for name in rule.update_arguments])})"
     lines = []
+    if optimizer.clip_norm:
+        lines.append(f"gradient = gradient * {constants['shrink']}")
     if optimizer.clip_value:
         limit = constants["clip_value"]
         # Comparisons instead of min and max, so that NaN stays NaN.
@@ -118,11 +130,18 @@ def bind_update(optimizer: Optimizer) -> str:
     if optimizer.decay_type == "l2":
         lines.append("gradient = gradient + decay * weight")
     lines.append(f"{_list(['step', *slots.values()])} = {call}")
-    decoupled = f" - {constants['learning_rate']} * decay * weight" if optimizer.decay_type == "decoupled" else ""
-    lines.append(f"return weight - step{decoupled}")
-    arrays = [f"carray(pointer(addresses_[{index}] + offset * width, real), n)" for index in range(len(slots))]
+    factor = "factor * " if optimizer.has_factors else ""
+    decoupled = (
+        f" - {factor}{constants['learning_rate']} * decay * weight" if optimizer.decay_type == "decoupled" else ""
+    )
+    lines.append(f"weight = weight - {factor}step{decoupled}")
+    if optimizer.ema_decay:
+        kept, average = constants["ema_decay"], f"slots[{count_slots - 1}][i]"
+        lines.append(f"{average} = {kept} * {average} + (real(1) - {kept}) * weight")
+    lines.append("return weight")
+    arrays = [f"carray(pointer(addresses_[{index}] + offset * width, real), n)" for index in range(count_slots)]
     opened = [
-        f"addresses_ = carray(pointer(addresses, np.int64), {max(len(slots), 1)})",
+        f"addresses_ = carray(pointer(addresses, np.int64), {max(count_slots, 1)})",
         f"return ({''.join(f'{array}, ' for array in arrays) or 'addresses_,'})",
     ]
     count = count_constants(optimizer)
@@ -134,7 +153,7 @@ def bind_update(optimizer: Optimizer) -> str:
         scalar_source(rule.update, "rule", wrap=True)
         + _define("open_slots", "addresses, offset, n", opened)
         + _define("load_constants", "constants", loaded)
-        + _define("apply_rule", "i, weight, gradient, decay, slots, constants", lines)
+        + _define("apply_rule", "i, weight, gradient, decay, factor, slots, constants", lines)
     )
 
 

@@ -102,7 +102,8 @@ class CompiledEngine:
         """Drop the plans if parameters or optimizer state were reallocated since they were made."""
         self._optimizer.allocate(self._network.parameters)
         slots = self._optimizer.state.slots
-        arrays: list[object] = [self._network.parameters, *(slots[slot] for slot in self._optimizer.slots)]
+        arrays: list[object] = [self._network.parameters, *(slots[slot] for slot in self._optimizer.kept_slots)]
+        arrays.append(bool(self._optimizer.clip_norm))
         if len(arrays) != len(self._planned_for) or any(map(operator.is_not, arrays, self._planned_for)):
             self._plans.clear()
             self._planned_for = arrays
@@ -110,10 +111,11 @@ class CompiledEngine:
     def _get_plan(self, rows: int, threads: int) -> Plan:
         """The plan for this many rows and threads, made once."""
         if (rows, threads) not in self._plans:
-            slots = [self._optimizer.state.slots[slot].flat for slot in self._optimizer.slots]  # type: ignore[attr-defined]
+            slots = [self._optimizer.state.slots[slot].flat for slot in self._optimizer.kept_slots]  # type: ignore[attr-defined]
             self._plans[rows, threads] = plan_training(
-                self._network.parameters, slots, rows, threads, sparse=bool(self._sparse)
-            )
+                self._network.parameters, slots, rows, threads, sparse=bool(self._sparse),
+                keep_gradients=self._optimizer.clip_norm > 0,
+            )  # fmt: skip
         return self._plans[rows, threads]
 
     def evaluate(self, x: Array, y: Labels) -> Evaluation:

@@ -39,8 +39,9 @@ SIGNATURES = {
     "softmax_loss": types.void(ADDRESS, ADDRESS, ADDRESS, *[types.int64] * 3, *[ADDRESS] * 3),
     # hyperparameters, scalars (changed), t, loss, the constants of `update` (written)
     "step_scalars": types.void(ADDRESS, ADDRESS, types.int64, types.float64, ADDRESS),
-    # weights, gradient, addresses of the slots, elements before these in the slots, elements, constants, L2 penalty
-    "update": types.void(ADDRESS, ADDRESS, ADDRESS, types.int64, types.int64, ADDRESS, types.float64),
+    # weights, gradient, addresses of the slots, elements before these in the slots, elements, constants, weight decay,
+    # factor of the learning rate
+    "update": types.void(ADDRESS, ADDRESS, ADDRESS, types.int64, types.int64, ADDRESS, types.float64, types.float64),
 }
 
 # Placeholders for what is bound when a kernel is compiled: the precision and its size in bytes, the rule's own
@@ -104,12 +105,13 @@ def step_scalars(hyperparameters, scalars, t, loss, constants):
     prepare(hyperparameters, scalars, t, loss, constants)
 
 
-def update(weights, gradient, slots, offset, n, constants, decay):
+def update(weights, gradient, slots, offset, n, constants, decay, factor):
     """The fused loop over contiguous parameters: L2 term, the optimizer's rule, new slots, the step itself."""
     weights_, gradient_ = carray(pointer(weights, real), n), carray(pointer(gradient, real), n)
     slots_, constants_, decay_ = open_slots(slots, offset, n), load_constants(constants), real(decay)
+    factor_ = real(factor)
     for i in range(n):
-        weights_[i] = apply_rule(i, weights_[i], gradient_[i], decay_, slots_, constants_)
+        weights_[i] = apply_rule(i, weights_[i], gradient_[i], decay_, factor_, slots_, constants_)
 
 
 _LOSSES = {"softmax": softmax_loss}

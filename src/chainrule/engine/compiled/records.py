@@ -41,6 +41,7 @@ LAYER = np.dtype(
             "blocks",  # tensor parallel: number of blocks that the products cut fan_in into
             "first_block",  # tensor parallel: the blocks that this thread computes, [first_block, last_block)
             "last_block",
+            "first_square",  # the layer's first row in the squares of all rows of weights
             # Batch normalization; all 0 in a layer without.
             "scales",  # address of (fan_out,)
             "scale_offset",
@@ -86,6 +87,12 @@ THREAD = np.dtype(
             "indices",  # address of a buffer for nonzero indices; 0 if the samples hold few zeros
             "updates",  # calls of the update kernel in a step
             "slots",  # address of the addresses of the optimizer's slots
+            "gradients",  # address of the whole gradient, laid out like the parameters; 0 unless its norm is needed
+            "squares",  # address of the sum of squares of the gradients of each row of weights, float64
+            "rows_of_weights",  # in all layers
+            "others",  # address of the gradients that follow those of the weights
+            "other_parameters",  # biases and scales, which follow the weights
+            "shrink",  # index of the factor that scales the gradients down, among the constants of `update`
             "seed",  # of dropout
             "dropped",  # of 2**32 random values, how many leave a hidden unit out
             "inputs_dropped",  # the same of an input

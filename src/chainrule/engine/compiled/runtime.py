@@ -153,7 +153,9 @@ class TrainingRunner:
 
     def _describe_variant(self) -> tuple[object, ...]:
         """The hyperparameters that select machine code, instead of being passed to it."""
-        return self._optimizer.decay_type, self._optimizer.schedule, self._optimizer.clip_value > 0
+        optimizer = self._optimizer
+        switches = (optimizer.clip_value > 0, optimizer.clip_norm > 0, optimizer.warmup > 0, optimizer.ema_decay > 0)
+        return optimizer.decay_type, optimizer.schedule, *switches, optimizer.has_factors
 
     def run(
         self, plan: Plan, x: Array, y: NDArray[np.int64], order: NDArray[np.int64], first: int, steps: int
@@ -182,15 +184,19 @@ class TrainingRunner:
         scalars = [np.array([*known, 0.0]) for _ in range(count)]
         loss_constants = list_loss_constants(self._objective.loss, self._dtype)
         constants = [aligned_zeros(count_constants(optimizer), self._dtype) for _ in range(count)]
+        rates = np.array(
+            [optimizer.first_factor, optimizer.last_factor, optimizer.bias_factor, optimizer.clip_norm], np.float64
+        )
+        fields = self._thread_fields | {"shrink": count_constants(optimizer) - 1}
         losses = [np.zeros(steps) for _ in range(count)]
         scores = [np.zeros(steps) for _ in range(count)]
 
         def work(thread: int) -> int:
-            for name, value in (self._thread_fields | {"loss_constants": loss_constants.ctypes.data}).items():
+            for name, value in (fields | {"loss_constants": loss_constants.ctypes.data}).items():
                 plan.threads[thread][name] = value
             seen: int = train(
                 plan.threads[thread], plan.layers[thread], x.ctypes.data, y.ctypes.data, order.ctypes.data, first,
-                steps, state.step_count, optimizer.weight_decay, hyperparameters.ctypes.data,
+                steps, state.step_count, optimizer.weight_decay, rates, hyperparameters.ctypes.data,
                 scalars[thread].ctypes.data, constants[thread].ctypes.data, losses[thread], scores[thread],
                 *self._functions,
             )  # fmt: skip

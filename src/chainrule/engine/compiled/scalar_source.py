@@ -115,6 +115,8 @@ class _Rewriter(ast.NodeTransformer):
             return self.visit_Constant(ast.Constant(value=value))
         if isinstance(value, ModuleType) and value.__name__ in ("numpy", "math"):
             return ast.Name(id={"numpy": "np", "math": "math"}[value.__name__], ctx=node.ctx)
+        if scalar_name := getattr(value, "scalar_name", ""):
+            return ast.parse(scalar_name, mode="eval").body
         if isinstance(value, FunctionType):
             if value not in self._names:
                 self._names[value] = f"{self._root}_helper{len(self._names)}_{node.id}"

@@ -25,9 +25,28 @@ from chainrule.engine.compiled.dropout import drop
 from chainrule.engine.compiled.intrinsics import pointer
 from chainrule.engine.compiled.normalization import measure, normalize, normalize_backward, sum_slopes
 from chainrule.engine.compiled.samples import gather, gather_labels, prefetch_samples
+from chainrule.engine.compiled.updates import (
+    FUSED,
+    GRADIENTS,
+    UPDATES,
+    copy,
+    shrink_gradients,
+    square_rows,
+    update_layer,
+)
 from chainrule.nn.dropout import mix_bits, mix_row
 
-__all__ = ["FUNCTIONS", "LARGE", "ROW_BLOCK", "evaluate", "train_data_parallel", "train_tensor_parallel"]
+__all__ = [
+    "FUNCTIONS",
+    "FUSED",
+    "GRADIENTS",
+    "LARGE",
+    "ROW_BLOCK",
+    "UPDATES",
+    "evaluate",
+    "train_data_parallel",
+    "train_tensor_parallel",
+]
 
 # A result of more bytes than this is computed in blocks of rows, each of which stays in the second-level cache.
 LARGE, ROW_BLOCK = 2**19, 128
@@ -116,64 +135,9 @@ def reduce_loss(thread, step, losses, scores):
     return losses[step]
 
 
-def update_layer(layer, number, thread, x, order, following, done, constants, decay, product, transpose, update):
-    """The gradients of this thread's weights and biases of a layer, a block of rows at a time, and their update.
-
-    A block's gradient is used while it is still in the cache, and the whole gradient is never stored. The transpose
-    that the backward pass reads is kept up to date. Returns how many updates were made in the step so far.
-    """
-    row_size = layer.fan_out * width
-    indices = thread.indices if number == 0 else 0
-    for row in range(layer.first_row, layer.last_row, layer.block_rows):
-        rows, column = min(layer.block_rows, layer.last_row - row), (row - layer.first_row) * width
-        # dL/dW = inputs.T delta: the columns of the inputs are the rows of their transpose.
-        product(
-            layer.gradient_inputs + column, width, layer.gradient_inputs_stride, layer.batch_delta,
-            layer.delta_stride, thread.zeros, 0, thread.gradient, row_size, rows, thread.rows, layer.fan_out, indices,
-        )  # fmt: skip
-        weights = layer.weights + row * row_size
-        update(
-            weights,
-            thread.gradient,
-            thread.slots,
-            layer.offset + row * layer.fan_out,
-            rows * layer.fan_out,
-            constants,
-            decay,
-        )
-        if layer.transposed:
-            target = layer.transposed + (row - layer.transposed_first) * width
-            transpose(weights, row_size, target, layer.transposed_stride, rows, layer.fan_out)
-        if following >= 0:
-            prefetch_samples(x, order, following, thread, done)
-        done += 1
-    biases, first = layer.last_bias - layer.first_bias, layer.first_bias * width
-    if biases > 0:
-        gradient = thread.gradient
-        if layer.scales:
-            gradient = layer.biases_slope + first
-            update(
-                layer.scales + first, layer.scales_slope + first, thread.slots, layer.scale_offset + layer.first_bias,
-                biases, constants, 0.0,
-            )  # fmt: skip
-        else:
-            # dL/db = the sum of delta over the batch: a product with a row of ones.
-            product(
-                thread.ones, thread.rows * width, width, layer.batch_delta + first, layer.delta_stride,
-                thread.zeros, 0, gradient, biases * width, 1, thread.rows, biases, 0,
-            )  # fmt: skip
-        update(
-            layer.biases + first, gradient, thread.slots, layer.bias_offset + layer.first_bias, biases, constants, 0.0
-        )
-        if following >= 0:
-            prefetch_samples(x, order, following, thread, done)
-        done += 1
-    return done
-
-
 def train_data_parallel(
-    threads, layers, x, labels, order_, first, steps, t, decay, hyperparameters, scalars, constants, losses, scores,
-    sched_yield, product, transpose, activate, activation_backward, loss, step_scalars, update,
+    threads, layers, x, labels, order_, first, steps, t, decay, rates, hyperparameters, scalars, constants, losses,
+    scores, sched_yield, product, transpose, activate, activation_backward, loss, step_scalars, update,
 ):  # fmt: skip
     """Take steps in which each thread computes the forward and backward pass of its samples.
 
@@ -189,7 +153,9 @@ def train_data_parallel(
         first: where in the order the first step's samples start.
         steps: how many to take.
         t: optimizer steps taken before.
-        decay: the L2 penalty, or 0.
+        decay: the weight decay, or 0.
+        rates: factors of the learning rate for the weights of the first layer, of the last, and for biases and scales;
+            and the norm to which all gradients are scaled down.
         hyperparameters: address of those of the optimizer, float64.
         scalars: address of this thread's copy of the optimizer's scalars, float64.
         constants: address of this thread's copy of the constants of `update`.
@@ -251,11 +217,22 @@ def train_data_parallel(
         if not np.isfinite(mean):
             return step + 1
         step_scalars(hyperparameters, scalars, t + step + 1, mean, constants)
-        done = 0
+        done, stage = 0, FUSED
+        if thread.gradients:
+            for number in range(last + 1):
+                update_layer(
+                    layers[number], number, last, thread, GRADIENTS, x, order, following, 0, constants, decay, rates,
+                    product, transpose, update,
+                )  # fmt: skip
+            if not wait(thread, arrive(thread), sched_yield):
+                return -1
+            shrink_gradients(thread, rates[3], constants)
+            stage = UPDATES
         for number in range(last + 1):
             done = update_layer(
-                layers[number], number, thread, x, order, following, done, constants, decay, product, transpose, update
-            )
+                layers[number], number, last, thread, stage, x, order, following, done, constants, decay, rates,
+                product, transpose, update,
+            )  # fmt: skip
         # The next forward pass needs the weights of all threads.
         if not wait(thread, arrive(thread), sched_yield):
             return -1
@@ -263,8 +240,8 @@ def train_data_parallel(
 
 
 def train_tensor_parallel(
-    threads, layers, x, labels, order_, first, steps, t, decay, hyperparameters, scalars, constants, losses, scores,
-    sched_yield, product, transpose, activate, activation_backward, loss, step_scalars, update,
+    threads, layers, x, labels, order_, first, steps, t, decay, rates, hyperparameters, scalars, constants, losses,
+    scores, sched_yield, product, transpose, activate, activation_backward, loss, step_scalars, update,
 ):  # fmt: skip
     """Take steps in which each thread keeps the same neurons of every layer, and the weights that lead out of them.
 
@@ -309,6 +286,7 @@ def train_tensor_parallel(
             return step + 1
         step_scalars(hyperparameters, scalars, t + step + 1, mean, constants)
         done, goal = 0, 0
+        stage = GRADIENTS if thread.gradients else FUSED
         for number in range(last, -1, -1):
             layer = layers[number]
             if number > 0:
@@ -325,10 +303,20 @@ def train_tensor_parallel(
                 goal = arrive(thread)
             # Between arriving and waiting, because no other thread reads the weights that this one keeps.
             done = update_layer(
-                layer, number, thread, x, order, following, done, constants, decay, product, transpose, update
-            )
+                layer, number, last, thread, stage, x, order, following, done, constants, decay, rates, product,
+                transpose, update,
+            )  # fmt: skip
             if number > 0 and not wait(thread, goal, sched_yield):
                 return -1
+        if thread.gradients:
+            if not wait(thread, arrive(thread), sched_yield):
+                return -1
+            shrink_gradients(thread, rates[3], constants)
+            for number in range(last + 1):
+                done = update_layer(
+                    layers[number], number, last, thread, UPDATES, x, order, following, done, constants, decay, rates,
+                    product, transpose, update,
+                )  # fmt: skip
     return steps
 
 
@@ -365,5 +353,5 @@ def evaluate(threads, layers, x, order_, first, steps, logits, product, activate
 FUNCTIONS = (
     *(gather, gather_labels, prefetch_samples, arrive, wait, multiply, mix_row, mix_bits, drop, multiply_inputs),
     *(drop_inputs, backward, multiply_partially, sum_partials, measure, normalize, sum_slopes, normalize_backward),
-    *(reduce_loss, update_layer),
+    *(reduce_loss, copy, square_rows, shrink_gradients, update_layer),
 )

@@ -64,7 +64,9 @@ class Plan:
     arrays: list[Any] = field(repr=False)
 
 
-def plan_training(parameters: ParameterDict, slots: Sequence[Array], rows: int, threads: int, *, sparse: bool) -> Plan:
+def plan_training(
+    parameters: ParameterDict, slots: Sequence[Array], rows: int, threads: int, *, sparse: bool, keep_gradients: bool
+) -> Plan:
     """Plan a training step.
 
     Args:
@@ -73,8 +75,9 @@ def plan_training(parameters: ParameterDict, slots: Sequence[Array], rows: int, 
         rows: samples of a step.
         threads: in the team.
         sparse: whether the samples hold many zeros. It only matters to the time.
+        keep_gradients: whether all gradients are computed before the first update, which needs their norm.
     """
-    planner = _Planner(parameters, slots, rows, threads, sparse=sparse, training=True)
+    planner = _Planner(parameters, slots, rows, threads, sparse=sparse, training=True, keep_gradients=keep_gradients)
     tensor_parallel = _use_tensor_parallel(parameters, rows, threads)
     return planner.plan_tensor_parallel() if tensor_parallel else planner.plan_data_parallel()
 
@@ -130,6 +133,7 @@ class _Planner:
         *,
         sparse: bool,
         training: bool,
+        keep_gradients: bool = False,
     ) -> None:
         self._sizes, self._dtype = parameters.sizes, parameters.flat.dtype
         self._flat, self._rows, self._threads, self._training = parameters.flat, rows, threads, training
@@ -147,6 +151,9 @@ class _Planner:
         self._logits = aligned_zeros((rows, self._sizes[-1]), self._dtype)
         self._losses, self._scores = np.zeros(rows), np.zeros(rows)
         self._ones, self._zeros = np.ones((1, rows), self._dtype), aligned_zeros(max(self._sizes), self._dtype)
+        n_rows, n_gradients = (sum(self._sizes[:-1]), self._flat.size) if keep_gradients else (0, 0)
+        self._squares, self._gradients = np.zeros(n_rows), aligned_zeros(n_gradients, self._dtype)
+        self._n_others = parameters.flat_biases.size
         self._slots = np.array([slot.ctypes.data for slot in slots] or [0], np.int64)
         large = max(delta.nbytes for delta in self._delta) > LARGE
         self._block = _LARGE_BLOCK if large else _BLOCK
@@ -229,7 +236,7 @@ class _Planner:
 
     def _describe_layers(self, thread: int) -> NDArray[np.void]:
         """Records of the layers with what both ways of sharing have in common."""
-        records = np.zeros(len(self._matrices), LAYER)
+        records, first_square = np.zeros(len(self._matrices), LAYER), 0
         for record, delta, (weights, biases) in zip(records, self._delta, self._matrices, strict=True):
             record["fan_in"], record["fan_out"] = weights.shape
             record["weights"], record["biases"] = weights.ctypes.data, biases.ctypes.data
@@ -237,6 +244,7 @@ class _Planner:
             record["bias_offset"] = (biases.ctypes.data - self._flat.ctypes.data) // biases.itemsize
             record["block_rows"] = max(1, self._block // biases.size // _BLOCK_ROWS) * _BLOCK_ROWS
             record["batch_delta"] = delta.ctypes.data
+            record["first_square"], first_square = first_square, first_square + len(weights)
             own = _share(biases.size, thread, self._threads)
             record["first_bias"], record["last_bias"] = own.start, own.stop
         return records
@@ -280,6 +288,10 @@ class _Planner:
         record["gradient"] = self._keep(gradient).ctypes.data
         record["ones"], record["zeros"] = self._ones.ctypes.data, self._zeros.ctypes.data
         record["slots"] = self._slots.ctypes.data
+        if self._gradients.size:
+            record["gradients"], record["squares"] = self._gradients.ctypes.data, self._squares.ctypes.data
+            record["others"] = self._gradients[self._flat.size - self._n_others :].ctypes.data
+            record["rows_of_weights"], record["other_parameters"] = self._squares.size, self._n_others
         if self._index_size:
             record["indices"] = self._keep(np.zeros(self._index_size, np.int32)).ctypes.data
         blocks = -(-(layers["last_row"] - layers["first_row"]) // layers["block_rows"])
@@ -304,7 +316,7 @@ class _Planner:
             self._slots,
             self._normalizations,
         ]
-        self._arrays += [*shared, *arrays]
+        self._arrays += [*shared, self._squares, self._gradients, *arrays]
         return Plan(threads, layers, self._rows, tensor_parallel, self._barrier, self._transposes, self._arrays)
 
     def _allocate(self, rows: int, columns: int) -> Array:
