@@ -32,7 +32,8 @@ def walk(rule, steps: int, dtype: str = "float64") -> list[np.ndarray]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_goes_downhill(name) -> None:
-    rule = OPTIMIZERS[name](learning_rate=0.02, weight_decay=0)
+    # AdaGrad's steps only get shorter.
+    rule = OPTIMIZERS[name](learning_rate=0.5 if name == "adagrad" else 0.02, weight_decay=0)
     last = walk(rule, 2000)[-1]
     # rmsprop never settles: its steps keep about the size of the learning rate.
     np.testing.assert_allclose(last, [1.0, -2.0], atol=0.05)

@@ -45,4 +45,15 @@ def test_trajectories_with_weight_decay(name) -> None:
 
 
 def test_golden_numbers_cover_every_built_in_optimizer() -> None:
-    assert set(GOLDEN["trajectories"]) >= {"sgd", "momentum", "nag", "rmsprop", "adam", "nadam", "eve"}
+    assert set(GOLDEN["trajectories"]) >= {
+        "sgd",
+        "momentum",
+        "nag",
+        "rmsprop",
+        "adagrad",
+        "adam",
+        "nadam",
+        "radam",
+        "lion",
+        "eve",
+    }
