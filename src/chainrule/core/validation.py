@@ -25,6 +25,8 @@ __all__ = [
     "check_labels",
     "check_same_length",
     "check_scale",
+    "check_targets",
+    "check_weights",
 ]
 
 _BLOCK_ROWS = 4096
@@ -88,6 +90,61 @@ def check_labels(y: ArrayLike, *, n_classes: int | None = None, name: str = "y")
         allowed = "whole numbers of 0 or more" if n_classes is None else f"from 0 to {n_classes - 1}"
         raise ConfigError(f"{name} must hold class numbers, {allowed}. Got {array[row]} in row {row}.")
     return labels
+
+
+def check_targets(
+    y: ArrayLike, *, columns: int, dtype: str, low: float = -math.inf, high: float = math.inf, name: str = "y"
+) -> NDArray[Any]:
+    """Targets that are numbers, as a contiguous (n, k) array.
+
+    Args:
+        y: (n, k), or (n,) where k is 1.
+        columns: k.
+        dtype: float32 or float64.
+        low: the smallest number allowed.
+        high: the largest.
+        name: the argument's name in an error.
+
+    Raises:
+        ConfigError: another shape, or a value that is not finite or out of range.
+    """
+    array = _as_numbers(y, name, hint="")
+    if array.ndim == 1 and columns == 1:
+        array = array[:, None]
+    if array.ndim != 2 or array.shape[1] != columns:
+        allowed = f"(n, {columns}): a number for each sample and output" + (", or (n,)" if columns == 1 else "")
+        raise ConfigError(f"{name} must have the shape {allowed}. Got {np.shape(y)}.")
+    with np.errstate(over="ignore"):
+        targets = np.ascontiguousarray(array, dtype=dtype)
+    bad = ~np.isfinite(targets) | (targets < low) | (targets > high)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        bounds = "" if (low, high) == (-math.inf, math.inf) else f" from {low:g} to {high:g}"
+        raise ConfigError(f"{name} must hold finite numbers{bounds}. Got {array[row, column]} in row {row}.")
+    return targets
+
+
+def check_weights(
+    weights: ArrayLike | None, length: int, dtype: str, name: str = "sample_weight"
+) -> NDArray[Any] | None:
+    """Weights of samples as a contiguous (n,) array, scaled to a mean of 1; None for none.
+
+    Raises:
+        ConfigError: another shape, a number that is negative or not finite, or nothing but zeros.
+    """
+    if weights is None:
+        return None
+    array = _as_numbers(weights, name, hint="")
+    if array.shape != (length,):
+        raise ConfigError(f"{name} must have the shape ({length},): a weight per sample. Got {array.shape}.")
+    array = array.astype(np.float64)
+    bad = ~np.isfinite(array) | (array < 0)
+    if bad.any():
+        row = int(bad.argmax())
+        raise ConfigError(f"{name} must hold finite numbers of 0 or more. Got {array[row]} in row {row}.")
+    if length and not array.any():
+        raise ConfigError(f"{name} must hold a number above 0, got only zeros.")
+    return np.ascontiguousarray(array / array.mean() if length else array, dtype=dtype)
 
 
 def check_same_length(x: NDArray[Any], y: NDArray[Any], *, names: tuple[str, str] = ("x", "y")) -> None:

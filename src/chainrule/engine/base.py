@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.core.registry import Registry
 from chainrule.nn.metrics import Evaluation
-from chainrule.nn.parameters import Array, Labels
+from chainrule.nn.parameters import Array
 
 __all__ = ["ENGINES", "BatchResults", "Engine", "LogitsPredictor", "NotCompilableError"]
 
@@ -38,11 +38,18 @@ class BatchResults:
 class Engine(Protocol):
     """Made once for a network, an optimizer and a batch size, then called for many consecutive batches."""
 
-    def train(self, x: Array, y: Labels, order: NDArray[np.int64]) -> BatchResults:
-        """Take the steps for the samples `order` (indices into x (n, d) and y (n,)), `batch_size` at a time."""
+    def train(self, x: Array, y: NDArray[Any], order: NDArray[np.int64], weights: Array | None = None) -> BatchResults:
+        """Take the steps for the samples `order`, `batch_size` at a time.
 
-    def evaluate(self, x: Array, y: Labels) -> Evaluation:
-        """Loss, score and predictions on x (n, d) and y (n,)."""
+        Args:
+            x: all samples, (n, d).
+            y: their targets, in the form that the objective's `check_targets` returns.
+            order: indices of the samples to train on.
+            weights: of all samples, (n,), with a mean of 1; None for equal ones.
+        """
+
+    def evaluate(self, x: Array, y: NDArray[Any], weights: Array | None = None) -> Evaluation:
+        """Loss, score and predictions on x (n, d) and their targets."""
 
 
 class LogitsPredictor(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from chainrule.engine.threads import blas_threads, threads_for
 from chainrule.nn.dropout import derive_key
 from chainrule.nn.metrics import Evaluation
 from chainrule.nn.network import Network
-from chainrule.nn.parameters import Array, Labels
+from chainrule.nn.parameters import Array
 from chainrule.optim.optimizer import Optimizer
 
 __all__ = ["ReferenceEngine"]
@@ -30,7 +31,7 @@ class ReferenceEngine:
         self._gradients = network.parameters.zeros_like()
         self._batch = np.empty((batch_size, network.sizes[0]), network.dtype)
 
-    def train(self, x: Array, y: Labels, order: NDArray[np.int64]) -> BatchResults:
+    def train(self, x: Array, y: NDArray[Any], order: NDArray[np.int64], weights: Array | None = None) -> BatchResults:
         """Take the steps for the samples `order`, `batch_size` at a time."""
         network, objective, losses, score_sum = self._network, self._network.objective, [], 0.0
         # What overflows ends in a loss that is not finite, which is checked; a warning would say it twice.
@@ -39,22 +40,23 @@ class ReferenceEngine:
                 chosen = order[start : start + self._batch_size]
                 # mode="clip" lets NumPy write straight into the buffer; the indices are in range anyway.
                 batch = x.take(chosen, axis=0, out=self._batch[: len(chosen)], mode="clip")
-                targets = y[chosen]
+                targets, own_weights = y[chosen], None if weights is None else weights[chosen]
                 key = derive_key(self._seed, self._optimizer.state.step_count)
                 outputs = network.forward(batch, key)
                 network.track(outputs)
                 logits = outputs[-1].z
-                loss, delta = objective.loss_and_gradient(logits, targets)
+                loss, delta = objective.loss_and_gradient(logits, targets, own_weights)
                 losses.append(loss)
                 if not math.isfinite(loss):
                     break
-                score_sum += objective.sum_scores(logits, targets)
+                score_sum += objective.sum_scores(logits, targets, own_weights)
                 network.backward(outputs, delta, self._gradients, key)
                 self._optimizer.step(network.parameters, self._gradients, loss=loss)
         return BatchResults(np.array(losses, np.float64), score_sum)
 
-    def evaluate(self, x: Array, y: Labels) -> Evaluation:
-        """Loss, score and predictions on x (n, d) and y (n,)."""
+    def evaluate(self, x: Array, y: NDArray[Any], weights: Array | None = None) -> Evaluation:
+        """Loss, score and predictions on x (n, d) and their targets."""
         with blas_threads(threads_for(len(x))), np.errstate(all="ignore"):
             targets = self._network.check_targets(y)
-            return self._network.objective.evaluate(self._network.logits(self._network.check_samples(x)), targets)
+            logits = self._network.logits(self._network.check_samples(x))
+            return self._network.objective.evaluate(logits, targets, weights)

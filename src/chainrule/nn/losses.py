@@ -1,6 +1,6 @@
-"""Losses: one number for how wrong a distribution over k classes is, and the gradient that says how to mend it.
+"""Losses: one number for how wrong an output is, and the gradient that says how to improve it.
 
-The network's output layer gives k logits z for each sample. Softmax turns them into probabilities,
+The output layer gives k numbers z for each sample. For classification softmax turns them into probabilities,
 
     p_j = exp(z_j) / sum_i exp(z_i),        log p_j = z_j - log sum_i exp(z_i),
 
@@ -14,6 +14,9 @@ same for every loss, because d log p_i / d z_j = (1 if i = j else 0) - p_j:
 This is the full Jacobian of softmax: each logit moves all the probabilities. Working with log p, and not with p, keeps
 all of it finite however sure the network is (docs/maths.md has the derivation).
 
+For all other targets the outputs do not depend on each other. There a loss is an elementwise function of y and z, an
+`ElementwiseLoss`, and its `derivative` is dL/dz itself.
+
 Adding one: docs/adding-a-loss.md.
 """
 
@@ -26,11 +29,25 @@ from typing import Any, ClassVar
 import numpy as np
 
 from chainrule.core.errors import ConfigError
-from chainrule.core.fields import Configurable
+from chainrule.core.fields import Configurable, Float
 from chainrule.core.registry import Registry, did_you_mean
 from chainrule.nn.parameters import Array
 
-__all__ = ["LOSSES", "CrossEntropy", "Loss", "MeanSquaredError", "log_softmax"]
+__all__ = [
+    *(
+        "LOSSES",
+        "BinaryCrossEntropy",
+        "CrossEntropy",
+        "ElementwiseLoss",
+        "Huber",
+        "Loss",
+        "MeanSquaredError",
+        "Poisson",
+    ),
+    *("SquaredError", "log_softmax"),
+]
+
+LABEL_SMOOTHING = Float(0.0, "share of the target that is spread evenly over all classes while training", ge=0, lt=1)
 
 
 def log_softmax(logits: Array) -> Array:
@@ -60,6 +77,9 @@ class Loss(Configurable):
     link: ClassVar[str] = "softmax"
     """The output link that turns the output layer's z into what the loss compares; it decides the objective."""
 
+    inputs: ClassVar[tuple[str, ...]] = ("y", "p", "log_p")
+    """The arrays that `value` and `derivative` get first."""
+
     value: ClassVar[Callable[..., Any]]
     """One class's share of one sample's loss, from y (0 or 1), p and log p."""
 
@@ -69,13 +89,20 @@ class Loss(Configurable):
     @classmethod
     def arguments(cls, function: str) -> tuple[str, ...]:
         """The hyperparameters that `value` or `derivative` asks for."""
-        return tuple(inspect.signature(getattr(cls, function)).parameters)[3:]
+        return tuple(inspect.signature(getattr(cls, function)).parameters)[len(cls.inputs) :]
 
-    def apply(self, function: str, y: Array, p: Array, log_p: Array) -> Array:
-        """Call `value` or `derivative` with this loss's hyperparameters: three arrays (n, k) -> (n, k)."""
+    def apply(self, function: str, *arrays: Array) -> Array:
+        """Call `value` or `derivative` with this loss's hyperparameters: the `inputs`, (n, k) each -> (n, k)."""
         given = {name: getattr(self, name) for name in self.arguments(function)}
-        result: Array = getattr(self, function)(y, p, log_p, **given)
+        result: Array = getattr(self, function)(*arrays, **given)
         return result
+
+
+class ElementwiseLoss(Loss):
+    """A sum over outputs of an elementwise function of y and z; `derivative` is that with respect to z."""
+
+    link = "identity"
+    inputs = ("y", "z")
 
 
 def _check_loss(loss: type[Loss]) -> None:
@@ -86,16 +113,17 @@ def _check_loss(loss: type[Loss]) -> None:
         for name in loss.arguments(function):
             if name not in loss.fields():
                 raise ConfigError(
-                    f"{loss.__name__}.{function} asks for {name!r}.{did_you_mean(name, loss.fields())} It can "
-                    f"ask for y, p, log_p and the loss's hyperparameters: {', '.join(loss.fields()) or 'none'}."
+                    f"{loss.__name__}.{function} asks for {name!r}.{did_you_mean(name, loss.fields())} It can ask for "
+                    f"{', '.join(loss.inputs)} and the loss's hyperparameters: {', '.join(loss.fields()) or 'none'}."
                 )
-    log_p = log_softmax(np.array([[0.0, 1.0, 2.0], [2.0, 0.0, -1.0]]))
+    z = np.array([[0.0, 1.0, 2.0], [2.0, 0.0, -1.0]])
     y = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    known = {"y": y, "z": z, "p": np.exp(log_softmax(z)), "log_p": log_softmax(z)}
     for function in ("value", "derivative"):
-        values = loss().apply(function, y, np.exp(log_p), log_p)
-        if np.shape(values) != log_p.shape:
+        values = loss().apply(function, *(known[name] for name in loss.inputs))
+        if np.shape(values) != z.shape:
             raise ConfigError(
-                f"{loss.__name__}.{function} must be elementwise: it made {values!r} of {log_p.shape} numbers."
+                f"{loss.__name__}.{function} must be elementwise: it made {values!r} of {z.shape} numbers."
             )
 
 
@@ -107,8 +135,10 @@ class CrossEntropy(Loss):
     """L = -sum_j y_j log p_j = -log p[right class], averaged over the batch.
 
     The slope with respect to log p_j is -y_j, so dL/dz = p - y: the further off, the stronger the pull, with no factor
-    that fades when the network is confidently wrong.
+    that fades when the network is confidently wrong. Label smoothing: Szegedy et al., arXiv 1512.00567 (2015).
     """
+
+    label_smoothing = LABEL_SMOOTHING
 
     @staticmethod
     def value(y: Array, p: Array, log_p: Array) -> Array:
@@ -130,6 +160,8 @@ class MeanSquaredError(Loss):
     sum (the diagonal of the Jacobian only) is a common mistake, and gives another direction.
     """
 
+    label_smoothing = LABEL_SMOOTHING
+
     @staticmethod
     def value(y: Array, p: Array, log_p: Array) -> Array:
         """1/2 (p - y)**2."""
@@ -139,3 +171,77 @@ class MeanSquaredError(Loss):
     def derivative(y: Array, p: Array, log_p: Array) -> Array:
         """(p - y) p."""
         return (p - y) * p
+
+
+@LOSSES.register("squared_error")
+class SquaredError(ElementwiseLoss):
+    """L = 1/2 sum_j (z_j - y_j)**2, for regression; the sum is over the targets of a sample."""
+
+    @staticmethod
+    def value(y: Array, z: Array) -> Array:
+        """1/2 (z - y)**2."""
+        return 0.5 * (z - y) * (z - y)
+
+    @staticmethod
+    def derivative(y: Array, z: Array) -> Array:
+        """z - y."""
+        return z - y
+
+
+@LOSSES.register("huber")
+class Huber(ElementwiseLoss):
+    """Squared error near the target and absolute error far from it, for regression with outliers.
+
+    With e = z - y: L = 1/2 e**2 where |e| <= delta, else delta (|e| - delta / 2). Reference: Huber (1964).
+    """
+
+    delta = Float(1.0, "distance from the target at which the error becomes linear", gt=0)
+
+    @staticmethod
+    def value(y: Array, z: Array, delta: float) -> Array:
+        """With c = min(|e|, delta): c (|e| - c / 2)."""
+        c = np.minimum(np.abs(z - y), delta)
+        return c * (np.abs(z - y) - 0.5 * c)
+
+    @staticmethod
+    def derivative(y: Array, z: Array, delta: float) -> Array:
+        """e, clipped to [-delta, delta]."""
+        return np.maximum(np.minimum(z - y, delta), -delta)
+
+
+@LOSSES.register("poisson")
+class Poisson(ElementwiseLoss):
+    """Half the Poisson deviance of the expectation exp(z), for counts y: L = exp(z) - y z + (y log y - y)."""
+
+    link = "exp"
+
+    @staticmethod
+    def value(y: Array, z: Array) -> Array:
+        """exp(z) - y z + y log y - y, which is 0 where exp(z) = y."""
+        return np.exp(z) - y * z + np.where(y > 0, y * np.log(np.maximum(y, 1e-30)) - y, y)
+
+    @staticmethod
+    def derivative(y: Array, z: Array) -> Array:
+        """exp(z) - y."""
+        return np.exp(z) - y
+
+
+@LOSSES.register("binary_cross_entropy", aliases=("bce",))
+class BinaryCrossEntropy(ElementwiseLoss):
+    """L = -sum_j (y_j log p_j + (1 - y_j) log(1 - p_j)) with p = sigmoid(z), for any number of true labels."""
+
+    link = "sigmoid"
+    label_smoothing = LABEL_SMOOTHING
+
+    @staticmethod
+    def value(y: Array, z: Array) -> Array:
+        """log(1 + exp(z)) - y z, with the exponential of -|z|, which cannot overflow."""
+        value: Array = np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))) - y * z
+        return value
+
+    @staticmethod
+    def derivative(y: Array, z: Array) -> Array:
+        """p - y."""
+        small = np.exp(-np.abs(z))
+        slope: Array = np.where(z >= 0, 1, small) / (1 + small) - y
+        return slope

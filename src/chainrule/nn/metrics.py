@@ -1,4 +1,4 @@
-"""How good a classifier is: its loss, its accuracy, and which classes it takes for which."""
+"""How good a network is: its loss, its score, and which classes it takes for which."""
 
 from __future__ import annotations
 
@@ -13,26 +13,33 @@ __all__ = ["Evaluation", "make_class_report"]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A network's answers on n labelled samples of k classes.
+    """A network's answers on n samples with known targets.
 
     Attributes:
         loss: mean loss, without any penalty on the weights.
-        score: the fraction classified correctly.
-        labels: the right answers, (n,) int64.
-        predictions: the network's answers, (n,) int64.
-        probabilities: the distribution that it gave for each sample, (n, k), rows sum to 1.
+        score: the objective's score, such as the fraction classified correctly.
+        labels: the right answers: class numbers, (n,) int64, or targets, (n, k).
+        predictions: the network's answers, in the same form.
+        probabilities: of the classes, (n, k); rows sum to 1 where a sample has one class. None for regression.
+        score_name: which score it is.
     """
 
     loss: float
     score: float
-    labels: NDArray[np.int64]
-    predictions: NDArray[np.int64]
-    probabilities: NDArray[np.floating[Any]]
+    labels: NDArray[Any]
+    predictions: NDArray[Any]
+    probabilities: NDArray[np.floating[Any]] | None
     score_name: str = "accuracy"
 
     @property
     def accuracy(self) -> float:
-        """The fraction classified correctly: the score of a classifier."""
+        """The fraction classified correctly: the score of a classifier.
+
+        Raises:
+            AttributeError: the score is another one.
+        """
+        if self.score_name != "accuracy":
+            raise AttributeError(f"This evaluation has no accuracy: its score is {self.score_name}.")
         return self.score
 
 

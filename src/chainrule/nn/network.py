@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chainrule.core.errors import ConfigError
 from chainrule.core.seeding import generator
-from chainrule.core.validation import check_features, check_same_length
+from chainrule.core.validation import check_features, check_same_length, check_weights
 from chainrule.nn.activations import ACTIVATIONS
 from chainrule.nn.dropout import drop
 from chainrule.nn.initializers import INITIALIZERS, initialize
@@ -196,12 +196,15 @@ class Network:
             )
         return folded
 
-    def loss_and_gradients(self, x: ArrayLike, y: ArrayLike, key: int = 0) -> tuple[float, ParameterDict]:
+    def loss_and_gradients(
+        self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, key: int = 0
+    ) -> tuple[float, ParameterDict]:
         """The mean loss of a batch in a training step and its gradient with respect to every parameter.
 
         Args:
             x: samples, (n, d) with n >= 1.
-            y: their classes, (n,), each from 0 to k - 1.
+            y: their classes, (n,), each from 0 to k - 1; or what else the objective takes.
+            sample_weight: how much each sample counts, (n,), scaled to a mean of 1; None for equal weights.
             key: determines which units dropout leaves out.
 
         Returns:
@@ -214,10 +217,11 @@ class Network:
         """
         samples, targets = self.check_samples(x), self.check_targets(y)
         check_pairs(samples, targets)
+        weights = check_weights(sample_weight, len(samples), self.dtype)
         gradients = self.parameters.zeros_like()
         with np.errstate(all="ignore"):
             outputs = self.forward(samples, key)
-            loss, delta = self.objective.loss_and_gradient(outputs[-1].z, targets)
+            loss, delta = self.objective.loss_and_gradient(outputs[-1].z, targets, weights)
             self.backward(outputs, delta, gradients, key)
         return loss, gradients
 
@@ -251,7 +255,7 @@ class Network:
 
     def check_targets(self, y: ArrayLike) -> NDArray[Any]:
         """Targets in the form that the objective takes, or a ConfigError that says what does not fit."""
-        return self.objective.check_targets(y, self.sizes[-1])
+        return self.objective.check_targets(y, self.sizes[-1], self.dtype)
 
 
 def _check_rate(name: str, rate: float) -> float:

@@ -8,18 +8,23 @@ four; what is recorded as `train_accuracy` is the score under its name.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule.core.validation import check_labels
+from chainrule.core.errors import ConfigError
+from chainrule.core.validation import check_labels, check_targets
+from chainrule.nn.activations import Sigmoid
 from chainrule.nn.losses import Loss, log_softmax
 from chainrule.nn.metrics import Evaluation
 from chainrule.nn.parameters import Array, Labels
 
-__all__ = ["OBJECTIVES", "Objective", "SoftmaxClassification", "make_objective"]
+__all__ = [
+    *("OBJECTIVES", "MultilabelClassification", "Objective", "Regression", "SoftmaxClassification", "make_objective"),
+]
 
 
 class Objective(ABC):
@@ -29,35 +34,42 @@ class Objective(ABC):
         loss: the elementwise loss, with its hyperparameters.
 
     Attributes:
-        link: name of the output link, which the loss names too.
+        links: names of the output links that it can have, which a loss names too.
         min_outputs: how many outputs a network needs at least.
         score_name: name of the score, of which more is better.
         score_range: the lowest and the highest score that there is.
+        score_constants: numbers for each output that scores of training samples depend on; empty for none.
     """
 
-    link: ClassVar[str]
+    links: ClassVar[tuple[str, ...]]
     min_outputs: ClassVar[int] = 1
     score_name: ClassVar[str]
     score_range: ClassVar[tuple[float, float]]
 
     def __init__(self, loss: Loss) -> None:
         self.loss = loss
+        self.smoothing: float = getattr(loss, "label_smoothing", 0.0)
+        self.score_constants: NDArray[np.float64] = np.zeros(0)
+
+    def prepare(self, targets: NDArray[Any]) -> None:
+        """Called with the training targets before the first step."""
+        self.score_constants = np.zeros(0)
 
     @abstractmethod
-    def check_targets(self, y: ArrayLike, outputs: int) -> NDArray[Any]:
-        """Targets in the form that the other methods take, for a network with that many outputs.
+    def check_targets(self, y: ArrayLike, outputs: int, dtype: str, name: str = "y") -> NDArray[Any]:
+        """Targets in the form that the other methods take, for a network with that many outputs of this dtype.
 
         Raises:
             ConfigError: they do not fit; the message says what is expected.
         """
 
     @abstractmethod
-    def loss_and_gradient(self, z: Array, targets: NDArray[Any]) -> tuple[float, Array]:
-        """The mean loss of a batch, and its derivative with respect to the output layer's z, (n, k)."""
+    def compute_losses(self, z: Array, targets: NDArray[Any]) -> tuple[Array, Array]:
+        """What each output adds to its sample's loss in training, (n, k), and the derivative of the sum over them."""
 
     @abstractmethod
-    def sum_scores(self, z: Array, targets: NDArray[Any]) -> float:
-        """The sum of the samples' scores."""
+    def compute_scores(self, z: Array, targets: NDArray[Any]) -> NDArray[np.float64]:
+        """Each sample's score in training, (n,)."""
 
     @abstractmethod
     def predict(self, z: Array) -> NDArray[Any]:
@@ -65,11 +77,38 @@ class Objective(ABC):
 
     @abstractmethod
     def predict_proba(self, z: Array) -> Array:
-        """The probabilities of the classes, (n, k), from the output layer's z, (n, k)."""
+        """The probabilities of the classes, (n, k), from the output layer's z, (n, k).
+
+        Raises:
+            ConfigError: the objective has none.
+        """
 
     @abstractmethod
-    def evaluate(self, z: Array, targets: NDArray[Any]) -> Evaluation:
-        """Loss, score and answers from the output layer's z, (n, k), and n targets."""
+    def evaluate(self, z: Array, targets: NDArray[Any], weights: Array | None = None) -> Evaluation:
+        """Loss, without label smoothing, score and answers from z, (n, k), n targets and the samples' weights, (n,)."""
+
+    def loss_and_gradient(self, z: Array, targets: NDArray[Any], weights: Array | None = None) -> tuple[float, Array]:
+        """The mean loss of a batch and its gradient.
+
+        Args:
+            z: the output layer's z, (n, k).
+            targets: in the form of `check_targets`.
+            weights: of the samples, (n,), with a mean of 1 over all training samples; None for equal ones.
+
+        Returns:
+            The weighted losses' sum, and its derivative with respect to z, (n, k), of its dtype; each divided by n. A
+            batch that is shorter than the others divides by its own length.
+        """
+        losses, gradient = self.compute_losses(z, targets)
+        if weights is not None:
+            losses, gradient = losses * weights[:, None], gradient * weights[:, None]
+        gradient /= len(targets)
+        return float(losses.sum(dtype=np.float64)) / len(targets), gradient
+
+    def sum_scores(self, z: Array, targets: NDArray[Any], weights: Array | None = None) -> float:
+        """The weighted sum of the samples' scores."""
+        scores = self.compute_scores(z, targets)
+        return float(scores.sum() if weights is None else (scores * weights).sum())
 
 
 class SoftmaxClassification(Objective):
@@ -78,37 +117,30 @@ class SoftmaxClassification(Objective):
     The chain rule through softmax is the same for every loss: with h = dL/dlog p, the loss's `derivative`,
 
         dL/dz_j = h_j - p_j * sum_i h_i          (nn/losses.py derives it)
+
+    With label smoothing s, y is 1 - s + s / k for the right class and s / k for the others.
     """
 
-    link = "softmax"
+    links = ("softmax",)
     min_outputs = 2
     score_name = "accuracy"
     score_range = (0.0, 1.0)
 
-    def check_targets(self, y: ArrayLike, outputs: int) -> Labels:
+    def check_targets(self, y: ArrayLike, outputs: int, dtype: str, name: str = "y") -> Labels:
         """Labels as an (n,) int64 array, each from 0 to k - 1."""
-        return check_labels(y, n_classes=outputs)
+        return check_labels(y, n_classes=outputs, name=name)
 
-    def loss_and_gradient(self, z: Array, targets: NDArray[Any]) -> tuple[float, Array]:
-        """The mean loss of a batch and its gradient.
-
-        Args:
-            z: the logits, (n, k).
-            targets: the labels, (n,).
-
-        Returns:
-            The mean over the n samples, and its derivative with respect to the logits, (n, k), of their dtype. A batch
-            that is shorter than the others divides by its own length.
-        """
-        log_p, p, y = _compare(z, targets)
+    def compute_losses(self, z: Array, targets: NDArray[Any]) -> tuple[Array, Array]:
+        """The loss's `value`, and the chain rule through softmax."""
+        log_p, p, y = _compare(z, targets, self.smoothing)
         slope = self.loss.apply("derivative", y, p, log_p)
         gradient = slope - p * slope.sum(axis=1, keepdims=True)
-        gradient /= len(targets)
-        return float(self.loss.apply("value", y, p, log_p).sum(dtype=np.float64)) / len(targets), gradient
+        return self.loss.apply("value", y, p, log_p), gradient
 
-    def sum_scores(self, z: Array, targets: NDArray[Any]) -> float:
-        """The number of samples whose largest logit is that of their class."""
-        return float(np.count_nonzero(z.argmax(axis=1) == targets))
+    def compute_scores(self, z: Array, targets: NDArray[Any]) -> NDArray[np.float64]:
+        """1 for each sample whose largest logit is that of its class, else 0."""
+        scores: NDArray[np.float64] = (z.argmax(axis=1) == targets).astype(np.float64)
+        return scores
 
     def predict(self, z: Array) -> NDArray[np.int64]:
         """The most probable class of each sample, (n,)."""
@@ -119,15 +151,15 @@ class SoftmaxClassification(Objective):
         """The probability of each class, (n, k), rows sum to 1."""
         return np.exp(log_softmax(z))
 
-    def evaluate(self, z: Array, targets: NDArray[Any]) -> Evaluation:
+    def evaluate(self, z: Array, targets: NDArray[Any], weights: Array | None = None) -> Evaluation:
         """Loss, accuracy, predictions and probabilities."""
         predictions = self.predict(z)
         with np.errstate(all="ignore"):
-            log_p, p, y = _compare(z, targets)
+            log_p, p, y = _compare(z, targets, 0.0)
             losses: Array = self.loss.apply("value", y, p, log_p).sum(axis=1)
         return Evaluation(
-            loss=float(losses.mean(dtype=np.float64)),
-            score=float((predictions == targets).mean()),
+            loss=_average(losses, weights),
+            score=_average(predictions == targets, weights),
             labels=targets,
             predictions=predictions,
             probabilities=p,
@@ -135,17 +167,157 @@ class SoftmaxClassification(Objective):
         )
 
 
-OBJECTIVES: dict[str, type[Objective]] = {objective.link: objective for objective in (SoftmaxClassification,)}
+class _ElementwiseObjective(Objective):
+    """An objective whose outputs do not depend on each other; its loss is an `ElementwiseLoss`."""
+
+    def compute_losses(self, z: Array, targets: NDArray[Any]) -> tuple[Array, Array]:
+        """The loss's `value` and `derivative`."""
+        y = targets * z.dtype.type(1 - self.smoothing) + z.dtype.type(self.smoothing / 2) if self.smoothing else targets
+        return self.loss.apply("value", y, z), self.loss.apply("derivative", y, z)
+
+    def _compute_mean_loss(self, z: Array, targets: NDArray[Any], weights: Array | None) -> float:
+        with np.errstate(all="ignore"):
+            return _average(self.loss.apply("value", targets, z).sum(axis=1), weights)
+
+
+class Regression(_ElementwiseObjective):
+    """Numbers for each sample: the answer is z, or exp(z) for counts, and the score is R2.
+
+    R2 is 1 minus the mean squared error divided by the variance of the target, averaged over the targets. That of
+    training samples uses the variance over the whole training set.
+    """
+
+    links = ("identity", "exp")
+    score_name = "r2"
+    score_range = (-math.inf, 1.0)
+
+    def prepare(self, targets: NDArray[Any]) -> None:
+        """Compute 1 / variance of each target; a constant target counts nothing."""
+        variance = targets.var(axis=0, dtype=np.float64)
+        self.score_constants = np.divide(1.0, variance, out=np.zeros_like(variance), where=variance > 0)
+
+    def check_targets(self, y: ArrayLike, outputs: int, dtype: str, name: str = "y") -> Array:
+        """Numbers as an (n, k) array; at least 0 for counts."""
+        low = 0.0 if self.loss.link == "exp" else -math.inf
+        return check_targets(y, columns=outputs, dtype=dtype, low=low, name=name)
+
+    def compute_scores(self, z: Array, targets: NDArray[Any]) -> NDArray[np.float64]:
+        """1 - the mean over the targets of squared error / variance, whose mean over the training set is R2."""
+        constants = self.score_constants if len(self.score_constants) else np.ones(z.shape[1])
+        errors = (self._apply_link(z) - targets).astype(np.float64)
+        scores: NDArray[np.float64] = 1.0 - (errors * errors * constants).mean(axis=1)
+        return scores
+
+    def predict(self, z: Array) -> Array:
+        """The expected targets: (n,) for one target, else (n, k)."""
+        answers = self._apply_link(z)
+        return answers[:, 0] if answers.shape[1] == 1 else answers
+
+    def predict_proba(self, z: Array) -> Array:
+        """Refused: regression has no classes."""
+        raise ConfigError(
+            f"The loss {type(self.loss).__name__} is for regression, which has no probabilities of classes: use predict."
+        )
+
+    def evaluate(self, z: Array, targets: NDArray[Any], weights: Array | None = None) -> Evaluation:
+        """Loss, R2 and predictions."""
+        answers = self._apply_link(z)
+        residual, total = (
+            np.average(np.square(difference, dtype=np.float64), axis=0, weights=weights)
+            for difference in (answers - targets, targets - np.average(targets, axis=0, weights=weights))
+        )
+        # As usual for a constant target: 1 if it is met exactly, else 0.
+        scores = np.where(total > 0, 1 - residual / np.where(total > 0, total, 1), residual == 0)
+        return Evaluation(
+            loss=self._compute_mean_loss(z, targets, weights),
+            score=float(scores.mean()),
+            labels=targets,
+            predictions=answers,
+            probabilities=None,
+            score_name=self.score_name,
+        )
+
+    def _apply_link(self, z: Array) -> Array:
+        with np.errstate(over="ignore"):
+            return np.exp(z) if self.loss.link == "exp" else z
+
+
+class MultilabelClassification(_ElementwiseObjective):
+    """Any number of k labels for each sample, each true with probability sigmoid(z): with k = 1, binary classification.
+
+    The score is the fraction of samples with all labels right. With label smoothing s, y is 1 - s / 2 or s / 2.
+    """
+
+    links = ("sigmoid",)
+    score_name = "accuracy"
+    score_range = (0.0, 1.0)
+
+    def check_targets(self, y: ArrayLike, outputs: int, dtype: str, name: str = "y") -> Array:
+        """An (n, k) array of zeros and ones."""
+        targets = check_targets(y, columns=outputs, dtype=dtype, low=0.0, high=1.0, name=name)
+        wrong = (targets != 0) & (targets != 1)
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise ConfigError(f"{name} must hold 0 (false) and 1 (true), got {targets[row, column]:g} in row {row}.")
+        return targets
+
+    def compute_scores(self, z: Array, targets: NDArray[Any]) -> NDArray[np.float64]:
+        """1 for each sample whose labels are all right, else 0."""
+        scores: NDArray[np.float64] = ((z > 0) == (targets > 0.5)).all(axis=1).astype(np.float64)
+        return scores
+
+    def predict(self, z: Array) -> NDArray[np.int64]:
+        """0 or 1 for each label: (n,) for one label, else (n, k)."""
+        answers = (z > 0).astype(np.int64)
+        return answers[:, 0] if answers.shape[1] == 1 else answers
+
+    def predict_proba(self, z: Array) -> Array:
+        """The probability of each label, (n, k)."""
+        return Sigmoid.function(z)
+
+    def evaluate(self, z: Array, targets: NDArray[Any], weights: Array | None = None) -> Evaluation:
+        """Loss, accuracy, predictions and probabilities."""
+        return Evaluation(
+            loss=self._compute_mean_loss(z, targets, weights),
+            score=_average(self.compute_scores(z, targets), weights),
+            labels=targets,
+            predictions=(z > 0).astype(np.int64),
+            probabilities=self.predict_proba(z),
+            score_name=self.score_name,
+        )
+
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    link: objective
+    for objective in (SoftmaxClassification, Regression, MultilabelClassification)
+    for link in objective.links
+}
 
 
 def make_objective(loss: Loss) -> Objective:
-    """The objective that trains with a loss: the one whose output link the loss is made for."""
+    """The objective that trains with a loss: the one whose output link the loss is made for.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if loss.link not in OBJECTIVES:
+        raise ConfigError(
+            f"The link of {type(loss).__name__} must be one of {', '.join(OBJECTIVES)}, got {loss.link!r:.100}."
+        )
     return OBJECTIVES[loss.link](loss)
 
 
-def _compare(logits: Array, labels: Labels) -> tuple[Array, Array, Array]:
+def _compare(logits: Array, labels: Labels, smoothing: float) -> tuple[Array, Array, Array]:
     """Compute log p, p and y, each (n, k)."""
     log_p = log_softmax(logits)
-    y = np.zeros_like(log_p)
-    y[np.arange(len(labels)), labels] = 1
+    rest = smoothing / logits.shape[1]
+    y = np.full_like(log_p, rest)
+    y[np.arange(len(labels)), labels] = 1 - smoothing + rest
     return log_p, np.exp(log_p), y
+
+
+def _average(values: NDArray[Any], weights: Array | None) -> float:
+    """The weighted mean of the samples' values; NaN without samples."""
+    if weights is None:
+        return float(values.mean(dtype=np.float64))
+    return float(np.average(values.astype(np.float64), weights=weights))

@@ -1,4 +1,4 @@
-"""Optimizers and losses bound to kernels: the calls that hand a rule what it asks for by name.
+"""Optimizers bound to kernels: the calls that hand a rule what it asks for by name.
 
 Rules ask for arguments by name, kernels have arrays of numbers. The few lines of source generated here connect them,
 and they are the compiled engine's one place for what all optimizers share: schedule, clipping, L2 and decoupled decay
@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.engine.base import NotCompilableError
-from chainrule.engine.compiled.scalar_source import scalar_source
-from chainrule.nn.losses import Loss
+from chainrule.engine.compiled.scalar_source import define_function, scalar_source
 from chainrule.optim.optimizer import Optimizer
 from chainrule.optim.schedules import SCHEDULES, compute_factor
 
-__all__ = ["bind_loss", "bind_scalars", "bind_update", "count_constants", "list_hyperparameters", "list_loss_constants"]
+__all__ = ["bind_scalars", "bind_update", "count_constants", "list_hyperparameters"]
 
 
 def _name_numbers(optimizer: type[Optimizer]) -> list[str]:
@@ -37,27 +36,6 @@ def list_hyperparameters(optimizer: Optimizer) -> NDArray[np.float64]:
     optimizer.schedule_factor()  # raises where the span is missing
     values = [float(getattr(optimizer, name)) for name in _name_numbers(type(optimizer))]
     return np.array([*values, *optimizer.schedule_span, optimizer.rate_factor], np.float64)
-
-
-def list_loss_constants(loss: Loss, dtype: str) -> NDArray[np.floating]:
-    """The numbers that the loss kernel gets: the hyperparameters of the loss, and one more, so that there is one."""
-    for name, field in loss.fields().items():
-        if field.type not in (float, int, bool):
-            raise NotCompilableError(f"the hyperparameter {name} of {type(loss).__name__} is no number")
-    return np.array([*loss.as_dict().values(), 0.0], dtype)
-
-
-def bind_loss(loss: type[Loss]) -> str:
-    """Source of `value` and `derivative` of y, p, log p and the loss's constants."""
-    text = ""
-    for function in ("value", "derivative"):
-        indices = {name: index for index, name in enumerate(loss.fields())}
-        arguments = [f"{name}=constants[{indices[name]}]" for name in loss.arguments(function)]
-        text += scalar_source(getattr(loss, function), f"loss_{function}", wrap=True)
-        text += _define(
-            function, "y, p, log_p, constants", [f"return loss_{function}({_list(['y', 'p', 'log_p', *arguments])})"]
-        )
-    return text
 
 
 def _name_constants(optimizer: Optimizer) -> list[str]:
@@ -109,7 +87,7 @@ def bind_scalars(optimizer: Optimizer) -> str:
         lines += [f"{scalar} = {value}" for scalar, value in zip(scalars.values(), new, strict=True)]
     constants = enumerate(_name_constants(optimizer))
     lines += [f"constants_[{index}] = {(sources | scalars)[name]}" for index, name in constants]
-    return text + _define("prepare", "hyperparameters, scalars, t, loss, constants", lines)
+    return text + define_function("prepare", "hyperparameters, scalars, t, loss, constants", lines)
 
 
 def bind_update(optimizer: Optimizer) -> str:
@@ -151,17 +129,11 @@ def bind_update(optimizer: Optimizer) -> str:
     ]
     return (
         scalar_source(rule.update, "rule", wrap=True)
-        + _define("open_slots", "addresses, offset, n", opened)
-        + _define("load_constants", "constants", loaded)
-        + _define("apply_rule", "i, weight, gradient, decay, factor, slots, constants", lines)
+        + define_function("open_slots", "addresses, offset, n", opened)
+        + define_function("load_constants", "constants", loaded)
+        + define_function("apply_rule", "i, weight, gradient, decay, factor, slots, constants", lines)
     )
 
 
 def _list(parts: Sequence[str]) -> str:
     return ", ".join(parts)
-
-
-def _define(name: str, arguments: str, lines: Sequence[str]) -> str:
-    """Source of a function that Numba inlines."""
-    body = "".join(f"    {line}\n" for line in lines)
-    return f'\n@njit(error_model="numpy")\ndef {name}({arguments}):\n{body}\n'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import time
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from chainrule.engine.compiled.workspace import Plan, plan_training
 from chainrule.engine.threads import ThreadTuner
 from chainrule.nn.metrics import Evaluation
 from chainrule.nn.network import Network
-from chainrule.nn.parameters import Array, Labels
+from chainrule.nn.parameters import Array
 from chainrule.optim.optimizer import Optimizer
 
 __all__ = ["CompiledEngine"]
@@ -49,11 +50,17 @@ class CompiledEngine:
         self._planned_for: list[object] = []
         self._sparse: bool | None = None
 
-    def train(self, x: Array, y: Labels, order: NDArray[np.int64]) -> BatchResults:
+    def train(self, x: Array, y: NDArray[Any], order: NDArray[np.int64], weights: Array | None = None) -> BatchResults:
         """Take the steps for the samples `order`, `batch_size` at a time."""
         # Machine code does not check its indices.
         x = self._network.check_samples(x)
-        targets = np.ascontiguousarray(y, np.int64)
+        targets = np.ascontiguousarray(y, np.int64 if np.ndim(y) == 1 else self._network.dtype)
+        if targets.ndim > 1 and targets.shape[1:] != (self._network.sizes[-1],):
+            raise ConfigError(f"y must have the shape (n, {self._network.sizes[-1]}), got {targets.shape}.")
+        if weights is not None:
+            weights = np.ascontiguousarray(weights, self._network.dtype)
+            if weights.shape != (len(x),):
+                raise ConfigError(f"weights must have the shape ({len(x)},), got {weights.shape}.")
         if len(order) and not 0 <= order.min() <= order.max() < min(len(x), len(targets)):
             raise IndexError("order holds indices outside of the samples")
         order = np.ascontiguousarray(order, np.int64)
@@ -75,24 +82,26 @@ class CompiledEngine:
             steps = min(whole - done, few) if self._tuner.trying else whole - done
             plan = self._get_plan(self._batch_size, self._tuner.threads)
             start = time.perf_counter()
-            diverged = self._take_steps(plan, x, targets, order, done * self._batch_size, steps, losses, scores)
+            diverged = self._take_steps(
+                plan, x, targets, weights, order, done * self._batch_size, steps, losses, scores
+            )
             # Fewer steps, the last ones of an epoch say, take less time than waking up the threads.
             if steps >= few:
                 self._tuner.record(time.perf_counter() - start, len(losses[-1]), few)
             done += steps
         if rest and not diverged:
             plan = self._get_plan(rest, self._tuner.threads)
-            self._take_steps(plan, x, targets, order, whole * self._batch_size, 1, losses, scores)
+            self._take_steps(plan, x, targets, weights, order, whole * self._batch_size, 1, losses, scores)
         return BatchResults(np.concatenate(losses), float(np.concatenate(scores).sum()))
 
     def _take_steps(
-        self, plan: Plan, x: Array, targets: NDArray[np.int64], order: NDArray[np.int64], first: int,
+        self, plan: Plan, x: Array, targets: NDArray[Any], weights: Array | None, order: NDArray[np.int64], first: int,
         steps: int, losses: list[NDArray[np.float64]], scores: list[NDArray[np.float64]],
     ) -> bool:  # fmt: skip
         """Take steps, append their results, and return whether the last loss is not finite."""
-        for weights, transpose in plan.transposes:
-            transpose[...] = weights.T
-        new_losses, new_scores = self._runner.run(plan, x, targets, order, first, steps)
+        for matrix, transpose in plan.transposes:
+            transpose[...] = matrix.T
+        new_losses, new_scores = self._runner.run(plan, x, targets, weights, order, first, steps)
         losses.append(new_losses)
         # A step that was not taken has no score.
         scores.append(new_scores[np.isfinite(new_losses)])
@@ -118,8 +127,8 @@ class CompiledEngine:
             )  # fmt: skip
         return self._plans[rows, threads]
 
-    def evaluate(self, x: Array, y: Labels) -> Evaluation:
-        """Loss, score and predictions on x (n, d) and y (n,)."""
+    def evaluate(self, x: Array, y: NDArray[Any], weights: Array | None = None) -> Evaluation:
+        """Loss, score and predictions on x (n, d) and their targets."""
         targets = self._network.check_targets(y)
         logits = self._predictor.compute_logits(self._network.check_samples(x))
-        return self._network.objective.evaluate(logits, targets)
+        return self._network.objective.evaluate(logits, targets, weights)

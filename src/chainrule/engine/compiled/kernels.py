@@ -12,17 +12,17 @@ generated line that calls the rule with what it asks for.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numba
 import numpy as np
 from numba import carray, types
 
-from chainrule.engine.base import NotCompilableError
-from chainrule.engine.compiled.binding import bind_loss, bind_scalars, bind_update
+from chainrule.engine.compiled.binding import bind_scalars, bind_update
 from chainrule.engine.compiled.compilation import compile_text
 from chainrule.engine.compiled.intrinsics import ADDRESS, pointer
+from chainrule.engine.compiled.losses import select_loss
 from chainrule.engine.compiled.scalar_source import scalar_source
 from chainrule.nn.activations import Activation
 from chainrule.nn.objective import Objective
@@ -35,8 +35,8 @@ SIGNATURES = {
     "activate": types.void(ADDRESS, ADDRESS, types.int64),
     # delta (n, c), its row stride in elements, z (n, c), a (n, c) after dropout, n, c, the probability of staying
     "activation_backward": types.void(ADDRESS, types.int64, ADDRESS, ADDRESS, types.int64, types.int64, types.float64),
-    # logits (n, k), labels (n,), delta (n, k), n, k, samples in the whole batch, losses (n,), scores (n,), constants
-    "softmax_loss": types.void(ADDRESS, ADDRESS, ADDRESS, *[types.int64] * 3, *[ADDRESS] * 3),
+    # z (n, k), targets, delta (n, k), n, k, samples in the whole batch, losses (n,), scores (n,), constants, weights
+    "loss": types.void(ADDRESS, ADDRESS, ADDRESS, *[types.int64] * 3, *[ADDRESS] * 4),
     # hyperparameters, scalars (changed), t, loss, the constants of `update` (written)
     "step_scalars": types.void(ADDRESS, ADDRESS, types.int64, types.float64, ADDRESS),
     # weights, gradient, addresses of the slots, elements before these in the slots, elements, constants, weight decay,
@@ -45,11 +45,10 @@ SIGNATURES = {
 }
 
 # Placeholders for what is bound when a kernel is compiled: the precision and its size in bytes, the rule's own
-# functions, the functions that binding.py generates, and the length of an array.
+# functions, and the functions that binding.py generates.
 real: Any = np.float64
 width = 8
-function = derivative = value = prepare = open_slots = load_constants = apply_rule = lambda *arguments: NotImplemented
-loss_constants = 0
+function = derivative = prepare = open_slots = load_constants = apply_rule = lambda *arguments: NotImplemented
 
 
 def activate(z, a, n):
@@ -70,36 +69,6 @@ def activation_backward(delta, stride, z, a, rows, columns, stays):
             delta_[i] *= derivative(z_[i], a_[i] * stays_)
 
 
-def softmax_loss(logits, labels, delta, n, k, batch, losses, scores, constants):
-    """Sample by sample: log-softmax, the sum of `value` over the classes, and the chain rule as in nn/losses.py."""
-    z, d = carray(pointer(logits, real), (n, k)), carray(pointer(delta, real), (n, k))
-    label = carray(pointer(labels, np.int64), n)
-    losses_, scores_ = carray(pointer(losses, np.float64), n), carray(pointer(scores, np.float64), n)
-    constants_ = carray(pointer(constants, real), loss_constants)
-    for s in range(n):
-        total, best = 0.0, 0
-        for j in range(1, k):
-            if z[s, j] > z[s, best]:
-                best = j
-        scores_[s] = 1.0 if best == label[s] else 0.0
-        largest, exponentials = z[s, best], real(0)
-        for j in range(k):
-            exponentials += np.exp(z[s, j] - largest)
-        normalizer = np.log(exponentials)
-        slopes = real(0)
-        for j in range(k):
-            log_p = z[s, j] - largest - normalizer
-            p = np.exp(log_p)
-            y = real(1) if j == label[s] else real(0)
-            total += value(y, p, log_p, constants_)
-            d[s, j] = derivative(y, p, log_p, constants_)
-            slopes += d[s, j]
-        for j in range(k):
-            p = np.exp(z[s, j] - largest - normalizer)
-            d[s, j] = (d[s, j] - p * slopes) / real(batch)
-        losses_[s] = total
-
-
 def step_scalars(hyperparameters, scalars, t, loss, constants):
     """What an optimizer computes once a step: its learning rate, its scalars, the constants of `update`."""
     prepare(hyperparameters, scalars, t, loss, constants)
@@ -112,9 +81,6 @@ def update(weights, gradient, slots, offset, n, constants, decay, factor):
     factor_ = real(factor)
     for i in range(n):
         weights_[i] = apply_rule(i, weights_[i], gradient_[i], decay_, factor_, slots_, constants_)
-
-
-_LOSSES = {"softmax": softmax_loss}
 
 
 def compile_activation(activation: type[Activation], dtype: str) -> Any:
@@ -134,13 +100,11 @@ def compile_training(
     Raises:
         NotCompilableError: one of the parts cannot be compiled; the message says which and why.
     """
-    if objective.link not in _LOSSES:
-        raise NotCompilableError(f"there is no kernel for the output link {objective.link!r}")
-    loss = type(objective.loss)
+    loss, loss_source = select_loss(objective)
     return (
         compile_activation(activation, dtype),
         _compile(activation_backward, scalar_source(activation.derivative, "derivative", wrap=True), dtype),
-        _compile(_LOSSES[objective.link], bind_loss(loss), dtype, {"loss_constants": len(loss.fields()) + 1}),
+        _compile(loss, loss_source, dtype, name="loss"),
         _compile(step_scalars, bind_scalars(optimizer), dtype),
         _compile(update, bind_update(optimizer), dtype),
     )
@@ -150,14 +114,14 @@ def compile_training(
 _compiled: dict[tuple[str, str], Any] = {}
 
 
-def _compile(kernel: Callable[..., None], bound: str, dtype: str, constants: Mapping[str, int] | None = None) -> Any:
-    """Compile a kernel together with the source of what it calls."""
-    # Precision and constants are part of the text, because the name of the cache file is made from it.
-    text = f"# {dtype} {constants}\n{bound}\n{inspect.getsource(kernel)}"
+def _compile(kernel: Callable[..., None], bound: str, dtype: str, *, name: str = "") -> Any:
+    """Compile a kernel together with the source of what it calls, for the signature `name`, by default its own."""
+    # The precision is part of the text, because the name of the cache file is made from it.
+    text = f"# {dtype}\n{bound}\n{inspect.getsource(kernel)}"
     if (kernel.__name__, text) not in _compiled:
         namespace = {"carray": carray, "pointer": pointer, "real": np.dtype(dtype).type}
-        namespace |= {"width": np.dtype(dtype).itemsize, **(constants or {})}
+        namespace |= {"width": np.dtype(dtype).itemsize}
         _compiled[kernel.__name__, text] = compile_text(
-            kernel.__name__, text, numba.cfunc, SIGNATURES[kernel.__name__], namespace
+            kernel.__name__, text, numba.cfunc, SIGNATURES[name or kernel.__name__], namespace
         )
     return _compiled[kernel.__name__, text]

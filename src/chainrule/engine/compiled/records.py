@@ -80,7 +80,10 @@ THREAD = np.dtype(
             "losses",  # address of the losses of the step's samples, (rows,) float64
             "scores",  # address of their scores, (rows,) float64
             "loss_constants",  # address of the hyperparameters of the loss
-            "labels",  # address of this thread's labels, int64
+            "targets",  # address of this thread's targets: labels, int64, or numbers
+            "target_words",  # words of 4 bytes that a sample's targets have
+            "weights",  # address of this thread's weights of samples
+            "all_weights",  # address of the weights of all samples; 0 if they are equal
             "gradient",  # address of the gradient of one block of rows
             "ones",  # address of (1, rows) ones
             "zeros",  # address of zeros, as many as the widest layer has neurons

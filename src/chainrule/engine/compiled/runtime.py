@@ -6,14 +6,16 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.engine.compiled import step
-from chainrule.engine.compiled.binding import count_constants, list_hyperparameters, list_loss_constants
+from chainrule.engine.compiled.binding import count_constants, list_hyperparameters
 from chainrule.engine.compiled.intrinsics import load_yield
 from chainrule.engine.compiled.kernels import compile_activation, compile_training
+from chainrule.engine.compiled.losses import list_loss_constants
 from chainrule.engine.compiled.products import compile_product, compile_transpose
 from chainrule.engine.compiled.step_compiler import compile_steps
 from chainrule.engine.compiled.workspace import Plan
@@ -142,7 +144,7 @@ class TrainingRunner:
         activation = ACTIVATIONS[network.activation]
         kernels = compile_training(activation, network.objective, optimizer, network.dtype)
         self._functions = (load_yield(), compile_product(network.dtype), compile_transpose(network.dtype), *kernels)
-        list_loss_constants(network.objective.loss, network.dtype)  # raises what cannot be compiled
+        list_loss_constants(network.objective, network.dtype)  # raises what cannot be compiled
         self._compiled_for = self._describe_variant()
         # Compiled now, so that a part that cannot be compiled is noticed before training starts.
         compile_steps(step.train_data_parallel, network.dtype)
@@ -158,14 +160,22 @@ class TrainingRunner:
         return optimizer.decay_type, optimizer.schedule, *switches, optimizer.has_factors
 
     def run(
-        self, plan: Plan, x: Array, y: NDArray[np.int64], order: NDArray[np.int64], first: int, steps: int
+        self,
+        plan: Plan,
+        x: Array,
+        y: NDArray[Any],
+        weights: Array | None,
+        order: NDArray[np.int64],
+        first: int,
+        steps: int,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Take steps, and update the optimizer's state.
 
         Args:
             plan: from `plan_training`.
             x: samples, (n, d), contiguous.
-            y: their labels, (n,).
+            y: their targets, (n,) int64 or (n, k) of the network's dtype, contiguous.
+            weights: of the samples, (n,), contiguous, or None.
             order: indices of samples in the order of training.
             first: where in the order the first step's samples start.
             steps: how many.
@@ -182,17 +192,22 @@ class TrainingRunner:
         # In the order of the machine code, whatever the state has.
         known = [state.scalars.get(name, 0.0) for name in optimizer.scalars]
         scalars = [np.array([*known, 0.0]) for _ in range(count)]
-        loss_constants = list_loss_constants(self._objective.loss, self._dtype)
+        loss_constants = list_loss_constants(self._objective, self._dtype)
         constants = [aligned_zeros(count_constants(optimizer), self._dtype) for _ in range(count)]
         rates = np.array(
             [optimizer.first_factor, optimizer.last_factor, optimizer.bias_factor, optimizer.clip_norm], np.float64
         )
-        fields = self._thread_fields | {"shrink": count_constants(optimizer) - 1}
+        fields = self._thread_fields | {
+            "shrink": count_constants(optimizer) - 1,
+            "loss_constants": loss_constants.ctypes.data,
+            "target_words": y[:1].nbytes // 4,
+            "all_weights": 0 if weights is None else weights.ctypes.data,
+        }
         losses = [np.zeros(steps) for _ in range(count)]
         scores = [np.zeros(steps) for _ in range(count)]
 
         def work(thread: int) -> int:
-            for name, value in (fields | {"loss_constants": loss_constants.ctypes.data}).items():
+            for name, value in fields.items():
                 plan.threads[thread][name] = value
             seen: int = train(
                 plan.threads[thread], plan.layers[thread], x.ctypes.data, y.ctypes.data, order.ctypes.data, first,

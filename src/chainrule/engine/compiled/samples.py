@@ -9,7 +9,7 @@ from numba import carray
 
 from chainrule.engine.compiled.intrinsics import pointer, prefetch
 
-__all__ = ["gather", "gather_labels", "prefetch_samples"]
+__all__ = ["gather", "gather_targets", "prefetch_samples"]
 
 # Bound to the precision of the network, and its size in bytes, when the step functions are compiled.
 real: Any = np.float64
@@ -27,13 +27,18 @@ def gather(x, order, position, thread, first):
             target[column] = source[column]
 
 
-def gather_labels(labels, order, position, thread):
-    """Copy the labels of the samples whose loss this thread computes."""
-    rows = thread.last_sample - thread.first_sample
-    target = carray(pointer(thread.labels, np.int64), rows)
-    for row in range(rows):
+def gather_targets(targets, order, position, thread):
+    """Copy the targets and the weights of the samples whose loss this thread computes."""
+    words = thread.target_words
+    for row in range(thread.last_sample - thread.first_sample):
         sample = order[position + thread.first_sample + row]
-        target[row] = carray(pointer(labels, np.int64), sample + 1)[sample]
+        source = carray(pointer(targets + sample * words * 4, np.int32), words)
+        target = carray(pointer(thread.targets + row * words * 4, np.int32), words)
+        for word in range(words):
+            target[word] = source[word]
+        if thread.all_weights:
+            weight = carray(pointer(thread.all_weights + sample * width, real), 1)[0]
+            carray(pointer(thread.weights + row * width, real), 1)[0] = weight
 
 
 def prefetch_samples(x, order, position, thread, update):

@@ -11,13 +11,13 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FunctionType, ModuleType
 from typing import Any
 
 from chainrule.engine.base import NotCompilableError
 
-__all__ = ["scalar_source"]
+__all__ = ["define_function", "scalar_source"]
 
 
 def scalar_source(function: Callable[..., Any], name: str, *, wrap: bool) -> str:
@@ -35,6 +35,12 @@ def scalar_source(function: Callable[..., Any], name: str, *, wrap: bool) -> str
         NotCompilableError: there is no source, or it uses something other than these and its own arguments.
     """
     return "\n".join(_define(function, name, wrap, {}, name))
+
+
+def define_function(name: str, arguments: str, lines: Sequence[str]) -> str:
+    """Source of a function that Numba inlines, from the lines of its body."""
+    body = "".join(f"    {line}\n" for line in lines)
+    return f'\n@njit(error_model="numpy")\ndef {name}({arguments}):\n{body}\n'
 
 
 def _define(

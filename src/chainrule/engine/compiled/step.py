@@ -24,7 +24,7 @@ from chainrule.engine.compiled.barrier import arrive, wait
 from chainrule.engine.compiled.dropout import drop
 from chainrule.engine.compiled.intrinsics import pointer
 from chainrule.engine.compiled.normalization import measure, normalize, normalize_backward, sum_slopes
-from chainrule.engine.compiled.samples import gather, gather_labels, prefetch_samples
+from chainrule.engine.compiled.samples import gather, gather_targets, prefetch_samples
 from chainrule.engine.compiled.updates import (
     FUSED,
     GRADIENTS,
@@ -136,7 +136,7 @@ def reduce_loss(thread, step, losses, scores):
 
 
 def train_data_parallel(
-    threads, layers, x, labels, order_, first, steps, t, decay, rates, hyperparameters, scalars, constants, losses,
+    threads, layers, x, targets, order_, first, steps, t, decay, rates, hyperparameters, scalars, constants, losses,
     scores, sched_yield, product, transpose, activate, activation_backward, loss, step_scalars, update,
 ):  # fmt: skip
     """Take steps in which each thread computes the forward and backward pass of its samples.
@@ -148,7 +148,7 @@ def train_data_parallel(
         threads: this thread's record, (1,) THREAD.
         layers: its records of the layers, (depth,) LAYER.
         x: address of all samples, (samples, features), contiguous.
-        labels: address of their labels, int64.
+        targets: address of their targets.
         order_: address of the samples' indices in the order of training, int64.
         first: where in the order the first step's samples start.
         steps: how many to take.
@@ -192,10 +192,11 @@ def train_data_parallel(
                 normalize(layer, rows, layer.fan_out, 0)
             if number < last:
                 activate(layer.z, layers[number + 1].inputs, rows * layer.fan_out)
-        gather_labels(labels, order, position, thread)
+        gather_targets(targets, order, position, thread)
         loss(
-            layers[last].z, thread.labels, layers[last].delta, rows, layers[last].fan_out, thread.rows,
+            layers[last].z, thread.targets, layers[last].delta, rows, layers[last].fan_out, thread.rows,
             thread.losses + thread.first_sample * 8, thread.scores + thread.first_sample * 8, thread.loss_constants,
+            thread.weights if thread.all_weights else 0,
         )  # fmt: skip
         for number in range(last, 0, -1):
             layer, below = layers[number], layers[number - 1]
@@ -240,7 +241,7 @@ def train_data_parallel(
 
 
 def train_tensor_parallel(
-    threads, layers, x, labels, order_, first, steps, t, decay, rates, hyperparameters, scalars, constants, losses,
+    threads, layers, x, targets, order_, first, steps, t, decay, rates, hyperparameters, scalars, constants, losses,
     scores, sched_yield, product, transpose, activate, activation_backward, loss, step_scalars, update,
 ):  # fmt: skip
     """Take steps in which each thread keeps the same neurons of every layer, and the weights that lead out of them.
@@ -273,11 +274,12 @@ def train_tensor_parallel(
                 activate(layer.z, above.inputs, thread.rows * (above.last_row - above.first_row))
             else:
                 sum_partials(layer, thread, thread.first_sample, thread.last_sample, 0, layer.fan_out)
-        gather_labels(labels, order, position, thread)
+        gather_targets(targets, order, position, thread)
         loss(
-            layers[last].z, thread.labels, layers[last].delta + thread.first_sample * layers[last].delta_stride,
+            layers[last].z, thread.targets, layers[last].delta + thread.first_sample * layers[last].delta_stride,
             thread.last_sample - thread.first_sample, layers[last].fan_out, thread.rows,
             thread.losses + thread.first_sample * 8, thread.scores + thread.first_sample * 8, thread.loss_constants,
+            thread.weights if thread.all_weights else 0,
         )  # fmt: skip
         if not wait(thread, arrive(thread), sched_yield):
             return -1
@@ -351,7 +353,7 @@ def evaluate(threads, layers, x, order_, first, steps, logits, product, activate
 
 # What the three call, callees first.
 FUNCTIONS = (
-    *(gather, gather_labels, prefetch_samples, arrive, wait, multiply, mix_row, mix_bits, drop, multiply_inputs),
+    *(gather, gather_targets, prefetch_samples, arrive, wait, multiply, mix_row, mix_bits, drop, multiply_inputs),
     *(drop_inputs, backward, multiply_partially, sum_partials, measure, normalize, sum_slopes, normalize_backward),
     *(reduce_loss, copy, square_rows, shrink_gradients, update_layer),
 )

@@ -283,7 +283,9 @@ class _Planner:
         record["first_column"], record["last_column"] = columns.start, columns.stop
         record["barrier"] = self._barrier.ctypes.data
         record["losses"], record["scores"] = self._losses.ctypes.data, self._scores.ctypes.data
-        record["labels"] = self._keep(np.zeros(self._rows, np.int64)).ctypes.data
+        # A label has 8 bytes, as any target of a float64 network.
+        record["targets"] = self._keep(np.zeros((self._rows, self._sizes[-1]), np.int64)).ctypes.data
+        record["weights"] = self._allocate(1, self._rows).ctypes.data
         gradient = aligned_zeros(max(self._block, _BLOCK_ROWS * max(self._sizes)), self._dtype)
         record["gradient"] = self._keep(gradient).ctypes.data
         record["ones"], record["zeros"] = self._ones.ctypes.data, self._zeros.ctypes.data
