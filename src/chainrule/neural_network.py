@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule.core.errors import ConfigError
+from chainrule.core.errors import ConfigError, ModelFileError, OutputError
+from chainrule.core.validation import check_features
 from chainrule.data import Dataset
 from chainrule.engine import LogitsPredictor, make_predictor
+from chainrule.nn import model_file
 from chainrule.nn.losses import log_softmax
 from chainrule.nn.metrics import Evaluation
-from chainrule.nn.model_file import read_model
 from chainrule.nn.network import Network, check_pairs
 from chainrule.nn.parameters import Array
 from chainrule.optim.optimizer import Optimizer
@@ -22,7 +23,7 @@ from chainrule.training.callbacks import Callback, EpochFunction
 from chainrule.training.history import History
 from chainrule.training.trainer import Trainer
 
-__all__ = ["NeuralNetwork", "load_model"]
+__all__ = ["NeuralNetwork", "load_model", "save_model"]
 
 # Rows from which predictions are made by the compiled engine's kernels: loading them takes longer than they save below.
 _MANY_ROWS = 1024
@@ -40,16 +41,19 @@ class NeuralNetwork(Network):
 
     def predict_proba(self, x: ArrayLike) -> Array:
         """The probability of each class: (n, d) -> (n, k), rows sum to 1. Raises ConfigError."""
-        return np.exp(log_softmax(self._compute_logits(self.check_samples(x))))
+        return np.exp(log_softmax(self._compute_logits(self._check_finite(x))))
 
     def predict(self, x: ArrayLike) -> NDArray[np.int64]:
         """The most probable class: (n, d) -> (n,). Raises ConfigError."""
-        classes: NDArray[np.int64] = self._compute_logits(self.check_samples(x)).argmax(axis=1)
+        classes: NDArray[np.int64] = self._compute_logits(self._check_finite(x)).argmax(axis=1)
         return classes
 
-    def evaluate(self, x: ArrayLike, y: ArrayLike) -> Evaluation:
+    def evaluate(self, x: ArrayLike, y: ArrayLike | None = None) -> Evaluation:
         """Loss, accuracy and predictions on labeled samples: x (n, d), y (n,). Raises ConfigError."""
-        samples, targets = self.check_samples(x), self.check_targets(y)
+        samples = self._check_finite(x)
+        if y is None:
+            raise ConfigError("y, the class of each sample, is missing: evaluate(x, y).")
+        targets = self.check_targets(y)
         check_pairs(samples, targets)
         return self.objective.evaluate(self._compute_logits(samples), targets)
 
@@ -113,6 +117,12 @@ class NeuralNetwork(Network):
             pass
         return trainer.history
 
+    def _check_finite(self, x: ArrayLike) -> Array:
+        """Samples to predict, as an (n, d) array of the network's dtype."""
+        if isinstance(x, Dataset):
+            raise ConfigError("x must be an array, such as x_test of a Dataset, got the Dataset.")
+        return check_features(x, n_features=self.sizes[0], dtype=self.dtype)
+
     def _compute_logits(self, x: Array) -> Array:
         """The output layer's z, by machine code where there are enough rows for it to pay off."""
         if len(x) >= _MANY_ROWS and self._predictor:
@@ -134,4 +144,29 @@ def load_model(path: Path | str) -> NeuralNetwork:
     Raises:
         ModelFileError: the file is missing, damaged, of another format, or does not describe a network that fits it.
     """
-    return read_model(path, NeuralNetwork)
+    if isinstance(path, str | Path) and Path(path).is_dir():
+        raise ModelFileError(
+            f"{path} is a folder. Give the model file in it, such as {Path(path, 'model.safetensors')}."
+        )
+    return model_file.read_model(path, NeuralNetwork)
+
+
+def save_model(network: Network, path: Path | str, classes: Sequence[str] = ()) -> None:
+    """Write a network to a model file, which `load_model` reads.
+
+    Args:
+        network: what to save.
+        path: the file, in an existing folder. It is replaced if it exists.
+        classes: class names to store with it.
+
+    Raises:
+        ConfigError: `network` is no network.
+        OutputError: the file cannot be written.
+    """
+    if not isinstance(network, Network):
+        raise ConfigError(f"save_model takes a network and a path, got {network!r:.80} as the network.")
+    try:
+        model_file.save_model(network, path, tuple(classes))
+    except OSError as error:
+        hint = "" if Path(path).parent.is_dir() else f" Create the folder {Path(path).parent} first."
+        raise OutputError(f"Cannot write to {path}: {error.strerror or error}.{hint}") from error

@@ -4,7 +4,7 @@ import pytest
 from chainrule.core.errors import ConfigError
 from chainrule.core.fields import Bool, Float, Int, LayerWidths, Str
 from chainrule.optim.optimizers import OPTIMIZERS
-from chainrule.runs.config import TrainConfig, optimizer_fields
+from chainrule.runs.config import TrainConfig, find_hyperparameters
 
 
 def named(setting, name="x"):
@@ -276,4 +276,4 @@ def test_settings_that_would_clash_are_refused(monkeypatch, name, flag, message)
     keep = staticmethod(lambda weight: weight)
     OPTIMIZERS.register("clash")(type("Clash", (Optimizer,), {name: Float(1.0, "x", flag=flag), "update": keep}))
     with pytest.raises(ConfigError, match=message):
-        optimizer_fields()
+        find_hyperparameters()

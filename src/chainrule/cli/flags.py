@@ -16,8 +16,7 @@ import numpy as np
 from chainrule.core.errors import ConfigError
 from chainrule.core.fields import Field
 from chainrule.core.registry import did_you_mean
-from chainrule.optim.optimizers import OPTIMIZERS
-from chainrule.runs.config import TrainConfig, optimizer_fields
+from chainrule.runs.config import TrainConfig, find_hyperparameters
 
 __all__ = ["add_configuration_flags", "add_field", "build_parser", "format_default", "new_parser", "parse_words"]
 
@@ -66,21 +65,21 @@ def build_parser(program: str, defaults: Mapping[str, object] | None = None) -> 
         if field.group not in groups:
             groups[field.group] = parser.add_argument_group(field.group)
         add_field(groups[field.group], field, default=defaults.get(field.name))
-    optimizer = parser.add_argument_group(
-        "hyperparameters of optimizers", "used by the optimizers named, ignored by the others"
-    )
-    for name, uses in optimizer_fields().items():
+    for name, found in find_hyperparameters().items():
+        option = TrainConfig.fields()[found.option]
         # The default optimizer's default is the one to show.
-        first = dict(uses).get(TrainConfig.fields()["optimizer"].default, uses[0][1])
-        default = defaults.get(name)
+        shown, default = found.get_field(option.default), defaults.get(name)
         users = [
             user
-            if field.default == first.default or default is not None
+            if field.default == shown.default or default is not None
             else f"{user}: {format_default(field.default)}"
-            for user, field in uses
+            for user, field in found.fields.items()
         ]
-        text = f"{first.help} [{'all' if users == list(OPTIMIZERS) else ', '.join(users)}]"
-        add_field(optimizer, first, text, default=default)
+        heading = f"hyperparameters of the {found.option}"
+        if heading not in groups:
+            groups[heading] = parser.add_argument_group(heading, "used by those named, ignored by the others")
+        text = f"{shown.help} [{'all' if users == list(option.choices) else ', '.join(users)}]"
+        add_field(groups[heading], shown, text, default=default)
     files = parser.add_argument_group("configuration")
     add_configuration_flags(files)
     files.add_argument("--print_config", action="store_true", help="print the complete configuration as YAML and exit")

@@ -109,7 +109,8 @@ def _find_interrupted(config: TrainConfig, output_dir: Path) -> RunFolder | None
     """The latest unfinished run with this configuration, if there is one."""
     for found in list_runs(output_dir):
         try:
-            if found.can_be_resumed and not found.read_config().find_differences(config):
+            is_wanted = found.can_be_resumed and config.run_name in (None, found.path.name)
+            if is_wanted and not found.read_config().find_differences(config):
                 return found
         except ConfigError:
             continue

@@ -182,7 +182,7 @@ def make_run_name(config: TrainConfig) -> str:
         "init": config.weight_init,
         "loss": {"cross_entropy": "ce", "mean_squared_error": "mse"}.get(config.loss, config.loss),
         "ep": config.epochs,
-        "data": config.dataset,
+        "data": config.dataset or "own",
         "seed": config.seed,
     }
     name = "_".join(f"{key}_{value}" for key, value in parts.items())

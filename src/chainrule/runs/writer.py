@@ -78,6 +78,7 @@ class RunWriter:
         self._start = self._epoch_start = time.perf_counter()
         self._journal: dict[str, Any] = {
             "name": run.name,
+            "dataset": run.dataset.name,
             "status": "running",
             "started": _format_now(),
             "ended": None,

@@ -94,12 +94,16 @@ def sweep_lock(folder: Path) -> Iterator[None]:
     """Hold the lock of a sweep's folder, which is created if missing.
 
     Raises:
+        ConfigError: the folder holds something else, such as a training run.
         OutputError: another process runs the sweep, or the folder cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        others = {path.name for path in folder.iterdir() if path.name[0] != "."} - {_COPY, _LOCK}
     except OSError as error:
         raise _make_write_error(folder, error) from error
+    if others and not exists(folder / _JOURNAL):
+        raise ConfigError(f"{folder} holds {min(others)!r} but no sweep. Give the sweep another name or output_dir.")
     busy = f"{folder} is in use: another process runs this sweep. Wait for it, or stop it."
     with hold_lock(folder / _LOCK, busy=busy, unwritable=lambda error: _make_write_error(folder, error)):
         yield

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -139,12 +140,17 @@ def read_sweep(
 
     Args:
         source: the file, or its content.
-        name: of the sweep; by default that in the file, or the file's own name.
+        name: of the sweep; by default that in the file, or the file's own name, or for a mapping one with the time.
         plugin_base: the folder that the paths of plugins are relative to; by default the current one.
 
     Raises:
         ConfigError: the file cannot be read or is wrong; one message with all problems and their lines.
     """
+    if not isinstance(source, Mapping | Path | str):
+        raise ConfigError(
+            'A sweep must be a file in the format of W&B, or its content such as {"method": "random", "parameters": '
+            f'{{"learning_rate": {{"values": [0.01, 0.001]}}}}}}, got {source!r:.80}.'
+        )
     if isinstance(source, Mapping):
         import yaml
 
@@ -152,7 +158,7 @@ def read_sweep(
             text = yaml.safe_dump(dict(source), sort_keys=False)
         except yaml.YAMLError as error:
             raise ConfigError(f"A sweep must hold numbers, texts, lists and mappings only: {error!s:.500}") from error
-        label, default_name = "The sweep", "sweep"
+        label, default_name = "The sweep", f"sweep_{datetime.now():%Y%m%d-%H%M%S}"
         content, lines = parse_yaml_with_lines(text, label)
         lines.clear()  # lines of a text that the user has not seen
     else:
@@ -231,6 +237,8 @@ def _check_first_trial(sweep: Sweep, errors: ErrorCollector) -> None:
     except ConfigError as error:
         errors.add(("parameters",), str(error))
     else:
+        if config.dataset is None:
+            errors.add(("parameters",), "dataset must be the name of a dataset, got None.")
         if sweep.metric.name.startswith("val_") and config.val_fraction == 0:
             errors.add(("metric",), f"{sweep.metric.name} needs a validation set, and val_fraction is 0. Give it 0.1.")
 

@@ -52,7 +52,9 @@ def run_trial(task: Task, report: Callable[[list[float]], bool]) -> TrialResult:
                 config,
                 Console(quiet=True),
                 folder if started else None,
-                data=_load_dataset(config.dataset, config.seed, config.val_fraction, config.dtype, config.data_dir),
+                data=_load_dataset(
+                    str(config.dataset), config.seed, config.val_fraction, config.dtype, config.data_dir
+                ),
                 watch=watch,
                 save_every=_SAVE_EVERY,
             )
