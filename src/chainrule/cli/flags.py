@@ -33,15 +33,15 @@ class _Formatter(argparse.HelpFormatter):
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         flags = ", ".join(action.option_strings)
-        return flags if action.nargs == 0 else f"{flags} {self._format_args(action, str(action.metavar))}"
+        return flags if action.nargs == 0 else f"{flags} {self._format_args(action, str(action.metavar))}".lstrip()
 
 
-def new_parser(program: str, description: str) -> argparse.ArgumentParser:
+def new_parser(program: str, description: str, operands: str = "") -> argparse.ArgumentParser:
     """A parser without flags other than `--help`. Flags that are not given are left out; errors are ConfigErrors."""
     width = min(118, shutil.get_terminal_size().columns - 2)
     return _Parser(
         prog=program,
-        usage=f"{program} [options]",
+        usage=f"{program} {operands}[options]",
         description=description,
         formatter_class=lambda prog: _Formatter(prog, max_help_position=34, width=width),
         allow_abbrev=False,
@@ -104,7 +104,7 @@ _OPTIONS: dict[Any, dict[str, Any]] = {
     int: {"metavar": "N"},
     int | tuple[int, ...]: {"nargs": "+", "metavar": "N"},
     tuple[str, ...]: {"action": "append", "metavar": "FILE"},
-    bool: {"nargs": "?", "const": "True", "metavar": "True"},
+    bool: {"nargs": "?", "const": "True", "metavar": "BOOL"},
 }
 
 
@@ -121,7 +121,7 @@ def add_field(group: argparse._ActionsContainer, field: Field[Any], text: str = 
     options = _OPTIONS.get(field.type, {"metavar": "NAME" if field.choices else "VALUE"})
     if field.choices:
         text += f": {', '.join(field.choices)}"
-    if default is not None and field.type not in (bool, tuple[str, ...]):
+    if default not in (None, ()):
         text += f" (default: {format_default(default)})"
     flags = [flag for flag in (field.flag, f"--{field.name}") if flag]
     group.add_argument(*flags, dest=field.name, help=text.replace("%", "%%"), **options)

@@ -44,7 +44,7 @@ def run(words: Sequence[str], program: str) -> int:
         ConfigError: there are no such runs, or something that the report needs is not installed.
         OutputError: the report cannot be written.
     """
-    parser = new_parser(program, _ABOUT)
+    parser = new_parser(program, _ABOUT, "[RUN ...] ")
     parser.add_argument("names", nargs="*", metavar="RUN", help="a run, a sweep, or a folder of runs")
     for field in ReportSettings.fields().values():
         if field.type is bool:  # takes no value, so that names of runs may follow it
