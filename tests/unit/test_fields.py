@@ -1,8 +1,11 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 from chainrule.core.errors import ConfigError
-from chainrule.core.fields import Bool, Float, Int, LayerWidths, Str
+from chainrule.core.fields import Bool, Configurable, Float, Int, LayerWidths, Str
 from chainrule.optim.optimizers import OPTIMIZERS
 from chainrule.runs.config import TrainConfig, find_hyperparameters
 
@@ -213,8 +216,32 @@ def test_widths_set_the_depth() -> None:
 
 
 def test_read_only() -> None:
+    config = TrainConfig()
     with pytest.raises(AttributeError, match="read-only"):
-        TrainConfig.from_mapping({}).epochs = 3
+        config.epochs = 3
+    for mapping in (config.hyperparameters, config.loss_hyperparameters, config.ignored):
+        with pytest.raises(TypeError):
+            mapping["learning_rate"] = 3.0  # type: ignore[index]
+    for copied in (copy.deepcopy(config), pickle.loads(pickle.dumps(config))):  # noqa: S301
+        assert copied.to_dict() == config.to_dict()
+
+
+def test_unknown_names_get_a_suggestion_or_all_names() -> None:
+    for name, meant in (("lr", "learning_rate"), ("epoch", "epochs"), ("learning_rat", "learning_rate")):
+        with pytest.raises(ConfigError, match=f"'{name}'.*'{meant}'"):
+            TrainConfig(**{name: 1})
+    with pytest.raises(ConfigError, match=r"'xyz'(?s:.*)dataset.*learning_rate"):
+        TrainConfig(xyz=1)
+    with pytest.raises(ConfigError, match=r"'lr'.*'learning_rate'"):
+        OPTIMIZERS["adam"](lr=0.1)
+
+
+def test_hyperparameters_are_passed_by_name() -> None:
+    class Sample(Configurable):
+        rate = Float(0.1, "a rate")
+
+    with pytest.raises(ConfigError, match=r"Sample.*by name.*Sample\(rate=0\.5\)"):
+        Sample(0.5)
 
 
 def test_two_rules_may_declare_one_setting_differently(monkeypatch) -> None:
