@@ -1,4 +1,4 @@
-"""A network as its users know it: fit, predict, evaluate, on top of the training loop and the engines."""
+"""The public network class: fit, predict and evaluate, on top of the training loop and the engines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MANY_ROWS = 1024
 
 
 class NeuralNetwork(Network):
-    """A classifier with softmax output that can be trained and asked for predictions.
+    """A classifier with softmax output that can be trained and makes predictions.
 
     Its arguments, attributes and errors are those of `Network`.
 

@@ -176,8 +176,8 @@ def _dataset() -> Dataset:
 
 def small_trainer() -> Trainer:
     """That of the run which the checkpoints belong to."""
-    rule = OPTIMIZERS["eve"](learning_rate=0.01)
-    return Trainer(_network(), _dataset(), rule, batch_size=3, engine="numpy", seed=1)
+    optimizer = OPTIMIZERS["eve"](learning_rate=0.01)
+    return Trainer(_network(), _dataset(), optimizer, batch_size=3, engine="numpy", seed=1)
 
 
 def _checkpoint_seeds() -> list[Sample]:

@@ -33,7 +33,7 @@ class FileSpec:
 
     @property
     def spellings(self) -> Iterator[str]:
-        """The names of the file in the wild, the most common ones first."""
+        """The names under which the file is distributed, the most common ones first."""
         for name in (self.name, self.name.replace("-idx", ".idx")):
             yield f"{name}.gz"
             yield name
