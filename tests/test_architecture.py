@@ -203,7 +203,7 @@ def test_the_documentation_names_every_part_and_every_flag() -> None:
             assert f"`{name}`" in parts, name
     for setting in [
         *TrainConfig.fields().values(),
-        *(found.get_field(None) for found in find_hyperparameters().values()),
+        *(found.get_field() for found in find_hyperparameters().values()),
     ]:
         assert f"`--{setting.name}`" in flags
         assert not setting.flag or f"`{setting.flag}`" in flags

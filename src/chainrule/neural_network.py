@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chainrule.core.errors import ConfigError, ModelFileError, OutputError
+from chainrule.core.files import converting_write_errors
 from chainrule.core.validation import check_features
 from chainrule.data import Dataset
 from chainrule.engine import LogitsPredictor, make_predictor
@@ -165,8 +166,7 @@ def save_model(network: Network, path: Path | str, classes: Sequence[str] = ()) 
     """
     if not isinstance(network, Network):
         raise ConfigError(f"save_model takes a network and a path, got {network!r:.80} as the network.")
-    try:
+    if not Path(path).parent.is_dir():
+        raise OutputError(f"Cannot write to {path}: there is no folder {Path(path).parent}. Create the folder first.")
+    with converting_write_errors(Path(path)):
         model_file.save_model(network, path, tuple(classes))
-    except OSError as error:
-        hint = "" if Path(path).parent.is_dir() else f" Create the folder {Path(path).parent} first."
-        raise OutputError(f"Cannot write to {path}: {error.strerror or error}.{hint}") from error

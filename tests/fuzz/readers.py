@@ -288,13 +288,13 @@ def _check_config(config: TrainConfig) -> None:
     if config.run_name is not None:
         assert (Path("/runs") / config.run_name).resolve().parent == Path("/runs")
         assert config.run_name.isprintable()
-    again = TrainConfig.from_mapping(json.loads(json.dumps(config.to_dict(), allow_nan=False)))
+    again = TrainConfig(json.loads(json.dumps(config.to_dict(), allow_nan=False)))
     assert again.to_dict() == config.to_dict()
 
 
 @register("configuration", _config_seeds, [_YAML, m.words_of(*m.WORDS), m.replace_number])
 def _read_config(folder: Path) -> None:
-    _check_config(TrainConfig.from_mapping(read_mapping(folder / "c.yaml")))
+    _check_config(TrainConfig(read_mapping(folder / "c.yaml")))
 
 
 # --- runs

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.cli.flags import add_configuration_flags, build_parser, new_parser, parse_words
-from chainrule.core.errors import ConfigError, missing_extra
+from chainrule.core.errors import ConfigError
+from chainrule.core.extras import needs_extra
 from chainrule.core.files import read_json
 from chainrule.core.yaml_with_lines import read_mapping
 from chainrule.runs.config import TrainConfig
@@ -21,19 +22,7 @@ __all__ = ["run"]
 
 
 def run(words: Sequence[str], program: str, defaults: Mapping[str, object] | None = None) -> int:
-    """Train as the command line says.
-
-    Args:
-        words: flags and values.
-        program: what the user typed before them.
-        defaults: configuration values used in place of the library's defaults.
-
-    Returns:
-        0 if training finished, 130 if Ctrl-C ended it early, 1 if requested output could not be printed.
-
-    Raises:
-        ChainruleError: an error that the user can fix; the message says how.
-    """
+    """Train as the command line says."""
     early = _parse_early(words)
     file = read_mapping(Path(early["config"])) if "config" in early else {}
     output_dir = Path(TrainConfig.fields()["output_dir"].parse(early.get("output_dir", file.get("output_dir", "runs"))))
@@ -57,7 +46,7 @@ def run(words: Sequence[str], program: str, defaults: Mapping[str, object] | Non
     for name in ("config", "resume", "from_sweep", "trial"):
         given.pop(name, None)
     print_only = given.pop("print_config", False)
-    config = TrainConfig.from_mapping({**file, **given}, defaults)
+    config = TrainConfig({**file, **given}, defaults)
     if print_only:
         return print_text(_format_yaml(config))
     check_figures(given)
@@ -117,9 +106,8 @@ def _find_interrupted(config: TrainConfig, output_dir: Path) -> RunFolder | None
     return None
 
 
+@needs_extra("Configuration files", "train")
 def _format_yaml(config: TrainConfig) -> str:
-    try:
-        import yaml
-    except ImportError as error:
-        raise missing_extra("Configuration files", "train", error) from error
+    import yaml
+
     return str(yaml.safe_dump(config.to_dict(), sort_keys=False))

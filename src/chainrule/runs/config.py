@@ -158,11 +158,6 @@ class TrainConfig(Configurable):
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"A TrainConfig is read-only; create a new one to change {name!r}.")
 
-    @classmethod
-    def from_mapping(cls, given: Mapping[str, object], defaults: Mapping[str, object] | None = None) -> TrainConfig:
-        """Build a configuration from a mapping. Arguments and errors are those of the constructor."""
-        return cls(given, defaults)
-
     @property
     def hidden_sizes(self) -> tuple[int, ...]:
         """The width of each hidden layer."""
@@ -170,7 +165,7 @@ class TrainConfig(Configurable):
         return size if isinstance(size, tuple) else (size,) * self.num_layers
 
     def to_dict(self) -> dict[str, Any]:
-        """The complete configuration by key, as JSON and YAML can represent it; `from_mapping` reads it."""
+        """The complete configuration by key, as JSON and YAML can represent it; `TrainConfig` takes it."""
         values = {**self.as_dict(), **self.hyperparameters, **self.loss_hyperparameters}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
@@ -215,9 +210,11 @@ class Hyperparameter:
     option: str
     fields: dict[str, Field[Any]]
 
-    def get_field(self, chosen: object) -> Field[Any]:
+    def get_field(self, chosen: Any = None) -> Field[Any]:
         """Its declaration in the chosen optimizer or loss, or in the first that has it."""
-        return self.fields.get(str(chosen)) or next(iter(self.fields.values()))
+        registry = CONFIGURABLE[self.option]
+        name = registry.canonical(chosen) if chosen in registry else ""
+        return self.fields.get(name) or next(iter(self.fields.values()))
 
 
 # The options that choose a class with hyperparameters.
@@ -260,10 +257,7 @@ def find_hyperparameters() -> dict[str, Hyperparameter]:
 def _resolve(given: Mapping[str, object], defaults: Mapping[str, object]) -> dict[str, Any]:
     """Validate and complete a configuration: the attributes of a TrainConfig."""
     options, hyperparameters = TrainConfig.fields(), find_hyperparameters()
-    chosen = {}
-    for option, registry in CONFIGURABLE.items():
-        name: Any = given.get(option, defaults.get(option, options[option].default))
-        chosen[option] = registry.canonical(name) if name in registry else name
+    chosen = {name: given.get(name, defaults.get(name, options[name].default)) for name in CONFIGURABLE}
     # Optimizers may declare the same hyperparameter differently; those the chosen one lacks are checked by any of them.
     known = {name: found.get_field(chosen[found.option]) for name, found in hyperparameters.items()}
     parsed = _parse_all(given, {**options, **known})

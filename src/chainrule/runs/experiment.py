@@ -72,7 +72,7 @@ def train(
         check_figures(given)
         given = {**(read_json(run.path / CONFIG) if run else {}), **given}
         load_plugins(given)
-        config = TrainConfig.from_mapping(given)
+        config = TrainConfig(given)
     if data is not None:
         named = run.read_config().dataset if run else config.dataset if config.dataset == data.name else None
         config = TrainConfig({**given, "dataset": named})
@@ -86,7 +86,7 @@ def load_plugins(given: Mapping[str, object]) -> None:
         ConfigError: a plugin is missing or fails.
     """
     for plugin in TrainConfig.fields()["plugin"].parse(given.get("plugin")):
-        load_plugin(Path(plugin))
+        load_plugin(plugin)
 
 
 def check_figures(given: Mapping[str, object]) -> None:

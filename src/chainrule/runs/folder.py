@@ -1,6 +1,6 @@
 """Run folders: the names of their files, creating, finding, reading and locking them.
 
-    config.json         the complete configuration, which `TrainConfig.from_mapping` reads
+    config.json         the complete configuration, which `TrainConfig` reads
     history.jsonl       one record per epoch
     metrics.json        final loss and score, scores per class, confusion matrix
     model.safetensors   the parameters, saved after every epoch
@@ -13,7 +13,7 @@ Except for the journal, equal runs write equal bytes.
 
 from __future__ import annotations
 
-import errno
+import itertools
 import json
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from chainrule.core.errors import ConfigError, DataError, OutputError
-from chainrule.core.files import exists, read_json, read_text
+from chainrule.core.files import converting_write_errors, exists, make_write_error, read_json, read_text
 from chainrule.core.lock import hold_lock, is_locked
 from chainrule.core.registry import did_you_mean
 from chainrule.runs.config import TrainConfig
@@ -43,8 +43,8 @@ __all__ = [
     "get_lock_identity",
     "is_running",
     "list_runs",
+    "make_run_error",
     "make_run_name",
-    "make_write_error",
     "run_lock",
 ]
 
@@ -121,7 +121,7 @@ class RunFolder:
         if not content:
             raise ConfigError(f"{file} is missing or damaged, so the run cannot be resumed.")
         try:
-            return TrainConfig.from_mapping(content)
+            return TrainConfig(content)
         except ConfigError as error:
             raise ConfigError(f"{file} is not a valid configuration: {error}") from error
 
@@ -201,22 +201,19 @@ def create_run_folder(output_dir: Path, name: str, *, unique: bool) -> Path:
     Raises:
         OutputError: the folder exists (and `unique` is False) or cannot be created.
     """
-    try:
+    with converting_write_errors(output_dir, "or choose another output_dir"):
         output_dir.mkdir(parents=True, exist_ok=True)
-        number = 1
-        while True:
+        for number in itertools.count(1):
             folder = output_dir / (name if number == 1 else f"{name}_{number}")
             try:
                 folder.mkdir()
-                return folder
+                break
             except FileExistsError:
                 if _was_never_started(folder):
-                    return folder
+                    break
                 if not unique:
                     raise OutputError(f"{folder} exists already; choose another run_name or remove it.") from None
-                number += 1
-    except OSError as error:
-        raise _describe_write_error(output_dir, error, "or choose another output_dir") from error
+    return folder
 
 
 def _was_never_started(folder: Path) -> bool:
@@ -234,7 +231,7 @@ def run_lock(folder: Path) -> AbstractContextManager[None]:
     return hold_lock(
         folder / _LOCK,
         busy=f"{folder} is in use: another process trains this run. Wait for it, or stop it.",
-        unwritable=lambda error: make_write_error(folder, folder, error),
+        unwritable=lambda error: make_run_error(folder, folder, error),
     )
 
 
@@ -255,22 +252,11 @@ def get_lock_identity(folder: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def make_write_error(folder: Path, path: Path, error: OSError) -> OutputError:
+def make_run_error(folder: Path, path: Path, error: OSError) -> OutputError:
     """The error for a file of a run folder that could not be written: why, and how the run continues."""
-    raised = _describe_write_error(path, error, describe_resume(folder))
+    raised = make_write_error(path, error, describe_resume(folder))
     raised.run_folder = folder if (folder / JOURNAL).exists() else None
     return raised
-
-
-_REMEDIES = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Free disk space"),
-    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR), "Restore what was there"),
-}
-
-
-def _describe_write_error(path: Path, error: OSError, then: str) -> OutputError:
-    remedy = _REMEDIES.get(error.errno or 0, "Make it writable")
-    return OutputError(f"Cannot write to {path}: {error.strerror or error}. {remedy}, {then}.")
 
 
 def describe_resume(folder: Path) -> str:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chainrule.core.errors import DivergenceError
-from chainrule.nn.metrics import make_class_report
-
-if TYPE_CHECKING:
-    from chainrule.nn.metrics import Evaluation
-    from chainrule.runs.tracking.base import Status
-    from chainrule.training.history import EpochRecord
-    from chainrule.training.trainer import Trainer
+from chainrule.nn.metrics import Evaluation, make_class_report
+from chainrule.runs.tracking.base import Status
+from chainrule.training.history import EpochRecord
+from chainrule.training.trainer import Trainer
 
 __all__ = ["make_metrics", "restore_kept_epoch"]
 

@@ -132,7 +132,7 @@ class Coordinator:
     def _make_name(self, number: int, values: Mapping[str, Any]) -> str:
         """The name of a trial's run folder: its number and its settings."""
         try:
-            name = make_run_name(TrainConfig.from_mapping(self._get_settings(values)))
+            name = make_run_name(TrainConfig(self._get_settings(values)))
         except ConfigError:  # the trial will fail with it
             name = "trial"
         return f"{number:04d}_{name}"

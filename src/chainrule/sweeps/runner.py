@@ -135,5 +135,5 @@ def _check_overrides(overrides: Mapping[str, object], sweep: Sweep) -> dict[str,
     for name in overrides:
         if name in NOT_SWEPT or not isinstance(sweep.parameters.get(name), Constant | None):
             raise ConfigError(f"overrides must not contain {name}: the sweep chooses it.")
-    values = TrainConfig.from_mapping(overrides).to_dict()
+    values = TrainConfig(overrides).to_dict()
     return {name: values.get(name, value) for name, value in overrides.items()}

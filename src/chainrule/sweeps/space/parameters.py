@@ -58,14 +58,7 @@ _RULES = {
 
 
 def check_keys(content: object, path: KeyPath, rules: Mapping[str, Rule], errors: ErrorCollector) -> bool:
-    """Check the keys of a mapping and their values; returns whether all are right.
-
-    Args:
-        content: the mapping.
-        path: of the mapping; empty for the whole file.
-        rules: the rule of each key.
-        errors: collects what is wrong.
-    """
+    """Check the keys of the mapping at `path` and their values; returns whether all are right."""
     if not isinstance(content, dict):
         errors.add(path, f"{path[-1]} must be a mapping with {', '.join(rules)}, got {_shorten(content)}.")
         return False
@@ -87,13 +80,7 @@ def check_keys(content: object, path: KeyPath, rules: Mapping[str, Rule], errors
 
 
 def parse_parameters(content: object, method: str, errors: ErrorCollector) -> dict[str, Distribution]:
-    """Parse the distribution of each setting, in the order of the file. Groups (nested `parameters`) are flattened.
-
-    Args:
-        content: the `parameters` of the file.
-        method: of the search; a grid needs distributions with a finite number of values.
-        errors: collects what is wrong.
-    """
+    """Parse the distribution of each setting, in the order of the file. Groups (nested `parameters`) are flattened."""
     found: dict[str, tuple[KeyPath, Distribution]] = {}
     for path, name, spec in find_leaves(content, ("parameters",), errors):
         if name in found:
@@ -173,7 +160,7 @@ def _get_kind(given: str | None, arguments: Mapping[str, Any]) -> str:
 def _check_settings(found: dict[str, tuple[KeyPath, Distribution]], method: str, errors: ErrorCollector) -> None:
     """Check that each parameter is a setting that allows its values; replace aliases by canonical names."""
     options, hyperparameters = TrainConfig.fields(), find_hyperparameters()
-    known = {**options, **{name: found.get_field(None) for name, found in hyperparameters.items()}}
+    known = {**options, **{name: found.get_field() for name, found in hyperparameters.items()}}
     for name, (path, distribution) in found.items():
         if name in NOT_SWEPT:
             errors.add(path, f"{name} cannot be a parameter: the sweep chooses it.")

@@ -147,10 +147,7 @@ def read_sweep(
         ConfigError: the file cannot be read or is wrong; one message with all problems and their lines.
     """
     if not isinstance(source, Mapping | Path | str):
-        raise ConfigError(
-            'A sweep must be a file in the format of W&B, or its content such as {"method": "random", "parameters": '
-            f'{{"learning_rate": {{"values": [0.01, 0.001]}}}}}}, got {source!r:.80}.'
-        )
+        raise ConfigError(f"A sweep must be a file, or a mapping with method and parameters, got {source!r:.80}.")
     if isinstance(source, Mapping):
         import yaml
 
@@ -233,7 +230,7 @@ def _check_first_trial(sweep: Sweep, errors: ErrorCollector) -> None:
     """Check that a trial makes a valid configuration; each single value has been checked before."""
     first = {name: distribution.ppf(0.0) for name, distribution in sweep.search_space.items()}
     try:
-        config = TrainConfig.from_mapping({**sweep.fixed, **first})
+        config = TrainConfig({**sweep.fixed, **first})
     except ConfigError as error:
         errors.add(("parameters",), str(error))
     else:
@@ -307,7 +304,7 @@ def _parse_flags(words: list[str], parameters: Mapping[str, Any], errors: ErrorC
         try:
             if name in NOT_SWEPT:
                 raise ConfigError(f"{flag} cannot be given: the sweep chooses it.")
-            TrainConfig.from_mapping({name: value})
+            TrainConfig({name: value})
         except ConfigError as error:
             errors.add(("command",), f"command: {error}")
             continue
