@@ -50,12 +50,7 @@ def new_parser(program: str, description: str, operands: str = "") -> argparse.A
 
 
 def build_parser(program: str, defaults: Mapping[str, object] | None = None) -> argparse.ArgumentParser:
-    """The parser of the train command. Values stay text: `TrainConfig` is the only validator.
-
-    Args:
-        program: what the user typed for the command.
-        defaults: shown in place of the library's defaults.
-    """
+    """The parser of the train command; `defaults` are shown. Values stay text: `TrainConfig` is the only validator."""
     defaults = defaults or {}
     parser = new_parser(
         program, "Train a feedforward network whose forward and backward passes are written by hand on NumPy."
@@ -109,14 +104,7 @@ _OPTIONS: dict[Any, dict[str, Any]] = {
 
 
 def add_field(group: argparse._ActionsContainer, field: Field[Any], text: str = "", default: object = None) -> None:
-    """Add the flags of a field. The value stays text.
-
-    Args:
-        group: parser or argument group.
-        field: the field.
-        text: help text in place of the field's own.
-        default: shown in place of the field's own; None for the latter.
-    """
+    """Add the flags of a field. `text` and `default`, if given, are shown in place of its own. The value stays text."""
     text, default = text or field.help, field.default if default is None else default
     options = _OPTIONS.get(field.type, {"metavar": "NAME" if field.choices else "VALUE"})
     if field.choices:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def _find_run(name: str, output_dir: Path) -> RunFolder:
 def _read_trial(name: str, trial: str, output_dir: Path) -> dict[str, Any]:
     """The configuration that a sweep's trial was trained with, as far as it determines the results."""
     folder, sweep, trials = find_sweep(name, output_dir)
-    try:
+    with closing(trials):
         chosen = trials.best
         if trial != "best":
             if not trial.isdecimal() or int(trial) >= len(trials):
@@ -90,8 +91,6 @@ def _read_trial(name: str, trial: str, output_dir: Path) -> dict[str, Any]:
         if chosen is None:
             raise ConfigError(f"The sweep {name} has no finished trial yet.")
         return read_trial_config(folder, sweep, chosen)
-    finally:
-        trials.close()
 
 
 def _find_interrupted(config: TrainConfig, output_dir: Path) -> RunFolder | None:

@@ -39,9 +39,11 @@ __all__ = [
     "RunFolder",
     "create_run_folder",
     "describe_resume",
+    "find_folder",
     "find_run",
     "get_lock_identity",
     "is_running",
+    "list_folders",
     "list_runs",
     "make_run_error",
     "make_run_name",
@@ -147,12 +149,9 @@ def _read_val_accuracies(file: Path) -> list[float | None]:
 
 def list_runs(output_dir: Path) -> list[RunFolder]:
     """The runs in a folder, latest start first."""
-    try:
-        folders = [path for path in output_dir.iterdir() if exists(path / JOURNAL)]
-    except OSError:
-        return []
     never = datetime.min.replace(tzinfo=UTC)
-    return sorted(map(RunFolder.read, folders), key=lambda run: (run.started or never, run.path.name), reverse=True)
+    runs = map(RunFolder.read, list_folders(output_dir, JOURNAL))
+    return sorted(runs, key=lambda run: (run.started or never, run.path.name), reverse=True)
 
 
 def find_run(name: str, output_dir: Path) -> RunFolder:
@@ -161,11 +160,28 @@ def find_run(name: str, output_dir: Path) -> RunFolder:
     Raises:
         ConfigError: there is none.
     """
+    return RunFolder.read(find_folder("run", name, output_dir, JOURNAL))
+
+
+def list_folders(parent: Path, journal: str) -> list[Path]:
+    """The folders in a folder that hold a file with this name, by name."""
+    try:
+        return sorted(path for path in parent.iterdir() if exists(path / journal))
+    except OSError:
+        return []
+
+
+def find_folder(kind: str, name: str, output_dir: Path, journal: str) -> Path:
+    """The folder with a name in `output_dir`, or with this path, that holds a file called `journal`.
+
+    Raises:
+        ConfigError: there is none.
+    """
     for path in (output_dir / name, Path(name)):
-        if exists(path / JOURNAL):
-            return RunFolder.read(path)
-    runs = [run.path.name for run in list_runs(output_dir)]
-    raise ConfigError(f"There is no run {name!r} in {output_dir}.{did_you_mean(name, runs)}")
+        if exists(path / journal):
+            return path
+    known = [path.name for path in list_folders(output_dir, journal)]
+    raise ConfigError(f"There is no {kind} {name!r} in {output_dir}.{did_you_mean(name, known)}")
 
 
 def make_run_name(config: TrainConfig) -> str:
@@ -191,12 +207,7 @@ def make_run_name(config: TrainConfig) -> str:
 
 
 def create_run_folder(output_dir: Path, name: str, *, unique: bool) -> Path:
-    """Create an empty run folder, and `output_dir` if needed.
-
-    Args:
-        output_dir: the parent folder.
-        name: name of the run folder.
-        unique: whether a number is appended to a name that is taken.
+    """Create an empty run folder, and `output_dir` if needed; with `unique`, a name that is taken gets a number.
 
     Raises:
         OutputError: the folder exists (and `unique` is False) or cannot be created.

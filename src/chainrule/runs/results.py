@@ -38,7 +38,9 @@ def make_metrics(
         DivergenceError: the loss on the test set is infinite or NaN.
     """
     if not math.isfinite(test.loss):
-        raise DivergenceError(f"The loss on the test set is {test.loss}: the outputs of the network overflow.")
+        raise DivergenceError(
+            f"The loss on the test set is {test.loss}: the outputs of the network overflow. Lower the learning rate."
+        )
     record = kept.as_dict() if kept else {}
     return {
         "status": status,

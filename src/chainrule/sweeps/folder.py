@@ -25,9 +25,8 @@ from chainrule.core.files import (
     write_text,
 )
 from chainrule.core.lock import hold_lock, is_locked
-from chainrule.core.registry import did_you_mean
 from chainrule.runs.config import NON_IDENTITY_KEYS
-from chainrule.runs.folder import CONFIG
+from chainrule.runs.folder import CONFIG, find_folder, list_folders
 from chainrule.sweeps.space.sweep_file import Sweep, read_sweep
 from chainrule.sweeps.trials import Trial, Trials
 
@@ -109,10 +108,7 @@ def sweep_lock(folder: Path) -> Iterator[None]:
 
 def list_sweeps(output_dir: Path) -> list[Path]:
     """The sweeps' folders in a folder, by name."""
-    try:
-        return sorted(path for path in output_dir.iterdir() if (path / _JOURNAL).is_file())
-    except OSError:
-        return []
+    return list_folders(output_dir, _JOURNAL)
 
 
 def find_sweep(name: str, output_dir: Path) -> tuple[Path, Sweep, Trials]:
@@ -124,13 +120,10 @@ def find_sweep(name: str, output_dir: Path) -> tuple[Path, Sweep, Trials]:
     Raises:
         ConfigError: there is no such sweep, or its file cannot be read.
     """
-    for folder in (output_dir / name, Path(name)):
-        if exists(folder / _JOURNAL):
-            journal = read_json(folder / _JOURNAL)
-            sweep = read_sweep(folder / _COPY, journal.get("name"), Path(str(journal.get("folder", ""))))
-            return folder, sweep, Trials(folder, sweep, create=False)
-    known = [folder.name for folder in list_sweeps(output_dir)]
-    raise ConfigError(f"There is no sweep {name!r} in {output_dir}.{did_you_mean(name, known)}")
+    folder = find_folder("sweep", name, output_dir, _JOURNAL)
+    journal = read_json(folder / _JOURNAL)
+    sweep = read_sweep(folder / _COPY, journal.get("name"), Path(str(journal.get("folder", ""))))
+    return folder, sweep, Trials(folder, sweep, create=False)
 
 
 def read_trial_config(folder: Path, sweep: Sweep, trial: Trial) -> dict[str, Any]:

@@ -27,9 +27,7 @@ _SAVE_EVERY = 2.0  # seconds; an epoch of a small network is faster than saving 
 def run_trial(task: Task, report: Callable[[list[float]], bool]) -> TrialResult:
     """Train a trial, or resume it. Whatever goes wrong in the trial becomes its result.
 
-    Args:
-        task: the trial.
-        report: called with the metric after each epoch so far; returns whether the trial is pruned.
+    `report` is called with the metric after each epoch so far, and returns whether the trial is pruned.
     """
     curve: list[float] = []
 
