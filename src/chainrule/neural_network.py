@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chainrule.core.errors import ConfigError, ModelFileError, OutputError
@@ -15,7 +15,6 @@ from chainrule.core.validation import check_features
 from chainrule.data import Dataset
 from chainrule.engine import LogitsPredictor, make_predictor
 from chainrule.nn import model_file
-from chainrule.nn.losses import log_softmax
 from chainrule.nn.metrics import Evaluation
 from chainrule.nn.network import Network, check_pairs
 from chainrule.nn.parameters import Array
@@ -36,18 +35,17 @@ class NeuralNetwork(Network):
     Its arguments, attributes and errors are those of `Network`.
 
     >>> network = NeuralNetwork([4, 3, 2], seed=0)
-    >>> network.predict_proba(np.zeros((1, 4)))
+    >>> network.predict_proba([[0.0, 0.0, 0.0, 0.0]])
     array([[0.5, 0.5]], dtype=float32)
     """
 
     def predict_proba(self, x: ArrayLike) -> Array:
         """The probability of each class: (n, d) -> (n, k), rows sum to 1. Raises ConfigError."""
-        return np.exp(log_softmax(self._compute_logits(self._check_finite(x))))
+        return self.objective.predict_proba(self._compute_logits(self._check_finite(x)))
 
-    def predict(self, x: ArrayLike) -> NDArray[np.int64]:
+    def predict(self, x: ArrayLike) -> NDArray[Any]:
         """The most probable class: (n, d) -> (n,). Raises ConfigError."""
-        classes: NDArray[np.int64] = self._compute_logits(self._check_finite(x)).argmax(axis=1)
-        return classes
+        return self.objective.predict(self._compute_logits(self._check_finite(x)))
 
     def evaluate(self, x: ArrayLike, y: ArrayLike | None = None) -> Evaluation:
         """Loss, accuracy and predictions on labeled samples: x (n, d), y (n,). Raises ConfigError."""

@@ -213,6 +213,19 @@ def test_rules_that_go_wrong_are_named() -> None:
             define(**body)().step({"w": np.ones(3)}, {"w": np.ones(3)}, loss=1.0)
 
 
+def test_a_step_that_failed_is_not_counted() -> None:
+    class Failing(OPTIMIZERS["adam"]):
+        @staticmethod
+        def update(gradient, mean, square):
+            raise ValueError
+
+    optimizer = Failing()
+    with pytest.raises(ConfigError, match="update failed"):
+        optimizer.step({"w": np.ones(3)}, {"w": np.ones(3)})
+    assert optimizer.state.step_count == 0
+    assert set(optimizer.state.scalars.values()) == {0.0}
+
+
 def test_an_argument_may_be_handed_back() -> None:
     """A slot that keeps the weight of the step before, and one that keeps that slot."""
     from chainrule.optim.optimizer import Optimizer

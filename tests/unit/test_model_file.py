@@ -39,6 +39,7 @@ def test_hyperparameters_of_the_loss_are_kept(tmp_path, monkeypatch) -> None:
     save_model(network, tmp_path / "m.safetensors")
     again = load_model(tmp_path / "m.safetensors")
     assert (again.loss, again.objective.loss.scale) == ("scaled", 3.0)
+    assert "scale=3.0" in repr(again)
     assert again.evaluate(np.ones((1, 5)), [0]).loss == network.evaluate(np.ones((1, 5)), [0]).loss
 
 

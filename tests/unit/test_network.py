@@ -198,3 +198,9 @@ def test_arguments_of_other_kinds_say_what_to_do() -> None:
         network.fit(np.ones((2, 3)), np.eye(2))
     with pytest.raises(ConfigError, match=r"y .*\(2, 1\).*np.ravel"):
         network.fit(np.ones((2, 3)), [[0], [1]])
+
+
+def test_parameters_cannot_be_replaced() -> None:
+    network = NeuralNetwork([2, 2])
+    with pytest.raises(AttributeError):
+        network.parameters = network.parameters.copy()

@@ -55,8 +55,10 @@ class Loss(Configurable):
 
     Its hyperparameters, if it has any, are fields; `value` and `derivative` ask for those they need by name, after y, p
     and log_p.
-
     """
+
+    link: ClassVar[str] = "softmax"
+    """The output link that turns the output layer's z into what the loss compares; it decides the objective."""
 
     value: ClassVar[Callable[..., Any]]
     """One class's share of one sample's loss, from y (0 or 1), p and log p."""

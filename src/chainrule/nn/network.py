@@ -30,7 +30,7 @@ from chainrule.nn.activations import ACTIVATIONS
 from chainrule.nn.initializers import INITIALIZERS, initialize
 from chainrule.nn.layer import Layer, build_layers
 from chainrule.nn.losses import LOSSES, Loss
-from chainrule.nn.objective import Objective, SoftmaxClassification
+from chainrule.nn.objective import make_objective
 from chainrule.nn.parameters import Array, ParameterDict
 
 __all__ = ["Network", "check_pairs"]
@@ -57,7 +57,7 @@ class Network:
         objective: output link, form of the targets, loss and score.
 
     Raises:
-        ConfigError: fewer than two sizes or one below 1 (or a single class), an unknown name, another dtype.
+        ConfigError: fewer than two sizes, one below 1, too few outputs for the loss, an unknown name, another dtype.
 
     >>> Network([4, 3, 2], seed=0).logits(np.zeros((1, 4), np.float32))
     array([[0., 0.]], dtype=float32)
@@ -72,17 +72,22 @@ class Network:
         seed: int = 0,
         dtype: str = "float32",
     ) -> None:
-        self.sizes = _check_sizes(sizes)
+        self.loss = LOSSES.name_of(type(loss)) if isinstance(loss, Loss) else LOSSES.canonical(loss)
+        self.objective = make_objective(loss if isinstance(loss, Loss) else LOSSES[loss]())
+        self.sizes = _check_sizes(sizes, self.objective.min_outputs)
         self.activation = ACTIVATIONS.canonical(activation)
         self.weight_init = INITIALIZERS.canonical(weight_init)
-        self.loss = LOSSES.name_of(type(loss)) if isinstance(loss, Loss) else LOSSES.canonical(loss)
         if not isinstance(dtype, str) or dtype not in ("float32", "float64"):
             raise ConfigError(f"dtype must be float32 or float64, got {dtype!r}.")
         self.dtype = dtype
-        self.objective: Objective = SoftmaxClassification(loss if isinstance(loss, Loss) else LOSSES[loss]())
-        self.parameters = ParameterDict(self.sizes, self.dtype)
+        self._parameters = ParameterDict(self.sizes, self.dtype)
         self.layers: tuple[Layer, ...] = build_layers(self.parameters, self.activation)
         initialize(self.parameters, INITIALIZERS[weight_init], generator(seed, "initial weights"))
+
+    @property
+    def parameters(self) -> ParameterDict:
+        """The arrays can be changed, but not replaced: layers, optimizers and engines have views of them."""
+        return self._parameters
 
     def forward(self, x: Array) -> list[tuple[Array, Array]]:
         """Every layer's z and a, first hidden layer first.
@@ -163,9 +168,10 @@ class Network:
         self.layers = build_layers(self.parameters, self.activation)
 
     def __repr__(self) -> str:
+        loss = self.objective.loss if self.objective.loss.fields() else self.loss
         return (
             f"{type(self).__name__}({list(self.sizes)}, activation={self.activation!r}, "
-            f"weight_init={self.weight_init!r}, loss={self.loss!r}, dtype={self.dtype!r})"
+            f"weight_init={self.weight_init!r}, loss={loss!r}, dtype={self.dtype!r})"
         )
 
     def check_samples(self, x: ArrayLike) -> Array:
@@ -177,17 +183,17 @@ class Network:
         return self.objective.check_targets(y, self.sizes[-1])
 
 
-def _check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+def _check_sizes(sizes: Sequence[int], min_outputs: int) -> tuple[int, ...]:
     """Layer widths as a tuple of ints."""
     try:
         sizes = list(sizes)
     except TypeError:
         sizes = []
     whole = [int(size) for size in sizes if isinstance(size, int | np.integer) and not isinstance(size, bool)]
-    if len(whole) != len(sizes) or len(whole) < 2 or min(whole) < 1 or whole[-1] < 2:
+    if len(whole) != len(sizes) or len(whole) < 2 or min(whole) < 1 or whole[-1] < min_outputs:
         raise ConfigError(
-            f"sizes must list the inputs, the hidden widths and the classes, such as [784, 128, 10]: whole numbers of "
-            f"1 or more, and at least 2 classes. Got {list(sizes)!r}."
+            f"sizes must list the inputs, the hidden widths and the outputs, such as [784, 128, 10]: whole numbers of "
+            f"1 or more, and at least {min_outputs} outputs (classes) for this loss. Got {list(sizes)!r}."
         )
     return tuple(whole)
 

@@ -19,7 +19,7 @@ from chainrule.nn.losses import Loss, log_softmax
 from chainrule.nn.metrics import Evaluation
 from chainrule.nn.parameters import Array, Labels
 
-__all__ = ["Objective", "SoftmaxClassification"]
+__all__ = ["OBJECTIVES", "Objective", "SoftmaxClassification", "make_objective"]
 
 
 class Objective(ABC):
@@ -29,12 +29,16 @@ class Objective(ABC):
         loss: the elementwise loss, with its hyperparameters.
 
     Attributes:
-        link: name of the output link.
+        link: name of the output link, which the loss names too.
+        min_outputs: how many outputs a network needs at least.
         score_name: name of the score, of which more is better.
+        score_range: the lowest and the highest score that there is.
     """
 
     link: ClassVar[str]
+    min_outputs: ClassVar[int] = 1
     score_name: ClassVar[str]
+    score_range: ClassVar[tuple[float, float]]
 
     def __init__(self, loss: Loss) -> None:
         self.loss = loss
@@ -56,6 +60,14 @@ class Objective(ABC):
         """The sum of the samples' scores."""
 
     @abstractmethod
+    def predict(self, z: Array) -> NDArray[Any]:
+        """The answers, in the form of the targets, from the output layer's z, (n, k)."""
+
+    @abstractmethod
+    def predict_proba(self, z: Array) -> Array:
+        """The probabilities of the classes, (n, k), from the output layer's z, (n, k)."""
+
+    @abstractmethod
     def evaluate(self, z: Array, targets: NDArray[Any]) -> Evaluation:
         """Loss, score and answers from the output layer's z, (n, k), and n targets."""
 
@@ -69,7 +81,9 @@ class SoftmaxClassification(Objective):
     """
 
     link = "softmax"
+    min_outputs = 2
     score_name = "accuracy"
+    score_range = (0.0, 1.0)
 
     def check_targets(self, y: ArrayLike, outputs: int) -> Labels:
         """Labels as an (n,) int64 array, each from 0 to k - 1."""
@@ -96,9 +110,18 @@ class SoftmaxClassification(Objective):
         """The number of samples whose largest logit is that of their class."""
         return float(np.count_nonzero(z.argmax(axis=1) == targets))
 
+    def predict(self, z: Array) -> NDArray[np.int64]:
+        """The most probable class of each sample, (n,)."""
+        labels: NDArray[np.int64] = z.argmax(axis=1)
+        return labels
+
+    def predict_proba(self, z: Array) -> Array:
+        """The probability of each class, (n, k), rows sum to 1."""
+        return np.exp(log_softmax(z))
+
     def evaluate(self, z: Array, targets: NDArray[Any]) -> Evaluation:
         """Loss, accuracy, predictions and probabilities."""
-        predictions = z.argmax(axis=1)
+        predictions = self.predict(z)
         with np.errstate(all="ignore"):
             log_p, p, y = _compare(z, targets)
             losses: Array = self.loss.apply("value", y, p, log_p).sum(axis=1)
@@ -110,6 +133,14 @@ class SoftmaxClassification(Objective):
             probabilities=p,
             score_name=self.score_name,
         )
+
+
+OBJECTIVES: dict[str, type[Objective]] = {objective.link: objective for objective in (SoftmaxClassification,)}
+
+
+def make_objective(loss: Loss) -> Objective:
+    """The objective that trains with a loss: the one whose output link the loss is made for."""
+    return OBJECTIVES[loss.link](loss)
 
 
 def _compare(logits: Array, labels: Labels) -> tuple[Array, Array, Array]:

@@ -113,19 +113,19 @@ class Optimizer(Configurable):
             raise ConfigError(f"{type(self).__name__} needs the loss of each batch: step(..., loss=loss).")
         chunks = self._align(parameters, gradients)
         rate = self.learning_rate * self.schedule_factor()
-        self.state.step_count += 1
+        t, scalars = self.state.step_count + 1, self.state.scalars
         numbers: dict[str, Any] = {
             **self.as_dict(),
             **dict.fromkeys(self.scalars, 0.0),
-            **self.state.scalars,
-            "t": self.state.step_count,
+            **scalars,
+            "learning_rate": rate,
+            "t": t,
             "loss": loss,
         }
-        numbers["learning_rate"] = rate
         if self.scalars:
             given = {name: numbers[name] for name in self.prepare_arguments}
-            self.state.scalars = dict(zip(self.scalars, self._call("prepare", given, self.scalars), strict=True))
-            numbers |= self.state.scalars
+            scalars = dict(zip(self.scalars, self._call("prepare", given, self.scalars), strict=True))
+            numbers |= scalars
         constants = {name: numbers[name] for name in self.update_arguments if name in numbers}
         for name, arrays in chunks:
             weight, gradient = arrays["weight"], arrays["gradient"]
@@ -152,6 +152,8 @@ class Optimizer(Configurable):
             weight[...] = target
             for slot, value in zip(self.slots, new[1:], strict=True):
                 arrays[slot][...] = value
+        # Only now: a step that failed was not taken.
+        self.state.step_count, self.state.scalars = t, scalars
 
     def schedule_factor(self) -> float:
         """The schedule's factor for the next step.

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import overload
 
 from chainrule.core.errors import DataError
+from chainrule.nn.objective import OBJECTIVES
 
 __all__ = ["EpochRecord", "History", "record_names"]
 
 
-# The scores that objectives define (nn/objective.py), with the range of their values.
-SCORES = {"accuracy": (0.0, 1.0)}
+_SCORES = {objective.score_name: objective.score_range for objective in OBJECTIVES.values()}
 
 
 def record_names(score_name: str = "accuracy") -> tuple[str, ...]:
@@ -58,7 +58,7 @@ class EpochRecord:
             DataError: it is none, lacks a field, has one too many, or holds a value that no epoch can have.
         """
         keys = set(content) if isinstance(content, dict) else set()
-        for score in SCORES:
+        for score in _SCORES:
             names = record_names(score)
             if isinstance(content, dict) and keys == set(names):
                 for name in names:
@@ -76,7 +76,7 @@ def _violated(name: str, value: object) -> str:
     if value is None and name.startswith("val_"):
         return ""
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    low, high = SCORES.get(name.partition("_")[2], (-sys.float_info.max, sys.float_info.max))
+    low, high = _SCORES.get(name.partition("_")[2], (-sys.float_info.max, sys.float_info.max))
     # Not isfinite, which fails for an integer that is larger than any float.
     if low <= number <= high:
         return ""

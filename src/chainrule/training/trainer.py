@@ -272,9 +272,11 @@ class Trainer:
             CheckpointError: it does not fit; nothing was changed.
         """
         batches = -(-checkpoint.position // self.batch_size)
+        lowest, highest = (bound * checkpoint.position for bound in self.network.objective.score_range)
         fits = (
             set(checkpoint.scalars) == set(self.optimizer.scalars)
-            and 0 <= checkpoint.score_sum <= checkpoint.position <= len(self.x)
+            and lowest <= checkpoint.score_sum <= highest
+            and checkpoint.position <= len(self.x)
             and checkpoint.position in (batches * self.batch_size, len(self.x))
             and len(checkpoint.arrays["losses"]) == batches
             and [record.epoch for record in checkpoint.history] == list(range(1, len(checkpoint.history) + 1))

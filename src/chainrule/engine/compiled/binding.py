@@ -77,16 +77,17 @@ def bind_scalars(optimizer: Optimizer) -> str:
     """Source of `prepare`: the scheduled learning rate, the rule's scalars, the constants of its update."""
     rule = type(optimizer)
     names = _name_numbers(rule)
-    sources = {name: f"hyperparameters[{index}]" for index, name in enumerate(names)} | {"learning_rate": "rate"}
+    sources = {name: f"hyperparameters_[{index}]" for index, name in enumerate(names)} | {"learning_rate": "rate"}
     scalars = {name: f"scalars_[{index}]" for index, name in enumerate(rule.scalars)}
     rate, first, steps = (
-        f"hyperparameters[{index}]" for index in (names.index("learning_rate"), len(names), len(names) + 1)
+        f"hyperparameters_[{index}]" for index in (names.index("learning_rate"), len(names), len(names) + 1)
     )
     text, factor = "", ""
     if optimizer.schedule != "constant":
         text += scalar_source(SCHEDULES[optimizer.schedule], "schedule", wrap=False)
         factor = f" * schedule(min((t - 1 - {first}) / {steps}, 1.0))"
     lines = [
+        f"hyperparameters_ = carray(pointer(hyperparameters, np.float64), {len(names) + 2})",
         f"rate = {rate}{factor}",
         f"scalars_ = carray(pointer(scalars, np.float64), {max(len(scalars), 1)})",
         f"constants_ = carray(pointer(constants, real), {count_constants(optimizer)})",

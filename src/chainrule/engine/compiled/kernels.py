@@ -43,12 +43,12 @@ SIGNATURES = {
     "update": types.void(ADDRESS, ADDRESS, ADDRESS, types.int64, types.int64, ADDRESS, types.float64),
 }
 
-# Stand for what is bound when a kernel is compiled: the precision and its size in bytes, the rule's own functions, the
-# functions that binding.py generates, and the lengths of two arrays.
+# Placeholders for what is bound when a kernel is compiled: the precision and its size in bytes, the rule's own
+# functions, the functions that binding.py generates, and the length of an array.
 real: Any = np.float64
 width = 8
 function = derivative = value = prepare = open_slots = load_constants = apply_rule = lambda *arguments: NotImplemented
-loss_constants = hyperparameter_count = 0
+loss_constants = 0
 
 
 def activate(z, a, n):
@@ -100,7 +100,7 @@ def softmax_loss(logits, labels, delta, n, k, batch, losses, scores, constants):
 
 def step_scalars(hyperparameters, scalars, t, loss, constants):
     """What an optimizer computes once a step: its learning rate, its scalars, the constants of `update`."""
-    prepare(carray(pointer(hyperparameters, np.float64), hyperparameter_count), scalars, t, loss, constants)
+    prepare(hyperparameters, scalars, t, loss, constants)
 
 
 def update(weights, gradient, slots, offset, n, constants, decay):
@@ -133,13 +133,12 @@ def compile_training(
     """
     if objective.link not in _LOSSES:
         raise NotCompilableError(f"there is no kernel for the output link {objective.link!r}")
-    loss, rule = type(objective.loss), type(optimizer)
-    counts = {"loss_constants": len(loss.fields()) + 1, "hyperparameter_count": len(rule.fields()) + 2}
+    loss = type(objective.loss)
     return (
         compile_activation(activation, dtype),
         _compile(activation_backward, scalar_source(activation.derivative, "derivative", wrap=True), dtype),
-        _compile(_LOSSES[objective.link], bind_loss(loss), dtype, counts),
-        _compile(step_scalars, bind_scalars(optimizer), dtype, counts),
+        _compile(_LOSSES[objective.link], bind_loss(loss), dtype, {"loss_constants": len(loss.fields()) + 1}),
+        _compile(step_scalars, bind_scalars(optimizer), dtype),
         _compile(update, bind_update(optimizer), dtype),
     )
 

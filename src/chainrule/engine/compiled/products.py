@@ -46,7 +46,7 @@ TRANSPOSE = types.void(*[ADDRESS] * 4, *[types.int64] * 2)
 # while all tiles of the strip use it.
 _DEPTH = 100
 
-# Stand for what is bound when `product` and `transpose` are compiled: the shape of tiles, and the tiles themselves.
+# Placeholders for what is bound when `product` and `transpose` are compiled: the shape of tiles, and the tiles.
 LANES = HEIGHT = VECTORS = WIDTH = DEPTH = 0
 nonzero_rows: Any
 nonzero_columns: Any
