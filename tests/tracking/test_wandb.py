@@ -79,6 +79,15 @@ def test_log_sends_an_epoch_without_what_is_missing(wandb: FakeWandb, tmp_path: 
     ]
 
 
+def test_images_go_by_name(wandb: FakeWandb, tmp_path: Path) -> None:
+    messages: list[str] = []
+    tracker = started(tmp_path / "run", messages, shape=None)
+    figure = toy_files(tmp_path)[0]["samples"]
+    tracker.log_images({"curves": figure})
+    assert wandb.run.of("log") == [{"figures/curves": ("image", str(figure), None)}]
+    tracker.finish("finished")
+
+
 def test_report_sends_results_charts_figures_and_the_model(wandb: FakeWandb, tmp_path: Path) -> None:
     tracker = started(tmp_path / "run", [], shape=None)
     figures, model = toy_files(tmp_path)

@@ -131,6 +131,10 @@ class WandbTracker:
         """Send the test results, the confusion matrix, the scores per class, the figures and the model."""
         self._send(lambda: self._send_report(metrics, test, figures, model))
 
+    def log_images(self, paths: Mapping[str, Path]) -> None:
+        """Send images by name."""
+        self._send(lambda: self._wandb_run.log(_load_images(paths)))
+
     def finish(self, status: Status, reason: str = "") -> None:
         """Close the W&B run; waits at most some seconds for what is still to be sent."""
         if self._wandb_run is None:
