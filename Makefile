@@ -2,7 +2,7 @@
 # make test        the same, and checks style, types and all tests
 # make test-peers  the tests that require more than `make test` installs: PyTorch, Chromium, LaTeX, W&B's checker, real data
 # make report      runs the experiments of the ten questions and writes report/ and the notebook (about an hour)
-# make soak        kills 500 training runs and checks that each resumes bit-exactly (about an hour)
+# make soak        kills 500 training runs and checks that each resumes bit-exactly (about 20 minutes)
 # make fuzz        feeds a million damaged files to everything that reads one (about half an hour)
 # make bench       creates .venv-bench with PyTorch, JAX, Keras and scikit-learn, measures chainrule against them (over an hour)
 #

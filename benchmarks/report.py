@@ -211,7 +211,7 @@ def format_sweeps() -> str:
         ("Optuna and PyTorch", f"Optuna and PyTorch {library.get('torch', '')}", "chainrule"),
         (
             "Optuna and scikit-learn",
-            f"Optuna and scikit-learn {library.get('scikit-learn', '')} (its four optimizers)",
+            f"Optuna and scikit-learn {library.get('scikit-learn', '')} (sgd, momentum, nag and adam)",
             "chainrule, rules of scikit-learn",
         ),
     ):

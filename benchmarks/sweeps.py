@@ -85,7 +85,7 @@ def overhead() -> dict[str, Any]:
             with tempfile.TemporaryDirectory() as folder:
                 _run_sweep(folder, content, "--workers", "1")
                 whole.append(_measure_trial(Path(folder)))
-            bare.append(_measure_bare(TrainConfig.from_mapping(fixed)))
+            bare.append(_measure_bare(TrainConfig(fixed)))
             ratios.append(whole[-1] / bare[-1] - 1)
         found[name] = {"trial_seconds": whole, "work_seconds": bare, "overhead": statistics.median(ratios)}
     return found

@@ -113,7 +113,7 @@ class Study:
         missing = {key: value for key, value in COURSE.items() if key not in space["parameters"]}
         space["parameters"] |= _make_parameters(missing)
         wandb = {"wandb_mode": self._mode, "wandb_project": self._project} if self._mode else {}
-        result = run_sweep(space, output_dir=self.folder, seed=0, overrides=wandb, console=Console())
+        result = run_sweep(space, name=name, output_dir=self.folder, seed=0, overrides=wandb, console=Console())
         if result.state != "done":
             sys.exit(f"The sweep {name} was stopped. Run the script again to resume it.")
         return self.find_runs(name)

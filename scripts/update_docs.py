@@ -26,11 +26,10 @@ from typing import Any
 import yaml
 
 import chainrule
-from chainrule import OPTIMIZERS
 from chainrule.cli.flags import format_default
 from chainrule.core.fields import Field
 from chainrule.core.registry import Registry
-from chainrule.runs.config import TrainConfig, optimizer_fields
+from chainrule.runs.config import TrainConfig, find_hyperparameters
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "benchmarks"))
@@ -47,11 +46,14 @@ def format_flags() -> str:
     groups: dict[str, list[str]] = {}
     for setting in TrainConfig.fields().values():
         groups.setdefault(setting.group, []).append(_format_flag(setting, setting.help))
-    for uses in optimizer_fields().values():
-        users = "all" if len(uses) == len(OPTIMIZERS) else ", ".join(f"`{name}`" for name, _ in uses)
-        shown = dict(uses).get(TrainConfig.fields()["optimizer"].default, uses[0][1])
+    for found in find_hyperparameters().values():
+        option = TrainConfig.fields()[found.option]
+        shown = found.get_field(option.default)
+        others = {user: field.default for user, field in found.fields.items() if field.default != shown.default}
+        users = "all" if len(found.fields) == len(option.choices) else ", ".join(f"`{user}`" for user in found.fields)
+        users += "".join(f"; `{user}`: `{format_default(default)}`" for user, default in others.items())
         row = _format_flag(shown, f"{shown.help} ({users})")
-        groups.setdefault("optimizer hyperparameters", []).append(row)
+        groups.setdefault(f"{found.option} hyperparameters", []).append(row)
     head = ["| flag | default | meaning |", "| --- | --- | --- |"]
     return "\n\n".join(
         "\n".join([f"### {name[0].upper()}{name[1:]}", "", *head, *rows]) for name, rows in groups.items()
@@ -61,11 +63,7 @@ def format_flags() -> str:
 def _format_flag(setting: Field[Any], text: str) -> str:
     """Format a row of the table of flags."""
     names = " ".join(f"`{flag}`" for flag in (setting.flag, f"--{setting.name}") if flag)
-    default = (
-        ""
-        if setting.default is None or setting.type in (bool, tuple[str, ...])
-        else f"`{format_default(setting.default)}`"
-    )
+    default = "" if setting.default in (None, ()) else f"`{format_default(setting.default)}`"
     if setting.choices:
         text += f": {', '.join(f'`{choice}`' for choice in setting.choices)}"
     return f"| {names} | {default} | {text} |"

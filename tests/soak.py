@@ -1,4 +1,4 @@
-"""Kill training runs for hours, and check that each ends like an uninterrupted one.
+"""Kill training runs, and check that each ends like an uninterrupted one.
 
     python tests/soak.py                  # 500 kills
     python tests/soak.py --kills 50

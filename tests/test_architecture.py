@@ -15,7 +15,7 @@ import pytest
 
 import chainrule
 from chainrule import ACTIVATIONS, DATASETS, ENGINES, INITIALIZERS, LOSSES, OPTIMIZERS
-from chainrule.runs.config import TrainConfig, optimizer_fields
+from chainrule.runs.config import TrainConfig, find_hyperparameters
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "chainrule"
@@ -192,7 +192,8 @@ def test_versions_agree() -> None:
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["version"] == chainrule.__version__
-    assert f"## [{chainrule.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+    heading = "Unreleased" if "dev" in chainrule.__version__ else chainrule.__version__
+    assert f"## [{heading}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_the_documentation_names_every_part_and_every_flag() -> None:
@@ -200,7 +201,10 @@ def test_the_documentation_names_every_part_and_every_flag() -> None:
     for registry in (OPTIMIZERS, ACTIVATIONS, LOSSES, INITIALIZERS, DATASETS, ENGINES):
         for name in (*registry, *registry.aliases):
             assert f"`{name}`" in parts, name
-    for setting in [*TrainConfig.fields().values(), *(uses[0][1] for uses in optimizer_fields().values())]:
+    for setting in [
+        *TrainConfig.fields().values(),
+        *(found.get_field() for found in find_hyperparameters().values()),
+    ]:
         assert f"`--{setting.name}`" in flags
         assert not setting.flag or f"`{setting.flag}`" in flags
 

@@ -20,8 +20,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 
 # Packages of the extras and of downloads. Training on arrays of one's own imports none of them.
 BLOCKED = (
-    "distributed filelock jinja2 markdown_it matplotlib optuna pandas PIL plotly pooch pylatexenc requests "
-    "rich sklearn wandb yaml"
+    "distributed filelock jinja2 markdown_it matplotlib optuna pandas PIL plotly pylatexenc rich sklearn wandb yaml"
 )
 TRAIN = """
 import sys
@@ -74,7 +73,6 @@ def test_every_import_is_declared() -> None:
     declared = {distribution(each) for each in dependencies} | {
         "llvmlite",  # numba's compiler, of numba's version
         "pillow",  # required by matplotlib
-        "requests",  # required by pooch
     }
     installed = packages_distributions()
     for path in (ROOT / "src").rglob("*.py"):

@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING, Any
 from chainrule.core.errors import ChainruleError
 from chainrule.data import DATASETS, Dataset, load_dataset
 from chainrule.engine import ENGINES
-from chainrule.neural_network import NeuralNetwork, load_model
+from chainrule.neural_network import NeuralNetwork, load_model, save_model
 from chainrule.nn.activations import ACTIVATIONS
 from chainrule.nn.initializers import INITIALIZERS
 from chainrule.nn.losses import LOSSES
-from chainrule.nn.model_file import save_model
 from chainrule.optim.optimizers import NAG, OPTIMIZERS, SGD, Adam, Eve, Momentum, Nadam, RMSprop
 from chainrule.optim.schedules import SCHEDULES
 from chainrule.training.callbacks import Callback
 
 if TYPE_CHECKING:
+    from chainrule.core.plugins import load_plugin as load_plugin
     from chainrule.report import write_report as write_report
     from chainrule.runs import TrainConfig as TrainConfig
     from chainrule.runs import train as train
     from chainrule.sweeps import run_sweep as run_sweep
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "ACTIVATIONS",
@@ -53,6 +53,7 @@ __all__ = [
     "TrainConfig",
     "load_dataset",
     "load_model",
+    "load_plugin",
     "run_sweep",
     "save_model",
     "train",
@@ -62,6 +63,7 @@ __all__ = [
 # Loaded when they are first used: sweeps and reports need optional packages and take longer to import than the rest.
 _LAZY = {
     "TrainConfig": "chainrule.runs",
+    "load_plugin": "chainrule.core.plugins",
     "train": "chainrule.runs",
     "run_sweep": "chainrule.sweeps",
     "write_report": "chainrule.report",

@@ -1,4 +1,4 @@
-"""A network as its users know it: fit, predict, evaluate, on top of the training loop and the engines."""
+"""The public network class: fit, predict and evaluate, on top of the training loop and the engines."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule.core.errors import ConfigError
+from chainrule.core.errors import ConfigError, ModelFileError, OutputError
+from chainrule.core.files import converting_write_errors
+from chainrule.core.validation import check_features
 from chainrule.data import Dataset
 from chainrule.engine import LogitsPredictor, make_predictor
+from chainrule.nn import model_file
 from chainrule.nn.metrics import Evaluation
-from chainrule.nn.model_file import read_model
 from chainrule.nn.network import Network, check_pairs
 from chainrule.nn.parameters import Array
 from chainrule.optim.optimizer import Optimizer
@@ -21,14 +23,14 @@ from chainrule.training.callbacks import Callback, EpochFunction
 from chainrule.training.history import History
 from chainrule.training.trainer import Trainer
 
-__all__ = ["NeuralNetwork", "load_model"]
+__all__ = ["NeuralNetwork", "load_model", "save_model"]
 
 # Rows from which predictions are made by the compiled engine's kernels: loading them takes longer than they save below.
 _MANY_ROWS = 1024
 
 
 class NeuralNetwork(Network):
-    """A classifier with softmax output that can be trained and asked for predictions.
+    """A classifier with softmax output that can be trained and makes predictions.
 
     Its arguments, attributes and errors are those of `Network`.
 
@@ -39,15 +41,18 @@ class NeuralNetwork(Network):
 
     def predict_proba(self, x: ArrayLike) -> Array:
         """The probability of each class: (n, d) -> (n, k), rows sum to 1. Raises ConfigError."""
-        return self.objective.predict_proba(self._compute_logits(self.check_samples(x)))
+        return self.objective.predict_proba(self._compute_logits(self._check_finite(x)))
 
     def predict(self, x: ArrayLike) -> NDArray[Any]:
         """The most probable class: (n, d) -> (n,). Raises ConfigError."""
-        return self.objective.predict(self._compute_logits(self.check_samples(x)))
+        return self.objective.predict(self._compute_logits(self._check_finite(x)))
 
-    def evaluate(self, x: ArrayLike, y: ArrayLike) -> Evaluation:
+    def evaluate(self, x: ArrayLike, y: ArrayLike | None = None) -> Evaluation:
         """Loss, accuracy and predictions on labeled samples: x (n, d), y (n,). Raises ConfigError."""
-        samples, targets = self.check_samples(x), self.check_targets(y)
+        samples = self._check_finite(x)
+        if y is None:
+            raise ConfigError("y, the class of each sample, is missing: evaluate(x, y).")
+        targets = self.check_targets(y)
         check_pairs(samples, targets)
         return self.objective.evaluate(self._compute_logits(samples), targets)
 
@@ -113,6 +118,12 @@ class NeuralNetwork(Network):
             self.parameters.memory[...] = trainer.last_parameters
         return trainer.history
 
+    def _check_finite(self, x: ArrayLike) -> Array:
+        """Samples to predict, as an (n, d) array of the network's dtype."""
+        if isinstance(x, Dataset):
+            raise ConfigError("x must be an array, such as x_test of a Dataset, got the Dataset.")
+        return check_features(x, n_features=self.sizes[0], dtype=self.dtype)
+
     def _compute_logits(self, x: Array) -> Array:
         """The output layer's z, by machine code where there are enough rows for it to pay off."""
         if len(x) >= _MANY_ROWS and self._predictor:
@@ -134,4 +145,28 @@ def load_model(path: Path | str) -> NeuralNetwork:
     Raises:
         ModelFileError: the file is missing, damaged, of another format, or does not describe a network that fits it.
     """
-    return read_model(path, NeuralNetwork)
+    if isinstance(path, str | Path) and Path(path).is_dir():
+        raise ModelFileError(
+            f"{path} is a folder. Give the model file in it, such as {Path(path, 'model.safetensors')}."
+        )
+    return model_file.read_model(path, NeuralNetwork)
+
+
+def save_model(network: Network, path: Path | str, classes: Sequence[str] = ()) -> None:
+    """Write a network to a model file, which `load_model` reads.
+
+    Args:
+        network: what to save.
+        path: the file, in an existing folder. It is replaced if it exists.
+        classes: class names to store with it.
+
+    Raises:
+        ConfigError: `network` is no network.
+        OutputError: the file cannot be written.
+    """
+    if not isinstance(network, Network):
+        raise ConfigError(f"save_model takes a network and a path, got {network!r:.80} as the network.")
+    if not Path(path).parent.is_dir():
+        raise OutputError(f"Cannot write to {path}: there is no folder {Path(path).parent}. Create the folder first.")
+    with converting_write_errors(Path(path)):
+        model_file.save_model(network, path, tuple(classes))

@@ -1,4 +1,4 @@
-"""Every engine does the same: step for step the same results for every registered rule, whatever the shapes."""
+"""Every engine does the same: step for step the same results for every registered part, whatever the shapes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -17,14 +18,25 @@ import pytest
 from chainrule import ACTIVATIONS, ENGINES, LOSSES, OPTIMIZERS, NeuralNetwork
 from chainrule.core.fields import Float
 from chainrule.engine import make_engine
+from chainrule.engine.base import BatchResults
 from chainrule.engine.compiled.engine import CompiledEngine
 from chainrule.engine.compiled.scalar_source import scalar_source
 from chainrule.engine.reference import ReferenceEngine
 from chainrule.nn.losses import Loss
+from chainrule.nn.metrics import Evaluation
 from chainrule.optim.optimizer import Optimizer
 
 STEPS, BATCH = 7, 12
 N = STEPS * BATCH - 5  # the last batch is short
+
+
+class Trained(NamedTuple):
+    """A network after some steps with an engine, and what the engine returned."""
+
+    network: NeuralNetwork
+    optimizer: Optimizer
+    result: BatchResults
+    evaluation: Evaluation
 
 
 def trained(
@@ -42,27 +54,27 @@ def trained(
     wide=1,
 ):
     network = NeuralNetwork([64 * wide, *hidden, 10], activation, loss=loss, seed=3, dtype=dtype)
-    rule = OPTIMIZERS[optimizer](learning_rate=0.003, weight_decay=0.01)
+    optimizer = OPTIMIZERS[optimizer](learning_rate=0.003, weight_decay=0.01)
     x, x_test = (np.tile(x.astype(dtype), wide) for x in (digits.x_train, digits.x_test))
-    made = engine(network, rule, batch, threads)
-    stretch = made.train(x, digits.y_train, np.arange(n))
-    return network, rule, stretch, made.evaluate(x_test, digits.y_test)
+    made = engine(network, optimizer, batch, threads)
+    result = made.train(x, digits.y_train, np.arange(n))
+    return Trained(network, optimizer, result, made.evaluate(x_test, digits.y_test))
 
 
-def assert_same(one, other, *, rtol: float) -> None:
-    for (network, rule, stretch, evaluation), (twin, twin_rule, twin_stretch, twin_evaluation) in [(one, other)]:
-        scale = np.abs(twin.parameters.flat).max()
-        np.testing.assert_allclose(network.parameters.flat, twin.parameters.flat, rtol=0, atol=rtol * scale)
-        np.testing.assert_allclose(stretch.losses, twin_stretch.losses, rtol=rtol)
-        assert rule.state.step_count == twin_rule.state.step_count == len(stretch.losses)
-        assert stretch.score_sum == twin_stretch.score_sum
-        for name, value in rule.state.scalars.items():
-            assert value == pytest.approx(twin_rule.state.scalars[name], rel=rtol)
-        for slot in rule.slots:
-            ours, theirs = rule.state.slots[slot].flat, twin_rule.state.slots[slot].flat
-            np.testing.assert_allclose(ours, theirs, rtol=0, atol=rtol * max(np.abs(theirs).max(), 1e-30))
-        assert evaluation.loss == pytest.approx(twin_evaluation.loss, rel=rtol)
-        assert evaluation.accuracy == twin_evaluation.accuracy
+def assert_same(one: Trained, other: Trained, *, rtol: float) -> None:
+    scale = np.abs(other.network.parameters.flat).max()
+    ours, theirs = one.network.parameters.flat, other.network.parameters.flat
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=rtol * scale)
+    np.testing.assert_allclose(one.result.losses, other.result.losses, rtol=rtol)
+    assert one.optimizer.state.step_count == other.optimizer.state.step_count == len(one.result.losses)
+    assert one.result.score_sum == other.result.score_sum
+    for name, value in one.optimizer.state.scalars.items():
+        assert value == pytest.approx(other.optimizer.state.scalars[name], rel=rtol)
+    for slot in one.optimizer.slots:
+        ours, theirs = (made.optimizer.state.slots[slot].flat for made in (one, other))
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=rtol * max(np.abs(theirs).max(), 1e-30))
+    assert one.evaluation.loss == pytest.approx(other.evaluation.loss, rel=rtol)
+    assert one.evaluation.accuracy == other.evaluation.accuracy
 
 
 @pytest.mark.parametrize(
@@ -73,7 +85,7 @@ def assert_same(one, other, *, rtol: float) -> None:
     ],
 )
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-12), ("float32", 2e-5)])
-def test_every_rule(digits, optimizer, activation, loss, dtype, rtol) -> None:
+def test_every_optimizer_activation_and_loss(digits, optimizer, activation, loss, dtype, rtol) -> None:
     parts = {"optimizer": optimizer, "activation": activation, "loss": loss, "dtype": dtype}
     assert_same(trained(CompiledEngine, digits, **parts), trained(ReferenceEngine, digits, **parts), rtol=rtol)
 
@@ -95,7 +107,7 @@ def test_every_shape_and_number_of_threads(digits, hidden, batch, threads, wide)
 
 
 def test_the_comparison_above_can_fail(digits) -> None:
-    """A rule that differs in the sixth digit is noticed."""
+    """An optimizer that differs in the sixth digit is noticed."""
     one, other = trained(CompiledEngine, digits), trained(ReferenceEngine, digits)
     other[0].parameters.flat[5] *= 1 + 1e-6
     with pytest.raises(AssertionError):
@@ -113,10 +125,10 @@ def test_engines_can_take_turns(digits) -> None:
     """The optimizer's memory is the same for all, so one engine goes on where another stopped."""
 
     def run(first, second):
-        network, rule = NeuralNetwork([64, 8, 10], seed=1, dtype="float64"), OPTIMIZERS["eve"](learning_rate=0.01)
+        network, optimizer = NeuralNetwork([64, 8, 10], seed=1, dtype="float64"), OPTIMIZERS["eve"](learning_rate=0.01)
         for engine in (first, second):
-            engine(network, rule, 16, 1).train(digits.x_train.astype("float64"), digits.y_train, np.arange(160))
-        assert rule.state.step_count == 20
+            engine(network, optimizer, 16, 1).train(digits.x_train.astype("float64"), digits.y_train, np.arange(160))
+        assert optimizer.state.step_count == 20
         return network.parameters.flat
 
     np.testing.assert_allclose(
@@ -127,10 +139,10 @@ def test_engines_can_take_turns(digits) -> None:
 def test_a_changed_learning_rate_counts_from_the_next_stretch(digits) -> None:
     ends = []
     for engine in (CompiledEngine, ReferenceEngine):
-        network, rule = NeuralNetwork([64, 8, 10], seed=1, dtype="float64"), OPTIMIZERS["sgd"](learning_rate=0.1)
-        made = engine(network, rule, 16, 1)
+        network, optimizer = NeuralNetwork([64, 8, 10], seed=1, dtype="float64"), OPTIMIZERS["sgd"](learning_rate=0.1)
+        made = engine(network, optimizer, 16, 1)
         made.train(digits.x_train.astype("float64"), digits.y_train, np.arange(160))
-        rule.learning_rate = 0.01
+        optimizer.learning_rate = 0.01
         made.train(digits.x_train.astype("float64"), digits.y_train, np.arange(160))
         ends.append(network.parameters.flat)
     np.testing.assert_allclose(*ends, rtol=1e-11, atol=1e-14)
@@ -176,12 +188,12 @@ def test_the_number_of_threads_shows_nowhere(digits, hidden, batch, dtype) -> No
         )
         for threads in (1, 2, 3)
     ]
-    for network, rule, stretch, evaluation in runs[1:]:
-        assert network.parameters.flat.tobytes() == runs[0][0].parameters.flat.tobytes()
-        assert rule.state.slots["square"].flat.tobytes() == runs[0][1].state.slots["square"].flat.tobytes()
-        assert stretch.losses.tobytes() == runs[0][2].losses.tobytes()
-        assert stretch.score_sum == runs[0][2].score_sum
-        assert evaluation.probabilities.tobytes() == runs[0][3].probabilities.tobytes()
+    for network, optimizer, result, evaluation in runs[1:]:
+        assert network.parameters.flat.tobytes() == runs[0].network.parameters.flat.tobytes()
+        assert optimizer.state.slots["square"].flat.tobytes() == runs[0].optimizer.state.slots["square"].flat.tobytes()
+        assert result.losses.tobytes() == runs[0].result.losses.tobytes()
+        assert result.score_sum == runs[0].result.score_sum
+        assert evaluation.probabilities.tobytes() == runs[0].evaluation.probabilities.tobytes()
 
 
 @pytest.mark.parametrize(("hidden", "batch", "threads"), [((130,), 16, 1), ((230, 256), 16, 2), ((40, 30), 70, 2)])
@@ -209,8 +221,8 @@ def test_samples_without_anything_but_zeros() -> None:
 def test_the_length_of_a_stretch_shows_nowhere(digits) -> None:
     ends = []
     for pieces in (1, 5):
-        network, rule = NeuralNetwork([64, 130, 10], seed=3), OPTIMIZERS["eve"]()
-        engine = CompiledEngine(network, rule, 16, 0)
+        network, optimizer = NeuralNetwork([64, 130, 10], seed=3), OPTIMIZERS["eve"]()
+        engine = CompiledEngine(network, optimizer, 16, 0)
         losses = [
             engine.train(digits.x_train, digits.y_train, part).losses for part in np.arange(800).reshape(pieces, -1)
         ]
@@ -218,7 +230,7 @@ def test_the_length_of_a_stretch_shows_nowhere(digits) -> None:
     assert ends[0] == ends[1]
 
 
-# --- rules of one's own -----------------------------------------------------------------------------------------------
+# --- parts of one's own -----------------------------------------------------------------------------------------------
 
 HALF = 0.5
 
@@ -264,9 +276,9 @@ class OwnSchedule(Optimizer):
 def test_helpers_of_a_rule_replace_no_function_of_the_engine(digits) -> None:
     ends = []
     for engine in (CompiledEngine, ReferenceEngine):
-        network, rule = NeuralNetwork([64, 10], seed=1, dtype="float64"), OwnSchedule(schedule="cosine")
-        rule.schedule_span = (0, 30)
-        engine(network, rule, 16, 1).train(digits.x_train.astype("float64"), digits.y_train, np.arange(320))
+        network, optimizer = NeuralNetwork([64, 10], seed=1, dtype="float64"), OwnSchedule(schedule="cosine")
+        optimizer.schedule_span = (0, 30)
+        engine(network, optimizer, 16, 1).train(digits.x_train.astype("float64"), digits.y_train, np.arange(320))
         ends.append(network.parameters.flat)
     np.testing.assert_allclose(ends[0], ends[1], rtol=1e-11, atol=1e-14)
 
@@ -322,9 +334,9 @@ def test_a_loss_with_hyperparameters_is_compiled(digits, power_error, dtype, rto
 def test_a_rule_of_ones_own_is_compiled(digits) -> None:
     ends = []
     for engine in (CompiledEngine, ReferenceEngine):
-        network, rule = NeuralNetwork([64, 8, 10], seed=1, dtype="float64"), Shrink(learning_rate=0.01)
-        engine(network, rule, 16, 1).train(digits.x_train.astype("float64"), digits.y_train, np.arange(320))
-        ends.append((network.parameters.flat, rule.state.scalars["factor"]))
+        network, optimizer = NeuralNetwork([64, 8, 10], seed=1, dtype="float64"), Shrink(learning_rate=0.01)
+        engine(network, optimizer, 16, 1).train(digits.x_train.astype("float64"), digits.y_train, np.arange(320))
+        ends.append((network.parameters.flat, optimizer.state.scalars["factor"]))
     np.testing.assert_allclose(ends[0][0], ends[1][0], rtol=1e-11, atol=1e-14)
     assert ends[0][1] == ends[1][1]
 
@@ -333,16 +345,16 @@ def test_a_rule_of_ones_own_is_compiled(digits) -> None:
     "function",
     [
         *[getattr(activation, part) for activation in ACTIVATIONS.values() for part in ("function", "derivative")],
-        *[rule.update for rule in (*OPTIMIZERS.values(), Shrink)],
+        *[optimizer.update for optimizer in (*OPTIMIZERS.values(), Shrink)],
     ],
     ids=lambda function: function.__qualname__,
 )
-def test_compiled_rules_ask_for_no_memory(function) -> None:
+def test_compiled_functions_allocate_no_memory(function) -> None:
     """np.where of two numbers, left to Numba, makes arrays: a sigmoid took 14 times as long as a ReLU."""
     scope = {"np": np, "math": math, "njit": numba.njit, "real": np.float32}
-    exec(scalar_source(function, "rule", wrap=True), scope)
-    scope["rule"](*[np.float32(0.5)] * len(inspect.signature(function).parameters))
-    (code,) = scope["rule"].inspect_llvm().values()
+    exec(scalar_source(function, "compiled", wrap=True), scope)
+    scope["compiled"](*[np.float32(0.5)] * len(inspect.signature(function).parameters))
+    (code,) = scope["compiled"].inspect_llvm().values()
     assert "NRT_Allocate" not in code
     assert "NRT_MemInfo" not in code
 
@@ -359,9 +371,9 @@ def test_one_that_cannot_be_compiled_runs_on_numpy_and_says_why(digits, caplog) 
 def test_one_without_source_runs_on_numpy_and_says_why(caplog) -> None:
     scope: dict = {}
     exec("def update(gradient, learning_rate):\n    return learning_rate * gradient", scope)
-    rule = type("Typed", (Optimizer,), {"update": staticmethod(scope["update"])})()
+    optimizer = type("Typed", (Optimizer,), {"update": staticmethod(scope["update"])})()
     with caplog.at_level(logging.WARNING, "chainrule"):
-        assert isinstance(make_engine("compiled", NeuralNetwork([64, 8, 10]), rule, 16), ReferenceEngine)
+        assert isinstance(make_engine("compiled", NeuralNetwork([64, 8, 10]), optimizer, 16), ReferenceEngine)
     assert "source" in caplog.text
 
 

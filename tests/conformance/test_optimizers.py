@@ -20,12 +20,12 @@ def quadratic(w: np.ndarray) -> tuple[float, np.ndarray]:
     return float(0.5 * (steepness * distance**2).sum()) + 0.1, steepness * distance
 
 
-def walk(rule, steps: int, dtype: str = "float64") -> list[np.ndarray]:
+def walk(optimizer, steps: int, dtype: str = "float64") -> list[np.ndarray]:
     w = {"w": np.array([3.0, 2.0], dtype)}
     places = []
     for _ in range(steps):
         loss, gradient = quadratic(w["w"])
-        rule.step(w, {"w": gradient.astype(dtype)}, loss=loss)
+        optimizer.step(w, {"w": gradient.astype(dtype)}, loss=loss)
         places.append(w["w"].copy())
     return places
 
@@ -33,8 +33,8 @@ def walk(rule, steps: int, dtype: str = "float64") -> list[np.ndarray]:
 @pytest.mark.parametrize("name", NAMES)
 def test_goes_downhill(name) -> None:
     # AdaGrad's steps only get shorter.
-    rule = OPTIMIZERS[name](learning_rate=0.5 if name == "adagrad" else 0.02, weight_decay=0)
-    last = walk(rule, 2000)[-1]
+    optimizer = OPTIMIZERS[name](learning_rate=0.5 if name == "adagrad" else 0.02, weight_decay=0)
+    last = walk(optimizer, 2000)[-1]
     # rmsprop never settles: its steps keep about the size of the learning rate.
     np.testing.assert_allclose(last, [1.0, -2.0], atol=0.05)
 
@@ -64,16 +64,16 @@ def test_each_differs_from_every_other() -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_dtype_arguments_and_slots(name, dtype) -> None:
-    rule = OPTIMIZERS[name](learning_rate=0.01)
+    optimizer = OPTIMIZERS[name](learning_rate=0.01)
     parameters = {"layer1.weights": np.ones((2, 3), dtype), "layer1.biases": np.ones(3, dtype)}
     arrays = list(parameters.values())
     gradients = {key: np.full_like(value, 0.5) for key, value in parameters.items()}
-    rule.step(parameters, gradients, loss=1.0)
+    optimizer.step(parameters, gradients, loss=1.0)
     assert all(parameters[key] is array for key, array in zip(parameters, arrays, strict=True)), "changed in place"
     assert all(array.dtype == dtype and (array < 1).all() for array in arrays)
     assert all((gradient == 0.5).all() for gradient in gradients.values())
-    assert set(rule.state.slots) == set(rule.slots)
-    assert all(slot[key].dtype == dtype for slot in rule.state.slots.values() for key in slot)
+    assert set(optimizer.state.slots) == set(optimizer.slots)
+    assert all(slot[key].dtype == dtype for slot in optimizer.state.slots.values() for key in slot)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -110,56 +110,56 @@ def test_weight_decay_is_part_of_the_gradient_of_weights_only(name, random) -> N
 
 @pytest.mark.parametrize("name", NAMES)
 def test_settings_are_declared_once_and_checked(name) -> None:
-    rule = OPTIMIZERS[name]
-    own = {key: field for key, field in rule.fields().items() if key not in ("decay_type", "schedule")}
+    optimizer = OPTIMIZERS[name]
+    own = {key: field for key, field in optimizer.fields().items() if key not in ("decay_type", "schedule")}
     assert all(field.type is float and field.help for field in own.values())
-    assert str(inspect.signature(rule)).startswith("(*, learning_rate: float = ")
-    assert rule().as_dict() == {key: setting.default for key, setting in rule.fields().items()}
+    assert str(inspect.signature(optimizer)).startswith("(*, learning_rate: float = ")
+    assert optimizer().as_dict() == {key: setting.default for key, setting in optimizer.fields().items()}
     for key in own:
         with pytest.raises(ConfigError, match=f"{key} must be a number"):
-            rule(**{key: -1})
+            optimizer(**{key: -1})
         with pytest.raises(ConfigError, match="got nan"):
-            rule(**{key: float("nan")})
+            optimizer(**{key: float("nan")})
     with pytest.raises(ConfigError, match="Did you mean 'learning_rate'"):
-        rule(learning_rat=0.1)
+        optimizer(learning_rat=0.1)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_time_counts_steps(name) -> None:
-    rule = OPTIMIZERS[name]()
-    walk(rule, 3)
-    assert rule.state.step_count == 3
+    optimizer = OPTIMIZERS[name]()
+    walk(optimizer, 3)
+    assert optimizer.state.step_count == 3
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_wrong_arrays_are_refused_and_nothing_moves(name) -> None:
-    rule, w = OPTIMIZERS[name](), {"w": np.ones(3)}
+    optimizer, w = OPTIMIZERS[name](), {"w": np.ones(3)}
     for gradients in ({}, {"v": np.ones(3)}, {"w": np.ones(2)}):
         with pytest.raises(ConfigError, match="do not fit"):
-            rule.step(w, gradients, loss=1.0)
-    assert rule.state.step_count == 0
+            optimizer.step(w, gradients, loss=1.0)
+    assert optimizer.state.step_count == 0
     assert (w["w"] == 1).all()
-    rule.step(w, {"w": np.ones(3)}, loss=1.0)
-    if rule.slots:
+    optimizer.step(w, {"w": np.ones(3)}, loss=1.0)
+    if optimizer.slots:
         with pytest.raises(ConfigError, match="make a new one"):
-            rule.step({"w": np.ones(4)}, {"w": np.ones(4)}, loss=1.0)
+            optimizer.step({"w": np.ones(4)}, {"w": np.ones(4)}, loss=1.0)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rules_are_pure_elementwise_functions(name, random) -> None:
     """`update` of single numbers is what it is of arrays, and leaves its arguments alone: an engine may compile it."""
-    rule = OPTIMIZERS[name]
-    arrays = {key: np.abs(random.normal(size=4)) for key in ("weight", "gradient", *rule.slots)}
-    numbers = dict.fromkeys((*rule.fields(), *rule.scalars), 0.5)
+    optimizer = OPTIMIZERS[name]
+    arrays = {key: np.abs(random.normal(size=4)) for key in ("weight", "gradient", *optimizer.slots)}
+    numbers = dict.fromkeys((*optimizer.fields(), *optimizer.scalars), 0.5)
     kept = {key: value.copy() for key, value in arrays.items()}
-    given = {key: value for key, value in {**arrays, **numbers}.items() if key in rule.update_arguments}
-    whole = rule.update(**given)
+    given = {key: value for key, value in {**arrays, **numbers}.items() if key in optimizer.update_arguments}
+    whole = optimizer.update(**given)
     whole = whole if isinstance(whole, tuple) else (whole,)
-    assert len(whole) == 1 + len(rule.slots)
+    assert len(whole) == 1 + len(optimizer.slots)
     for key, value in kept.items():
         np.testing.assert_array_equal(arrays[key], value)
     for i in range(4):
-        single = rule.update(**{key: value[i] if key in arrays else value for key, value in given.items()})
+        single = optimizer.update(**{key: value[i] if key in arrays else value for key, value in given.items()})
         single = single if isinstance(single, tuple) else (single,)
         assert [float(value) for value in single] == [float(value[i]) for value in whole]
 
@@ -238,37 +238,37 @@ def test_an_argument_may_be_handed_back() -> None:
         def update(weight, last):
             return np.full_like(weight, -1), weight, last
 
-    rule, w = Memory(), {"w": np.array([5.0])}
+    optimizer, w = Memory(), {"w": np.array([5.0])}
     for _ in range(3):
-        rule.step(w, {"w": np.zeros(1)}, loss=1.0)
-    assert (w["w"], rule.state.slots["last"]["w"], rule.state.slots["last_but_one"]["w"]) == (8, 7, 6)
+        optimizer.step(w, {"w": np.zeros(1)}, loss=1.0)
+    assert (w["w"], optimizer.state.slots["last"]["w"], optimizer.state.slots["last_but_one"]["w"]) == (8, 7, 6)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("twin", [copy.deepcopy, lambda parts: pickle.loads(pickle.dumps(parts))])  # noqa: S301
 def test_copies_go_on_where_the_original_was(name, twin, random) -> None:
-    def step(network, rule, gradients):
-        rule.step(network.parameters, gradients, loss=1.0)
+    def step(network, optimizer, gradients):
+        optimizer.step(network.parameters, gradients, loss=1.0)
 
-    network, rule = NeuralNetwork([4, 3, 2], seed=1), OPTIMIZERS[name](learning_rate=0.1)
+    network, optimizer = NeuralNetwork([4, 3, 2], seed=1), OPTIMIZERS[name](learning_rate=0.1)
     gradients = network.parameters.zeros_like()
     gradients.flat[...] = random.normal(size=gradients.flat.size)
-    step(network, rule, gradients)
-    copied = twin((network, rule, gradients))
-    step(network, rule, gradients)
+    step(network, optimizer, gradients)
+    copied = twin((network, optimizer, gradients))
+    step(network, optimizer, gradients)
     step(*copied)
     np.testing.assert_array_equal(copied[0].parameters.flat, network.parameters.flat)
     assert copied[1].state.step_count == 2
 
 
 def test_replaced_slots_are_used() -> None:
-    network, rule = NeuralNetwork([4, 3, 2]), OPTIMIZERS["momentum"](learning_rate=0.1, weight_decay=0)
+    network, optimizer = NeuralNetwork([4, 3, 2]), OPTIMIZERS["momentum"](learning_rate=0.1, weight_decay=0)
     gradients = network.parameters.zeros_like()
-    rule.step(network.parameters, gradients, loss=1.0)
-    rule.state.slots["velocity"] = network.parameters.zeros_like()
-    rule.state.slots["velocity"].flat[...] = 1
+    optimizer.step(network.parameters, gradients, loss=1.0)
+    optimizer.state.slots["velocity"] = network.parameters.zeros_like()
+    optimizer.state.slots["velocity"].flat[...] = 1
     before = network.parameters.flat.copy()
-    rule.step(network.parameters, gradients, loss=1.0)
+    optimizer.step(network.parameters, gradients, loss=1.0)
     np.testing.assert_allclose(network.parameters.flat, before - 0.09, rtol=1e-5, atol=1e-6)
 
 
@@ -279,10 +279,10 @@ def test_integers_are_refused() -> None:
 
 def test_eve_at_the_floor_of_the_loss() -> None:
     """No room between loss and floor: the change counts as `change_limit`."""
-    rule, w = OPTIMIZERS["eve"](beta3=0.5, change_limit=4, loss_floor=1.0), {"w": np.ones(1)}
+    optimizer, w = OPTIMIZERS["eve"](beta3=0.5, change_limit=4, loss_floor=1.0), {"w": np.ones(1)}
     for _ in range(2):
-        rule.step(w, {"w": np.ones(1)}, loss=1.0)
-    assert rule.state.scalars["distance"] == 0.5 * 1 + 0.5 * 4
+        optimizer.step(w, {"w": np.ones(1)}, loss=1.0)
+    assert optimizer.state.scalars["distance"] == 0.5 * 1 + 0.5 * 4
 
 
 def test_eve_looks_at_the_loss() -> None:

@@ -20,8 +20,8 @@ from chainrule.optim.optimizer import OptimizerState
 def engines(sizes, *, batch=16, threads=1, optimizer="adam", dtype="float64"):
     made = []
     for engine in (CompiledEngine, ReferenceEngine):
-        network, rule = NeuralNetwork(sizes, seed=1, dtype=dtype), OPTIMIZERS[optimizer](learning_rate=0.01)
-        made.append((network, engine(network, rule, batch, threads)))
+        network = NeuralNetwork(sizes, seed=1, dtype=dtype)
+        made.append((network, engine(network, OPTIMIZERS[optimizer](learning_rate=0.01), batch, threads)))
     return made
 
 
@@ -55,26 +55,27 @@ def test_samples_of_another_precision_or_width(digits) -> None:
 
 def test_no_samples_at_all(digits) -> None:
     ((_, compiled), _) = engines([64, 8, 10])
-    stretch = compiled.train(digits.x_train, digits.y_train, np.arange(0))
-    assert len(stretch.losses) == stretch.score_sum == 0
+    result = compiled.train(digits.x_train, digits.y_train, np.arange(0))
+    assert len(result.losses) == result.score_sum == 0
 
 
 def test_one_rule_for_engines_of_two_precisions(digits) -> None:
     """The optimizer's arrays are made anew for each; programs of before must not write into them."""
-    rule = OPTIMIZERS["adam"](learning_rate=0.01)
+    optimizer = OPTIMIZERS["adam"](learning_rate=0.01)
     x, order = digits.x_train, np.arange(160)
     made = [
-        CompiledEngine(NeuralNetwork([64, 8, 10], seed=1, dtype=dtype), rule, 16, 1) for dtype in ("float64", "float32")
+        CompiledEngine(NeuralNetwork([64, 8, 10], seed=1, dtype=dtype), optimizer, 16, 1)
+        for dtype in ("float64", "float32")
     ]
     seen = np.zeros_like(made[0]._network.parameters.flat)
     for engine in (made[0], made[1], made[0], made[1]):
         engine.train(x, digits.y_train, order)
-        flat = next(iter(rule.state.slots.values())).flat
+        flat = next(iter(optimizer.state.slots.values())).flat
         assert np.isfinite(flat).all()
         # Steps that were written into the arrays of before would leave these as they were copied.
         assert not np.array_equal(flat.astype("float32"), seen.astype("float32"))
         seen = flat.copy()
-    assert rule.state.step_count == 40
+    assert optimizer.state.step_count == 40
 
 
 def test_predictions_from_several_threads_at_once(digits) -> None:
@@ -145,16 +146,16 @@ def test_a_thread_that_cannot_be_started_leaves_nothing_behind(digits, monkeypat
 
 
 @pytest.mark.parametrize("engine", [CompiledEngine, ReferenceEngine])
-@pytest.mark.parametrize("optimizer", ["adam", "eve"])
-def test_a_state_that_was_reset_starts_anew(digits, engine, optimizer) -> None:
+@pytest.mark.parametrize("name", ["adam", "eve"])
+def test_a_state_that_was_reset_starts_anew(digits, engine, name) -> None:
     """Machine code writes the scalars of a step wherever it is told to."""
     ends = []
     for used in (False, True):
-        network, rule = NeuralNetwork([64, 8, 10], seed=1, dtype="float64"), OPTIMIZERS[optimizer]()
-        made = engine(network, rule, 16, 1)
+        network, optimizer = NeuralNetwork([64, 8, 10], seed=1, dtype="float64"), OPTIMIZERS[name]()
+        made = engine(network, optimizer, 16, 1)
         if used:
             made.train(digits.x_train.astype("float64"), digits.y_train, np.arange(64))
-            rule.state = OptimizerState()
+            optimizer.state = OptimizerState()
             network.parameters.update(NeuralNetwork([64, 8, 10], seed=1, dtype="float64").parameters)
         made.train(digits.x_train.astype("float64"), digits.y_train, np.arange(160))
         ends.append(network.parameters.flat)

@@ -189,6 +189,6 @@ def test_fit_spans_the_schedule_over_its_epochs(digits, engine) -> None:
 
 @pytest.mark.parametrize(("schedule", "may_change"), [("constant", True), ("cosine", False)])
 def test_a_run_with_a_schedule_is_resumed_with_its_own_number_of_epochs_only(schedule, may_change) -> None:
-    short, long = (TrainConfig.from_mapping({"schedule": schedule, "epochs": epochs}) for epochs in (3, 5))
+    short, long = (TrainConfig({"schedule": schedule, "epochs": epochs}) for epochs in (3, 5))
     assert (short.find_differences(long) == {}) == may_change
     assert (short.fingerprint == long.fingerprint) == may_change

@@ -121,6 +121,8 @@ def test_a_missing_file_is_named_with_every_way_to_get_it(tmp_path, monkeypatch,
         search(data_dir=tmp_path / "data" if by_argument else None)
     for way in ("data_dir=", "CHAINRULE_DATA_DIR", "install tiny_set-package", "digits", *NAMES):
         assert way in str(caught.value)
+    # Nothing is downloaded as long as the folder is given.
+    assert f"without {'data_dir' if by_argument else 'CHAINRULE_DATA_DIR'} and with a network" in str(caught.value)
 
 
 def bad_files():

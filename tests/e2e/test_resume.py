@@ -150,6 +150,10 @@ def test_auto_takes_the_latest_with_the_same_configuration_or_starts_a_new_one(t
     assert bench.start(*bench.words, "-lr", "0.01", "--run_name", "mine", kill_at="move 8") == -signal.SIGKILL
     assert bench.start(*bench.words, "-lr", "0.01", "--resume", "auto") == 0
     assert [bench.journal(name)["status"] for name in ("other", "mine")] == ["running", "finished"]
+    # Only a run of the wanted name is resumed.
+    assert bench.start(*bench.words, "--resume", "auto", "--run_name", "third") == 0
+    assert bench.journal("other")["status"] == "running"
+    (tmp_path / "runs" / "third").rename(tmp_path / "third")
     assert bench.start(*bench.words, "-lr", "0.02", "--resume", "auto") == 0
     assert len(list((tmp_path / "runs").iterdir())) == 3
 
@@ -162,6 +166,8 @@ def test_what_may_not_change_is_refused_and_shown(tmp_path) -> None:
     assert "learning_rate: was 0.0001, now 0.5" in bench.err
     assert "batch_size: was 16, now 32" in bench.err
     assert (tmp_path / "runs" / "run" / "run.json").read_bytes() == before
+    assert bench.resume("run", "--run_name", "other") == 2
+    assert all(fact in bench.err for fact in ("run_name", "'run'", "'other'"))
     assert bench.resume("rum") == 2
     assert "There is no run 'rum' in runs. Did you mean 'run'?" in bench.err
     assert bench.resume("run", "-e", "5", "--quiet") == 0, bench.err

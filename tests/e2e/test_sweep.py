@@ -89,7 +89,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Sweeps:
 def test_a_grid_from_its_file_to_its_best_trial(undisturbed: Sweeps) -> None:
     table = undisturbed.table("whole")
     assert [(row["hidden_size"], row["optimizer"], row["batch_size"]) for row in table] == [
-        (size, rule, batch) for size in ("8", "16") for rule in ("sgd", "adam", "nadam") for batch in ("8", "32")
+        (size, name, batch) for size in ("8", "16") for name in ("sgd", "adam", "nadam") for batch in ("8", "32")
     ]
     assert {row["status"] for row in table} == {"finished"}
     best = max(table, key=lambda row: float(row["val_accuracy"]))

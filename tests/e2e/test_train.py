@@ -15,7 +15,7 @@ import pytest
 from e2e.conftest import ROOT, Train
 
 from chainrule import ACTIVATIONS, DATASETS, INITIALIZERS, LOSSES, OPTIMIZERS, load_dataset, load_model
-from chainrule.runs.config import TrainConfig, optimizer_fields
+from chainrule.runs.config import TrainConfig, find_hyperparameters
 from chainrule.training.history import History
 
 QUICK = ("-d", "digits", "-e", "2", "-lr", "0.003", "-nhl", "1", "-sz", "32")
@@ -114,7 +114,7 @@ def test_help_names_everything(train: Train) -> None:
     assert result.status == 0
     for registry in (ACTIVATIONS, DATASETS, INITIALIZERS, LOSSES, OPTIMIZERS):
         assert all(name in result.out for name in registry)
-    settings = [*TrainConfig.fields().values(), *(uses[0][1] for uses in optimizer_fields().values())]
+    settings = [*TrainConfig.fields().values(), *(found.get_field() for found in find_hyperparameters().values())]
     for setting in settings:
         assert f"--{setting.name}" in result.out
         assert setting.flag in result.out
@@ -316,8 +316,6 @@ def test_importing_and_help_are_light() -> None:
         "matplotlib",
         "wandb",
         "rich",
-        "pooch",
-        "requests",
         "yaml",
         "safetensors",
         "numba",

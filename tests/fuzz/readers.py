@@ -176,8 +176,8 @@ def _dataset() -> Dataset:
 
 def small_trainer() -> Trainer:
     """That of the run which the checkpoints belong to."""
-    rule = OPTIMIZERS["eve"](learning_rate=0.01)
-    return Trainer(_network(), _dataset(), rule, batch_size=3, engine="numpy", seed=1)
+    optimizer = OPTIMIZERS["eve"](learning_rate=0.01)
+    return Trainer(_network(), _dataset(), optimizer, batch_size=3, engine="numpy", seed=1)
 
 
 def _checkpoint_seeds() -> list[Sample]:
@@ -288,13 +288,13 @@ def _check_config(config: TrainConfig) -> None:
     if config.run_name is not None:
         assert (Path("/runs") / config.run_name).resolve().parent == Path("/runs")
         assert config.run_name.isprintable()
-    again = TrainConfig.from_mapping(json.loads(json.dumps(config.to_dict(), allow_nan=False)))
+    again = TrainConfig(json.loads(json.dumps(config.to_dict(), allow_nan=False)))
     assert again.to_dict() == config.to_dict()
 
 
 @register("configuration", _config_seeds, [_YAML, m.words_of(*m.WORDS), m.replace_number])
 def _read_config(folder: Path) -> None:
-    _check_config(TrainConfig.from_mapping(read_mapping(folder / "c.yaml")))
+    _check_config(TrainConfig(read_mapping(folder / "c.yaml")))
 
 
 # --- runs

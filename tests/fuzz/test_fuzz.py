@@ -166,19 +166,19 @@ def test_a_record_with_another_value_is_a_record_or_refused(record: EpochRecord,
     )
 )
 def test_settings_that_are_written_as_yaml_are_read(settings: dict[str, object], tmp_path_factory) -> None:
-    config = TrainConfig.from_mapping(settings)
+    config = TrainConfig(settings)
     path = tmp_path_factory.getbasetemp() / "c.yaml"
     path.write_text(yaml.safe_dump(config.to_dict()), encoding="utf-8")
-    assert TrainConfig.from_mapping(read_mapping(path)).to_dict() == config.to_dict()
+    assert TrainConfig(read_mapping(path)).to_dict() == config.to_dict()
 
 
 @given(st.dictionaries(st.sampled_from([*TrainConfig.fields(), "learning_rate", "x"]), json_values, max_size=4))
 def test_any_values_are_settings_or_a_clear_error(given: dict[str, object]) -> None:
     try:
-        config = TrainConfig.from_mapping(given)
+        config = TrainConfig(given)
     except ChainruleError as error:
         message = str(error)
     else:
-        assert TrainConfig.from_mapping(config.to_dict()).to_dict() == config.to_dict()
+        assert TrainConfig(config.to_dict()).to_dict() == config.to_dict()
         return
     assert all(line.isprintable() for line in message.split("\n"))

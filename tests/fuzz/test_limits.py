@@ -143,7 +143,7 @@ def test_merges_of_merges_that_stand_for_a_billion_values(tmp_path: Path) -> Non
 
 def test_only_some_of_a_million_errors_are_reported() -> None:
     with pytest.raises(ConfigError, match=r"(?s)20 .* or more:\n.*'epochs0'") as caught:
-        TrainConfig.from_mapping({f"epochs{i}": 1 for i in range(10**6)})
+        TrainConfig({f"epochs{i}": 1 for i in range(10**6)})
     assert len(str(caught.value).splitlines()) == 21
 
 

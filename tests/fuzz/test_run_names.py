@@ -37,11 +37,11 @@ HOSTILE = (
 @pytest.mark.parametrize("name", HOSTILE, ids=ascii)
 def test_a_name_that_leads_elsewhere_or_commands_the_terminal_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="run_name must be a plain folder name") as caught:
-        TrainConfig.from_mapping({"run_name": name})
+        TrainConfig({"run_name": name})
     assert str(caught.value).isprintable()
     (tmp_path / "c.yaml").write_text(f"run_name: {json.dumps(name)}")
     with pytest.raises(ConfigError):
-        TrainConfig.from_mapping(read_mapping(tmp_path / "c.yaml"))
+        TrainConfig(read_mapping(tmp_path / "c.yaml"))
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, "a" * 5000, "", "<b>"], ids=lambda name: ascii(name)[:20])

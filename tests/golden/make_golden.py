@@ -2,7 +2,7 @@
 
     pip install torch==2.13.0 mpmath && python tests/golden/make_golden.py
 
-Gradients and the rules that PyTorch has come from PyTorch, in float64. Nadam's simple form and Eve, which it has not,
+Gradients and most optimizers come from PyTorch, in float64. Nadam's simple form and Eve, which PyTorch does not have,
 are computed from their papers' formulas in 40-digit arithmetic (mpmath).
 """
 
@@ -121,13 +121,13 @@ TORCH_RULES = {
 def torch_trajectory(make: type, options: dict) -> list[list[float]]:
     """The weights after each step; weight decay by PyTorch's own option."""
     w = torch.tensor(START, dtype=torch.float64, requires_grad=True)
-    rule = make([w], weight_decay=WEIGHT_DECAY, **options)
+    optimizer = make([w], weight_decay=WEIGHT_DECAY, **options)
     places = []
     for _ in range(STEPS):
-        rule.zero_grad()
+        optimizer.zero_grad()
         loss, _ = bowl([w[i] for i in range(4)])
         loss.backward()
-        rule.step()
+        optimizer.step()
         places.append(w.tolist())
     return places
 

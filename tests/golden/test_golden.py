@@ -35,13 +35,13 @@ def bowl(w: np.ndarray) -> tuple[float, np.ndarray]:
 @pytest.mark.parametrize("name", list(GOLDEN["trajectories"]))
 def test_trajectories_with_weight_decay(name) -> None:
     expected = GOLDEN["trajectories"][name]
-    rule = OPTIMIZERS[name](weight_decay=GOLDEN["weight_decay"], **expected["options"])
+    optimizer = OPTIMIZERS[name](weight_decay=GOLDEN["weight_decay"], **expected["options"])
     w = {"w": np.array(GOLDEN["start"])}
     for place in expected["places"]:
         loss, gradient = bowl(w["w"])
-        rule.step(w, {"w": gradient}, loss=loss)
+        optimizer.step(w, {"w": gradient}, loss=loss)
         np.testing.assert_allclose(w["w"], place, rtol=1e-9, atol=1e-12)
-    assert rule.state.step_count == 40
+    assert optimizer.state.step_count == 40
 
 
 def test_golden_numbers_cover_every_built_in_optimizer() -> None:

@@ -216,6 +216,9 @@ def test_write_report_takes_folders_and_returns_the_page(output_dir: Path, tmp_p
         write_report([output_dir], tmp_path, metric="speed")
     with pytest.raises(ConfigError, match="nowhere"):
         write_report([tmp_path / "nowhere"], tmp_path)
+    # A single source needs no list.
+    for source in (output_dir / "alone", str(output_dir / "alone")):
+        assert write_report(source, tmp_path / "one").exists()
 
 
 def test_a_pdf_flag_may_precede_names(output_dir: Path, tmp_path: Path, monkeypatch) -> None:

@@ -6,15 +6,39 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from chainrule import load_model
-from chainrule.core.errors import ConfigError
+import chainrule
+from chainrule import LOSSES, load_model
+from chainrule.cli.flags import build_parser
+from chainrule.core.errors import CheckpointError, ConfigError
+from chainrule.core.fields import Float
 from chainrule.data import Dataset, load_dataset
 from chainrule.runs import RunResult, TrainConfig, train
+from chainrule.sweeps.space.sweep_file import read_sweep
 from chainrule.terminal.console import Console
 
+LOSS = """
+from chainrule import LOSSES
+from chainrule.core.fields import Float
+from chainrule.nn.losses import Loss
+
+@LOSSES.register("tilted")
+class Tilted(Loss):
+    '''Cross-entropy times a factor.'''
+
+    tilt = Float(1.0, "factor", flag="-tilt", gt=0)
+
+    @staticmethod
+    def value(y, p, log_p, tilt):
+        return -tilt * y * log_p
+
+    @staticmethod
+    def derivative(y, p, log_p, tilt):
+        return -tilt * y
+"""
 QUICK = {"dataset": "digits", "epochs": 2, "num_layers": 1, "hidden_size": 8, "engine": "numpy", "figures": False}
 
 
@@ -77,11 +101,113 @@ def test_a_run_that_is_not_there() -> None:
         train(resume="rum")
 
 
-def test_data_loaded_before_must_be_those_of_the_configuration(digits: Dataset) -> None:
-    assert train(QUICK, data=digits).history == train(QUICK).history
-    with pytest.raises(ConfigError, match=r"'digits'.*'other'"):
-        train(QUICK, data=replace(digits, name="other"))
-    assert not list(Path("runs").glob("*_other_*"))
+def test_data_loaded_before_are_recorded_under_their_name(digits: Dataset) -> None:
+    result = train(QUICK, data=digits)
+    assert result.history == train(QUICK).history
+    assert json.loads((result.folder / "config.json").read_text())["dataset"] == "digits"
+
+
+def test_own_data_replace_the_configured_dataset(digits: Dataset) -> None:
+    own = replace(digits, name="own digits")
+    result = train({**QUICK, "run_name": "own"}, data=own)
+    assert result.history == train(QUICK).history
+    assert json.loads((result.folder / "config.json").read_text())["dataset"] is None
+    assert json.loads((result.folder / "run.json").read_text())["dataset"] == "own digits"
+    with pytest.raises(ConfigError, match=r"own.*pass them again.*data="):
+        train({"epochs": 3}, resume="own")
+    with pytest.raises(CheckpointError, match="other data"):
+        train({"epochs": 3}, resume="own", data=replace(own, x_train=own.x_train + 1))
+    whole = train({**QUICK, "epochs": 3})
+    for config in ({"epochs": 3}, TrainConfig(**{**QUICK, "epochs": 3})):
+        assert train(config, resume="own", data=own).metrics == whole.metrics
+    # Without a name the run gets one.
+    assert "_data_own_" in train(TrainConfig(epochs=1, engine="numpy"), data=own).folder.name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "facts"),
+    [
+        ({"config": "digits"}, "mapping.*'digits'"),
+        ({"config": [1]}, r"mapping.*\[1\]"),
+        ({"data": [[1.0]]}, "Dataset.*list"),
+        ({"data": Dataset.from_arrays([[0.0], [1.0]], [0, 1])}, "no test samples.*test_data"),
+        ({"config": {"dataset": None}}, "dataset is None.*data="),
+    ],
+)
+def test_arguments_of_other_types_are_refused(arguments: dict[str, Any], facts: str) -> None:
+    with pytest.raises(ConfigError, match=facts):
+        train(**arguments)
+    assert not Path("runs").exists()
+
+
+def test_a_resumed_run_keeps_its_name() -> None:
+    train({**QUICK, "run_name": "run"})
+    with pytest.raises(ConfigError, match=r"run_name.*'run'.*'other'"):
+        train({"run_name": "other", "epochs": 3}, resume="run")
+    assert train({"run_name": "run", "epochs": 3}, resume="run").history.column("epoch") == [1, 2, 3]
+
+
+def test_with_a_schedule_the_epochs_must_not_change(capsys: pytest.CaptureFixture[str]) -> None:
+    train({**QUICK, "run_name": "run", "schedule": "cosine"})
+    with pytest.raises(ConfigError) as caught:
+        train({"epochs": 3}, resume="run")
+    text = str(caught.value)
+    assert "epochs: was 2, now 3" in text
+    assert "'cosine' spans all epochs" in text
+    assert "epochs" not in text.split("only", 1)[1].split("may change")[0]
+    train(resume="run", console=Console())
+    assert "set epochs" not in capsys.readouterr().out
+    train({**QUICK, "run_name": "constant"})
+    with pytest.raises(ConfigError, match=r"(?s)schedule: was 'constant', now 'cosine'.*only epochs") as caught:
+        train({"schedule": "cosine"}, resume="constant")
+    assert "epochs: was" not in str(caught.value)
+
+
+@pytest.fixture
+def own_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LOSSES, "_parts", dict(LOSSES._parts))
+    monkeypatch.setattr(LOSSES, "_aliases", dict(LOSSES._aliases))
+
+
+@pytest.mark.usefixtures("own_losses")
+def test_hyperparameters_of_a_loss_are_part_of_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "plugin.py").write_text(LOSS)
+    config = {**QUICK, "loss": "tilted", "plugin": "plugin.py"}
+    results = {tilt: train({**config, "tilt": tilt, "run_name": f"tilt{tilt}"}) for tilt in (1, "3")}
+    assert results[1].history != results["3"].history
+    assert json.loads((results["3"].folder / "config.json").read_text())["tilt"] == 3.0
+    network = load_model(results["3"].model_path)
+    assert network.objective.loss.as_dict() == {"tilt": 3.0}
+    with pytest.raises(ConfigError, match=r"tilt: was 3\.0, now 2\.0"):
+        train({"tilt": 2}, resume="tilt3")
+    assert TrainConfig(loss="tilted", tilt=2).loss_hyperparameters == {"tilt": 2.0}
+    assert "cross_entropy does not use it" in TrainConfig(tilt=2).ignored["tilt"]
+    assert "tilt" not in TrainConfig(tilt=2).to_dict()
+    with pytest.raises(ConfigError, match=r"tilt must be.*above 0.*-1"):
+        TrainConfig(loss="tilted", tilt=-1)
+    text = " ".join(build_parser("x").format_help().split())
+    assert all(fact in text for fact in ("hyperparameters of the loss", "-tilt, --tilt N", "[tilted]", "(default: 1)"))
+    space = {"method": "grid", "parameters": {"loss": {"value": "tilted"}, "tilt": {"values": [1, 2]}}}
+    assert read_sweep(space).size == 2
+    with pytest.raises(ConfigError, match=r"tilt must be.*0"):
+        read_sweep({**space, "parameters": {"loss": {"value": "tilted"}, "tilt": {"values": [0]}}})
+
+
+@pytest.mark.usefixtures("own_losses")
+def test_a_loss_and_an_optimizer_cannot_share_a_hyperparameter() -> None:
+    clash = type("Clash", (LOSSES["ce"],), {"momentum": Float(0.5, "clashes")})
+    LOSSES.register("clash")(clash)
+    with pytest.raises(ConfigError, match=r"loss 'clash'.*'momentum'.*optimizer"):
+        TrainConfig()
+
+
+@pytest.mark.usefixtures("own_losses")
+def test_a_plugin_is_loaded_by_its_path_as_a_text(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(LOSS)
+    chainrule.load_plugin("mine.py")
+    assert LOSSES["tilted"](tilt=2).as_dict() == {"tilt": 2.0}
+    with pytest.raises(ConfigError, match=r"missing\.py"):
+        chainrule.load_plugin("missing.py")
 
 
 def test_plugins_of_the_configuration_are_loaded(tmp_path: Path) -> None:

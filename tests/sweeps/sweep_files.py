@@ -159,12 +159,12 @@ CASES: dict[str, tuple[str, str, bool]] = {
     "metric a text": (with_metric("val_loss"), "metric must be a mapping with name, goal", False),
     "run_cap 0": (with_top("run_cap: 0"), "run_cap must be a whole number of 1 or more, got 0", False),
     "run_cap as text": (with_top("run_cap: many"), "run_cap must be a whole number of 1 or more, got 'many'", False),
-    "unknown rule": (
+    "unknown early termination": (
         with_top("early_terminate: {type: median}"),
         "early_terminate.type must be hyperband, got 'median'",
         False,
     ),
-    "rule without limits": (
+    "early termination without limits": (
         with_top("early_terminate: {type: hyperband}"),
         "early_terminate needs either min_iter, or max_iter and s",
         False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from sweeps.sweep_files import CASES
 
 from chainrule.core.errors import ConfigError
+from chainrule.data import Dataset
+from chainrule.runs import train
 from chainrule.sweeps import run_sweep
 from chainrule.sweeps.folder import find_sweep
 from chainrule.sweeps.space.sweep_file import read_sweep
@@ -44,6 +47,40 @@ def test_a_mapping_is_run_and_resumed(tmp_path: Path, capsys: pytest.CaptureFixt
     assert [trial.settings["hidden_size"] for trial in trials] == [8, [16, 8]]
     assert sweep.name == "mine"
     trials.close()
+
+
+def test_the_best_configuration_can_be_trained(tmp_path: Path) -> None:
+    result = run_sweep(SPACE, output_dir=tmp_path, workers=1)
+    assert result.best_config is not None
+    again = train({**result.best_config, "output_dir": str(tmp_path), "figures": False})
+    assert again.metrics["val_accuracy"] == result.best["val_accuracy"]
+
+
+def test_a_mapping_without_a_name_is_a_new_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime(2026, 1, 2, 3, 4, 5)
+
+    monkeypatch.setattr("chainrule.sweeps.space.sweep_file.datetime", Clock)
+    assert read_sweep(SPACE).name == "sweep_20260102-030405"
+    assert read_sweep({**SPACE, "name": "mine"}).name == "mine"
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path: Path, digits: Dataset) -> None:
+    config = {"dataset": "digits", "epochs": 1, "hidden_size": 8, "engine": "numpy", "figures": False}
+    run = train({**config, "run_name": "run", "output_dir": str(tmp_path)}, data=digits).folder
+    before = sorted(run.rglob("*"))
+    with pytest.raises(ConfigError, match=r"run.*no sweep.*another name"):
+        run_sweep(SPACE, output_dir=tmp_path, name="run", workers=1)
+    assert sorted(run.rglob("*")) == before
+    assert train({"epochs": 2}, resume=run, data=digits).status == "finished"
+
+
+@pytest.mark.parametrize("space", [[1], None, 3])
+def test_a_space_of_another_type_is_refused(tmp_path: Path, space: Any) -> None:
+    with pytest.raises(ConfigError, match=f"file.*parameters.*got .*{space!r}".replace("[", r"\[")):
+        run_sweep(space, output_dir=tmp_path)
 
 
 def test_the_seed_of_a_sweep_is_known_when_it_is_resumed(tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def test_looking_makes_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["s.yaml"]
 
 
-# --- early termination, with numbers worked out from the rule's definition
+# --- early termination, with numbers worked out from its definition
 
 
 def test_the_rungs() -> None:
@@ -230,14 +230,14 @@ def test_the_rungs() -> None:
 
 
 def test_the_best_third_continues() -> None:
-    rule = Hyperband((2,), 3, strict=True)
+    hyperband = Hyperband((2,), 3, strict=True)
     others = [[9, value] for value in (0.1, 0.2, 0.3, 0.4, 0.5)] + [[0.0]]
     # Of six, the one at index 6 / 3 is the threshold: those at 0.3 and below continue.
-    assert not rule.should_prune([9, 0.25], others)
-    assert rule.should_prune([9, 0.35], others)
-    assert not rule.should_prune([9], others)
-    assert not rule.should_prune([9, 0.35, 0.35], others)
-    assert not rule.should_prune([9, 0.9], [])
+    assert not hyperband.should_prune([9, 0.25], others)
+    assert hyperband.should_prune([9, 0.35], others)
+    assert not hyperband.should_prune([9], others)
+    assert not hyperband.should_prune([9, 0.35, 0.35], others)
+    assert not hyperband.should_prune([9, 0.9], [])
     # Not strict: by its best so far.
     assert not Hyperband((2,), 3, strict=False).should_prune([0.05, 0.35], others)
 

@@ -17,8 +17,8 @@ from chainrule.training.trainer import Trainer
 
 def trainer(digits, *, optimizer="adam", engine="compiled", dtype="float32", batch=16, seed=5) -> Trainer:
     network = NeuralNetwork([64, 12, 10], seed=seed, dtype=dtype)
-    rule = OPTIMIZERS[optimizer](learning_rate=0.003)
-    return Trainer(network, digits, rule, batch_size=batch, engine=engine, seed=seed)
+    optimizer = OPTIMIZERS[optimizer](learning_rate=0.003)
+    return Trainer(network, digits, optimizer, batch_size=batch, engine=engine, seed=seed)
 
 
 def state(run: Trainer) -> tuple:

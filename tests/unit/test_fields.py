@@ -1,10 +1,13 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 from chainrule.core.errors import ConfigError
-from chainrule.core.fields import Bool, Float, Int, LayerWidths, Str
+from chainrule.core.fields import Bool, Configurable, Float, Int, LayerWidths, Str
 from chainrule.optim.optimizers import OPTIMIZERS
-from chainrule.runs.config import TrainConfig, optimizer_fields
+from chainrule.runs.config import TrainConfig, find_hyperparameters
 
 
 def named(setting, name="x"):
@@ -142,26 +145,26 @@ def test_defaults() -> None:
     }
     config = TrainConfig().to_dict()
     assert {name: config[name] for name in expected} == expected
-    assert config == TrainConfig.from_mapping({}).to_dict()
+    assert config == TrainConfig({}).to_dict()
     own = {name: field.default for name, field in OPTIMIZERS["adam"].fields().items()}
     assert {name: config[name] for name in own} == own
 
 
 def test_other_defaults_give_way_to_what_is_given() -> None:
     defaults = {"optimizer": "rmsprop", "learning_rate": 0.5, "beta": 0.8, "num_layers": 4, "hidden_size": 7}
-    config = TrainConfig.from_mapping({"learning_rate": 0.25}, defaults)
+    config = TrainConfig({"learning_rate": 0.25}, defaults)
     assert (config.optimizer, config.num_layers, config.hidden_sizes) == ("rmsprop", 4, (7, 7, 7, 7))
     assert (config.hyperparameters["learning_rate"], config.hyperparameters["beta"]) == (0.25, 0.8)
     # A default that another choice makes meaningless is no error, and nothing to report.
-    other = TrainConfig.from_mapping({"optimizer": "sgd", "hidden_size": [3, 2]}, defaults)
+    other = TrainConfig({"optimizer": "sgd", "hidden_size": [3, 2]}, defaults)
     assert (other.hyperparameters["learning_rate"], other.hidden_sizes, other.ignored) == (0.5, (3, 2), {})
     # A complete configuration leaves nothing to the defaults.
-    assert TrainConfig.from_mapping(TrainConfig().to_dict(), defaults).to_dict() == TrainConfig().to_dict()
+    assert TrainConfig(TrainConfig().to_dict(), defaults).to_dict() == TrainConfig().to_dict()
 
 
 def test_keywords_and_mappings_make_the_same_configuration() -> None:
     given = {"optimizer": "nesterov", "learning_rate": "0.5", "epochs": 3}
-    assert TrainConfig(**given).to_dict() == TrainConfig.from_mapping(given).to_dict()
+    assert TrainConfig(**given).to_dict() == TrainConfig(given).to_dict()
 
 
 def test_what_must_agree_for_a_run_to_be_resumed() -> None:
@@ -173,7 +176,7 @@ def test_what_must_agree_for_a_run_to_be_resumed() -> None:
 
 
 def test_only_what_is_used_is_recorded() -> None:
-    config = TrainConfig.from_mapping({"optimizer": "sgd", "beta1": "0.8", "momentum": 0.5})
+    config = TrainConfig({"optimizer": "sgd", "beta1": "0.8", "momentum": 0.5})
     assert set(config.ignored) == {"beta1", "momentum"}
     assert "beta1" not in config.to_dict()
     assert "sgd does not use it" in config.ignored["beta1"]
@@ -181,12 +184,12 @@ def test_only_what_is_used_is_recorded() -> None:
 
 def test_ignored_settings_are_checked_all_the_same() -> None:
     with pytest.raises(ConfigError, match="beta1 must be"):
-        TrainConfig.from_mapping({"optimizer": "sgd", "beta1": 2})
+        TrainConfig({"optimizer": "sgd", "beta1": 2})
 
 
 def test_round_trip() -> None:
-    config = TrainConfig.from_mapping({"optimizer": "eve", "change_limit": 5, "hidden_size": "[32, 16]", "seed": "3"})
-    again = TrainConfig.from_mapping(config.to_dict())
+    config = TrainConfig({"optimizer": "eve", "change_limit": 5, "hidden_size": "[32, 16]", "seed": "3"})
+    again = TrainConfig(config.to_dict())
     assert again.to_dict() == config.to_dict()
     assert again.ignored == {}
     assert config.to_dict()["change_limit"] == 5.0
@@ -194,7 +197,7 @@ def test_round_trip() -> None:
 
 def test_all_problems_at_once() -> None:
     with pytest.raises(ConfigError) as error:
-        TrainConfig.from_mapping({"epochs": 0, "learning_rat": 1, "optimizer": "adm"})
+        TrainConfig({"epochs": 0, "learning_rat": 1, "optimizer": "adm"})
     text = str(error.value)
     assert "3 errors" in text
     assert "epochs must be a whole number from 1 to 1000000000, got 0" in text
@@ -203,18 +206,42 @@ def test_all_problems_at_once() -> None:
 
 
 def test_widths_set_the_depth() -> None:
-    config = TrainConfig.from_mapping({"hidden_size": [256, 128, 64]})
+    config = TrainConfig({"hidden_size": [256, 128, 64]})
     assert config.hidden_sizes == (256, 128, 64)
     assert config.num_layers == 3
     assert config.ignored == {}
-    assert "num_layers" in TrainConfig.from_mapping({"hidden_size": [256, 128], "num_layers": 4}).ignored
-    assert TrainConfig.from_mapping({"num_layers": 0}).hidden_sizes == ()
-    assert TrainConfig.from_mapping({"num_layers": 2, "hidden_size": 7}).hidden_sizes == (7, 7)
+    assert "num_layers" in TrainConfig({"hidden_size": [256, 128], "num_layers": 4}).ignored
+    assert TrainConfig({"num_layers": 0}).hidden_sizes == ()
+    assert TrainConfig({"num_layers": 2, "hidden_size": 7}).hidden_sizes == (7, 7)
 
 
 def test_read_only() -> None:
+    config = TrainConfig()
     with pytest.raises(AttributeError, match="read-only"):
-        TrainConfig.from_mapping({}).epochs = 3
+        config.epochs = 3
+    for mapping in (config.hyperparameters, config.loss_hyperparameters, config.ignored):
+        with pytest.raises(TypeError):
+            mapping["learning_rate"] = 3.0  # type: ignore[index]
+    for copied in (copy.deepcopy(config), pickle.loads(pickle.dumps(config))):  # noqa: S301
+        assert copied.to_dict() == config.to_dict()
+
+
+def test_unknown_names_get_a_suggestion_or_all_names() -> None:
+    for name, meant in (("lr", "learning_rate"), ("epoch", "epochs"), ("learning_rat", "learning_rate")):
+        with pytest.raises(ConfigError, match=f"'{name}'.*'{meant}'"):
+            TrainConfig(**{name: 1})
+    with pytest.raises(ConfigError, match=r"'xyz'(?s:.*)dataset.*learning_rate"):
+        TrainConfig(xyz=1)
+    with pytest.raises(ConfigError, match=r"'lr'.*'learning_rate'"):
+        OPTIMIZERS["adam"](lr=0.1)
+
+
+def test_hyperparameters_are_passed_by_name() -> None:
+    class Sample(Configurable):
+        rate = Float(0.1, "a rate")
+
+    with pytest.raises(ConfigError, match=r"Sample.*by name.*Sample\(rate=0\.5\)"):
+        Sample(0.5)
 
 
 def test_two_rules_may_declare_one_setting_differently(monkeypatch) -> None:
@@ -231,15 +258,15 @@ def test_two_rules_may_declare_one_setting_differently(monkeypatch) -> None:
         def update(weight):
             return weight
 
-    assert TrainConfig.from_mapping({"optimizer": "loose", "beta2": 3}).hyperparameters["beta2"] == 3
-    assert TrainConfig.from_mapping({"optimizer": "loose"}).hyperparameters["beta2"] == 0.5
+    assert TrainConfig({"optimizer": "loose", "beta2": 3}).hyperparameters["beta2"] == 3
+    assert TrainConfig({"optimizer": "loose"}).hyperparameters["beta2"] == 0.5
     with pytest.raises(ConfigError, match="beta2 must be"):
-        TrainConfig.from_mapping({"optimizer": "adam", "beta2": 3})
+        TrainConfig({"optimizer": "adam", "beta2": 3})
     assert "loose: 0.5" in " ".join(build_parser("x").format_help().split())
 
 
 def test_large_seeds_keep_their_last_digit() -> None:
-    assert TrainConfig.from_mapping({"seed": "9007199254740993"}).seed == 9007199254740993
+    assert TrainConfig({"seed": "9007199254740993"}).seed == 9007199254740993
 
 
 def test_the_case_of_the_optimizers_name_does_not_matter_for_its_settings(monkeypatch) -> None:
@@ -255,7 +282,7 @@ def test_the_case_of_the_optimizers_name_does_not_matter_for_its_settings(monkey
         def update(weight):
             return weight
 
-    assert TrainConfig.from_mapping({"optimizer": "mine", "beta": 1.5}).hyperparameters["beta"] == 1.5
+    assert TrainConfig({"optimizer": "mine", "beta": 1.5}).hyperparameters["beta"] == 1.5
 
 
 @pytest.mark.parametrize(
@@ -276,4 +303,4 @@ def test_settings_that_would_clash_are_refused(monkeypatch, name, flag, message)
     keep = staticmethod(lambda weight: weight)
     OPTIMIZERS.register("clash")(type("Clash", (Optimizer,), {name: Float(1.0, "x", flag=flag), "update": keep}))
     with pytest.raises(ConfigError, match=message):
-        optimizer_fields()
+        find_hyperparameters()

@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import load_file, save
 
 from chainrule import LOSSES, NeuralNetwork, load_model, save_model
-from chainrule.core.errors import ModelFileError
+from chainrule.core.errors import ConfigError, ModelFileError, OutputError
 from chainrule.core.fields import Float
 
 
@@ -41,6 +41,18 @@ def test_hyperparameters_of_the_loss_are_kept(tmp_path, monkeypatch) -> None:
     assert (again.loss, again.objective.loss.scale) == ("scaled", 3.0)
     assert "scale=3.0" in repr(again)
     assert again.evaluate(np.ones((1, 5)), [0]).loss == network.evaluate(np.ones((1, 5)), [0]).loss
+
+
+def test_a_path_that_cannot_be_used_says_why(tmp_path) -> None:
+    network = NeuralNetwork([5, 4, 3])
+    with pytest.raises(OutputError, match=r"missing/m\.safetensors.*Create the folder"):
+        save_model(network, tmp_path / "missing" / "m.safetensors")
+    with pytest.raises(OutputError, match=r"Cannot write to .*directory"):
+        save_model(network, tmp_path)
+    with pytest.raises(ConfigError, match=r"a network and a path, got 'm.safetensors'"):
+        save_model("m.safetensors", network)
+    with pytest.raises(ModelFileError, match=r"is a folder.*model\.safetensors"):
+        load_model(tmp_path)
 
 
 def test_others_can_read_it(tmp_path) -> None:

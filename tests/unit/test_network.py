@@ -4,7 +4,7 @@ import pickle
 import numpy as np
 import pytest
 
-from chainrule import NeuralNetwork
+from chainrule import Dataset, NeuralNetwork
 from chainrule.core.errors import ConfigError
 
 
@@ -173,8 +173,31 @@ def test_samples_that_are_not_finite_give_a_loss_that_is_not() -> None:
     for value in (np.nan, np.inf, 1e38):
         x = np.full((2, 3), value)
         assert not np.isfinite(network.loss_and_gradients(x, [0, 1])[0]) or value == 1e38
-        network.evaluate(x, [0, 1])
-        network.predict_proba(x)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "evaluate"])
+def test_samples_to_predict_must_be_finite(method, value) -> None:
+    x = np.ones((2, 3))
+    x[1, 2] = value
+    with pytest.raises(ConfigError, match=f"x .*finite.*{value}.*row 1, column 2"):
+        getattr(NeuralNetwork([3, 4, 2]), method)(x, *([[0, 1]] if method == "evaluate" else []))
+
+
+def test_arguments_of_other_kinds_say_what_to_do() -> None:
+    network = NeuralNetwork([3, 4, 2])
+    data = Dataset.from_arrays(np.ones((2, 3)), [0, 1])
+    for method in (network.predict, network.predict_proba, network.evaluate):
+        with pytest.raises(ConfigError, match=r"x_test.*Dataset"):
+            method(data)
+    with pytest.raises(ConfigError, match=r"y.*missing.*evaluate\(x, y\)"):
+        network.evaluate(np.ones((2, 3)))
+    with pytest.raises(ConfigError, match=r"\(n, 3\).*\(3,\).*np.newaxis"):
+        network.predict(np.ones(3))
+    with pytest.raises(ConfigError, match=r"y .*\(2, 2\).*argmax\(axis=1\).*one-hot"):
+        network.fit(np.ones((2, 3)), np.eye(2))
+    with pytest.raises(ConfigError, match=r"y .*\(2, 1\).*np.ravel"):
+        network.fit(np.ones((2, 3)), [[0], [1]])
 
 
 def test_parameters_cannot_be_replaced() -> None:

@@ -14,11 +14,11 @@ from chainrule.training.trainer import Trainer
 
 
 def trainer(
-    digits: Dataset, *, rule=None, seed=0, batch_size=16, hidden=(16,), engine="compiled", **network
+    digits: Dataset, *, optimizer=None, seed=0, batch_size=16, hidden=(16,), engine="compiled", **network
 ) -> Trainer:
     net = NeuralNetwork([64, *hidden, 10], seed=seed, **network)
-    rule = rule or OPTIMIZERS["adam"](learning_rate=0.005)
-    return Trainer(net, digits, rule, batch_size=batch_size, engine=engine, seed=seed)
+    optimizer = optimizer or OPTIMIZERS["adam"](learning_rate=0.005)
+    return Trainer(net, digits, optimizer, batch_size=batch_size, engine=engine, seed=seed)
 
 
 def test_learns(digits) -> None:
@@ -74,14 +74,14 @@ def test_one_epoch_by_hand(digits) -> None:
 
     run = trainer(digits, seed=5, batch_size=100, dtype="float64")
     (record,) = run.run(1)
-    net, rule = NeuralNetwork([64, 16, 10], seed=5, dtype="float64"), OPTIMIZERS["adam"](learning_rate=0.005)
+    net, optimizer = NeuralNetwork([64, 16, 10], seed=5, dtype="float64"), OPTIMIZERS["adam"](learning_rate=0.005)
     order, loss_sum, correct = generator(5, "shuffling").permutation(len(digits.x_train)), 0.0, 0
     for start in range(0, len(order), 100):
         chosen = order[start : start + 100]
         x, y = digits.x_train[chosen], digits.y_train[chosen]
         correct += int((net.predict(x) == y).sum())
         loss, gradients = net.loss_and_gradients(x, y)
-        rule.step(net.parameters, gradients, loss=loss)
+        optimizer.step(net.parameters, gradients, loss=loss)
         loss_sum += loss * len(chosen)
     assert len(order) % 100, "the last batch is short"
     np.testing.assert_allclose(run.network.parameters.flat, net.parameters.flat, rtol=1e-10, atol=1e-14)
@@ -97,7 +97,7 @@ def test_batches_larger_than_the_data(digits) -> None:
 
 
 def test_single_sample_batches_and_no_hidden_layer(digits) -> None:
-    run = trainer(digits, batch_size=1, hidden=(), rule=OPTIMIZERS["sgd"](learning_rate=0.05, weight_decay=0))
+    run = trainer(digits, batch_size=1, hidden=(), optimizer=OPTIMIZERS["sgd"](learning_rate=0.05, weight_decay=0))
     (record,) = run.run(1)
     assert record.step == len(digits.x_train)
     assert record.val_score > 0.85
@@ -114,7 +114,7 @@ def test_without_validation(digits) -> None:
 
 
 def test_best_parameters_are_those_of_the_best_epoch(digits) -> None:
-    run, kept = trainer(digits, rule=OPTIMIZERS["adam"](learning_rate=0.2)), {}
+    run, kept = trainer(digits, optimizer=OPTIMIZERS["adam"](learning_rate=0.2)), {}
     for record in run.run(6):
         kept[record.epoch] = run.network.parameters.flat.copy()
     best = run.history.best()
@@ -124,7 +124,10 @@ def test_best_parameters_are_those_of_the_best_epoch(digits) -> None:
 
 def test_divergence_names_the_place_and_restores_the_epoch_before(digits) -> None:
     run = trainer(
-        digits, rule=OPTIMIZERS["sgd"](learning_rate=0.01, weight_decay=0), activation="identity", hidden=(64, 64, 64)
+        digits,
+        optimizer=OPTIMIZERS["sgd"](learning_rate=0.01, weight_decay=0),
+        activation="identity",
+        hidden=(64, 64, 64),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -141,7 +144,7 @@ def test_divergence_names_the_place_and_restores_the_epoch_before(digits) -> Non
 
 
 def test_a_divergence_in_the_first_epoch_restores_the_initial_parameters(digits) -> None:
-    run = trainer(digits, rule=OPTIMIZERS["sgd"](learning_rate=1e30, weight_decay=0))
+    run = trainer(digits, optimizer=OPTIMIZERS["sgd"](learning_rate=1e30, weight_decay=0))
     before = run.network.parameters.flat.copy()
     with pytest.raises(DivergenceError, match="the initial ones"):
         list(run.run(1))
@@ -150,22 +153,22 @@ def test_a_divergence_in_the_first_epoch_restores_the_initial_parameters(digits)
 
 @pytest.mark.parametrize("engine", list(ENGINES))
 def test_the_step_of_a_loss_that_is_not_finite_is_not_taken(digits, engine) -> None:
-    net, rule = NeuralNetwork([64, 8, 10], seed=1), OPTIMIZERS["momentum"]()
-    made = ENGINES[engine](net, rule, 16, 0)
+    net, optimizer = NeuralNetwork([64, 8, 10], seed=1), OPTIMIZERS["momentum"]()
+    made = ENGINES[engine](net, optimizer, 16, 0)
     net.parameters["layer2.biases"] = [np.inf] + [0] * 9
     before = net.parameters.flat.copy()
-    stretch = made.train(digits.x_train, digits.y_train, np.arange(160))
-    assert len(stretch.losses) == 1
-    assert not np.isfinite(stretch.losses[0])
-    assert stretch.score_sum == 0
+    result = made.train(digits.x_train, digits.y_train, np.arange(160))
+    assert len(result.losses) == 1
+    assert not np.isfinite(result.losses[0])
+    assert result.score_sum == 0
     np.testing.assert_array_equal(net.parameters.flat, before)
-    assert rule.state.step_count == 0
+    assert optimizer.state.step_count == 0
 
 
 @pytest.mark.parametrize("val", [True, False])
 def test_parameters_that_overflow_in_the_last_step_are_noticed(digits, val) -> None:
     data = digits if val else dataclasses.replace(digits, x_val=digits.x_val[:0], y_val=digits.y_val[:0])
-    run = trainer(data, rule=OPTIMIZERS["sgd"](learning_rate=1e39, weight_decay=0), batch_size=10**6)
+    run = trainer(data, optimizer=OPTIMIZERS["sgd"](learning_rate=1e39, weight_decay=0), batch_size=10**6)
     before = run.network.parameters.flat.copy()
     with pytest.raises(DivergenceError):
         list(run.run(1))

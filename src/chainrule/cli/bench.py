@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from chainrule.cli.flags import add_field, new_parser, parse_words
-from chainrule.core.errors import ChainruleError, ConfigError, OutputError
+from chainrule.core.errors import ChainruleError, ConfigError
 from chainrule.core.fields import Bool, Configurable, Float, Int, OptionalStr
-from chainrule.core.files import write_json
+from chainrule.core.files import converting_write_errors, write_json
 from chainrule.core.machine import describe
 from chainrule.engine import ENGINES
 from chainrule.engine.base import NotCompilableError
@@ -66,20 +66,7 @@ class BenchSettings(Configurable):
 
 
 def run(words: Sequence[str], program: str) -> int:
-    """Measure and print; with `--json`, store the results.
-
-    Args:
-        words: flags and values.
-        program: what the user typed before them.
-
-    Returns:
-        0, or 1 if the results could not be printed.
-
-    Raises:
-        ConfigError: a flag is unknown or its value invalid.
-        OutputError: the results cannot be written.
-        KeyboardInterrupt: Ctrl-C.
-    """
+    """Measure and print; with `--json`, store the results."""
     parser = new_parser(
         program,
         "Measure the time per training step on this machine, with the compiled engine and with plain NumPy, on random "
@@ -208,9 +195,5 @@ def _store(file: Path, machine: dict[str, Any], settings: BenchSettings, results
         "settings": {**options, "optimizer": _OPTIMIZER, "data": "random, float32"},
         "results": results,
     }
-    try:
+    with converting_write_errors(file):
         write_json(file, content)
-    except OSError as error:
-        raise OutputError(
-            f"Cannot write to {file}: {error.strerror or error}. Free disk space or make it writable."
-        ) from error

@@ -16,8 +16,7 @@ import numpy as np
 from chainrule.core.errors import ConfigError
 from chainrule.core.fields import Field
 from chainrule.core.registry import did_you_mean
-from chainrule.optim.optimizers import OPTIMIZERS
-from chainrule.runs.config import TrainConfig, optimizer_fields
+from chainrule.runs.config import TrainConfig, find_hyperparameters
 
 __all__ = ["add_configuration_flags", "add_field", "build_parser", "format_default", "new_parser", "parse_words"]
 
@@ -34,15 +33,15 @@ class _Formatter(argparse.HelpFormatter):
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         flags = ", ".join(action.option_strings)
-        return flags if action.nargs == 0 else f"{flags} {self._format_args(action, str(action.metavar))}"
+        return flags if action.nargs == 0 else f"{flags} {self._format_args(action, str(action.metavar))}".lstrip()
 
 
-def new_parser(program: str, description: str) -> argparse.ArgumentParser:
+def new_parser(program: str, description: str, operands: str = "") -> argparse.ArgumentParser:
     """A parser without flags other than `--help`. Flags that are not given are left out; errors are ConfigErrors."""
     width = min(118, shutil.get_terminal_size().columns - 2)
     return _Parser(
         prog=program,
-        usage=f"{program} [options]",
+        usage=f"{program} {operands}[options]",
         description=description,
         formatter_class=lambda prog: _Formatter(prog, max_help_position=34, width=width),
         allow_abbrev=False,
@@ -51,12 +50,7 @@ def new_parser(program: str, description: str) -> argparse.ArgumentParser:
 
 
 def build_parser(program: str, defaults: Mapping[str, object] | None = None) -> argparse.ArgumentParser:
-    """The parser of the train command. Values stay text: `TrainConfig` is the only validator.
-
-    Args:
-        program: what the user typed for the command.
-        defaults: shown in place of the library's defaults.
-    """
+    """The parser of the train command; `defaults` are shown. Values stay text: `TrainConfig` is the only validator."""
     defaults = defaults or {}
     parser = new_parser(
         program, "Train a feedforward network whose forward and backward passes are written by hand on NumPy."
@@ -66,21 +60,21 @@ def build_parser(program: str, defaults: Mapping[str, object] | None = None) -> 
         if field.group not in groups:
             groups[field.group] = parser.add_argument_group(field.group)
         add_field(groups[field.group], field, default=defaults.get(field.name))
-    optimizer = parser.add_argument_group(
-        "hyperparameters of optimizers", "used by the optimizers named, ignored by the others"
-    )
-    for name, uses in optimizer_fields().items():
+    for name, found in find_hyperparameters().items():
+        option = TrainConfig.fields()[found.option]
         # The default optimizer's default is the one to show.
-        first = dict(uses).get(TrainConfig.fields()["optimizer"].default, uses[0][1])
-        default = defaults.get(name)
+        shown, default = found.get_field(option.default), defaults.get(name)
         users = [
             user
-            if field.default == first.default or default is not None
+            if field.default == shown.default or default is not None
             else f"{user}: {format_default(field.default)}"
-            for user, field in uses
+            for user, field in found.fields.items()
         ]
-        text = f"{first.help} [{'all' if users == list(OPTIMIZERS) else ', '.join(users)}]"
-        add_field(optimizer, first, text, default=default)
+        heading = f"hyperparameters of the {found.option}"
+        if heading not in groups:
+            groups[heading] = parser.add_argument_group(heading, "used by those named, ignored by the others")
+        text = f"{shown.help} [{'all' if users == list(option.choices) else ', '.join(users)}]"
+        add_field(groups[heading], shown, text, default=default)
     files = parser.add_argument_group("configuration")
     add_configuration_flags(files)
     files.add_argument("--print_config", action="store_true", help="print the complete configuration as YAML and exit")
@@ -105,24 +99,17 @@ _OPTIONS: dict[Any, dict[str, Any]] = {
     int: {"metavar": "N"},
     int | tuple[int, ...]: {"nargs": "+", "metavar": "N"},
     tuple[str, ...]: {"action": "append", "metavar": "FILE"},
-    bool: {"nargs": "?", "const": "True", "metavar": "True"},
+    bool: {"nargs": "?", "const": "True", "metavar": "BOOL"},
 }
 
 
 def add_field(group: argparse._ActionsContainer, field: Field[Any], text: str = "", default: object = None) -> None:
-    """Add the flags of a field. The value stays text.
-
-    Args:
-        group: parser or argument group.
-        field: the field.
-        text: help text in place of the field's own.
-        default: shown in place of the field's own; None for the latter.
-    """
+    """Add the flags of a field. `text` and `default`, if given, are shown in place of its own. The value stays text."""
     text, default = text or field.help, field.default if default is None else default
     options = _OPTIONS.get(field.type, {"metavar": "NAME" if field.choices else "VALUE"})
     if field.choices:
         text += f": {', '.join(field.choices)}"
-    if default is not None and field.type not in (bool, tuple[str, ...]):
+    if default not in (None, ()):
         text += f" (default: {format_default(default)})"
     flags = [flag for flag in (field.flag, f"--{field.name}") if flag]
     group.add_argument(*flags, dest=field.name, help=text.replace("%", "%%"), **options)

@@ -17,6 +17,7 @@ from chainrule.terminal.console import Output, print_text
 __all__ = ["main"]
 
 # A command's module, `chainrule.cli.<command>`, is imported when the command is run: some need half a second for it.
+# `run(words, program)` gets the command's flags and values, and what was typed before them; it returns the exit status.
 _COMMANDS = {
     "train": "train a network and record the run",
     "sweep": "train many networks over a search space",

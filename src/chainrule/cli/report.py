@@ -31,20 +31,8 @@ class ReportSettings(Configurable):
 
 
 def run(words: Sequence[str], program: str) -> int:
-    """Write a report and print the paths of its files.
-
-    Args:
-        words: names of runs, sweeps or folders, and flags.
-        program: the words before them on the command line.
-
-    Returns:
-        0, or 1 if the paths could not be printed.
-
-    Raises:
-        ConfigError: there are no such runs, or something that the report needs is not installed.
-        OutputError: the report cannot be written.
-    """
-    parser = new_parser(program, _ABOUT)
+    """Write a report and print the paths of its files."""
+    parser = new_parser(program, _ABOUT, "[RUN ...] ")
     parser.add_argument("names", nargs="*", metavar="RUN", help="a run, a sweep, or a folder of runs")
     for field in ReportSettings.fields().values():
         if field.type is bool:  # takes no value, so that names of runs may follow it

@@ -18,15 +18,7 @@ _HEAD = ("status", "epochs", "validation", "test", "age", "run")
 
 
 def run(words: Sequence[str], program: str) -> int:
-    """List the runs of a folder, latest start first.
-
-    Args:
-        words: flags and values.
-        program: what the user typed before them.
-
-    Returns:
-        0, or 1 if the list could not be printed.
-    """
+    """List the runs of a folder, latest start first."""
     parser = new_parser(program, "List runs, latest start first. Interrupted ones can be resumed.")
     parser.add_argument("--output_dir", metavar="TEXT", help="folder of the run folders (default: runs)")
     if not {"-h", "--help"}.isdisjoint(words):

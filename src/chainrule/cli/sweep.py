@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import cast
 
 from chainrule.cli.flags import add_field, new_parser, parse_words
-from chainrule.core.errors import ChainruleError, ConfigError, OutputError, missing_extra
+from chainrule.core.errors import ChainruleError, ConfigError, missing_extra
 from chainrule.core.fields import Configurable, FolderName, Int, OptionalStr, Str
-from chainrule.core.files import exists, write_text
+from chainrule.core.files import converting_write_errors, exists, write_text
 from chainrule.core.registry import did_you_mean
 from chainrule.core.text import printable
 from chainrule.runs.config import TrainConfig
@@ -54,18 +54,7 @@ class SweepFlags(Configurable):
 
 
 def run(words: Sequence[str], program: str) -> int:
-    """Run a sweep or show one.
-
-    Args:
-        words: a sweep file or a subcommand, flags and values.
-        program: what the user typed before them.
-
-    Returns:
-        0 when the sweep is done, 130 when Ctrl-C stopped it, 1 when no trial finished.
-
-    Raises:
-        ChainruleError: any error that the user can fix; the message says how.
-    """
+    """Run a sweep or show one."""
     parser = new_parser(program, "")
     fields = {**SweepFlags.fields(), **{name: TrainConfig.fields()[name] for name in _OVERRIDES}}
     for field in fields.values():
@@ -142,10 +131,8 @@ def _print_status(folder: Path, sweep: Sweep, trials: Trials, flags: SweepFlags)
     text = f"{format_summary(sweep, trials)}\n"
     if flags.export:
         file = folder / "trials.csv"
-        try:
+        with converting_write_errors(file):
             write_text(file, format_csv(sweep, trials))
-        except OSError as error:
-            raise OutputError(f"Cannot write {file}: {error.strerror or error}.") from error
         text += f"{len(trials)} trials in {file}\n"
     return print_text(text)
 

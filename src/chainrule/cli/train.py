@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from chainrule.cli.flags import add_configuration_flags, build_parser, new_parser, parse_words
-from chainrule.core.errors import ConfigError, missing_extra
+from chainrule.core.errors import ConfigError
+from chainrule.core.extras import needs_extra
 from chainrule.core.files import read_json
 from chainrule.core.yaml_with_lines import read_mapping
 from chainrule.runs.config import TrainConfig
@@ -21,19 +23,7 @@ __all__ = ["run"]
 
 
 def run(words: Sequence[str], program: str, defaults: Mapping[str, object] | None = None) -> int:
-    """Train as the command line says.
-
-    Args:
-        words: flags and values.
-        program: what the user typed before them.
-        defaults: configuration values used in place of the library's defaults.
-
-    Returns:
-        0 if training finished, 130 if Ctrl-C ended it early, 1 if requested output could not be printed.
-
-    Raises:
-        ChainruleError: an error that the user can fix; the message says how.
-    """
+    """Train as the command line says."""
     early = _parse_early(words)
     file = read_mapping(Path(early["config"])) if "config" in early else {}
     output_dir = Path(TrainConfig.fields()["output_dir"].parse(early.get("output_dir", file.get("output_dir", "runs"))))
@@ -57,7 +47,7 @@ def run(words: Sequence[str], program: str, defaults: Mapping[str, object] | Non
     for name in ("config", "resume", "from_sweep", "trial"):
         given.pop(name, None)
     print_only = given.pop("print_config", False)
-    config = TrainConfig.from_mapping({**file, **given}, defaults)
+    config = TrainConfig({**file, **given}, defaults)
     if print_only:
         return print_text(_format_yaml(config))
     check_figures(given)
@@ -92,7 +82,7 @@ def _find_run(name: str, output_dir: Path) -> RunFolder:
 def _read_trial(name: str, trial: str, output_dir: Path) -> dict[str, Any]:
     """The configuration that a sweep's trial was trained with, as far as it determines the results."""
     folder, sweep, trials = find_sweep(name, output_dir)
-    try:
+    with closing(trials):
         chosen = trials.best
         if trial != "best":
             if not trial.isdecimal() or int(trial) >= len(trials):
@@ -101,24 +91,22 @@ def _read_trial(name: str, trial: str, output_dir: Path) -> dict[str, Any]:
         if chosen is None:
             raise ConfigError(f"The sweep {name} has no finished trial yet.")
         return read_trial_config(folder, sweep, chosen)
-    finally:
-        trials.close()
 
 
 def _find_interrupted(config: TrainConfig, output_dir: Path) -> RunFolder | None:
     """The latest unfinished run with this configuration, if there is one."""
     for found in list_runs(output_dir):
         try:
-            if found.can_be_resumed and not found.read_config().find_differences(config):
+            is_wanted = found.can_be_resumed and config.run_name in (None, found.path.name)
+            if is_wanted and not found.read_config().find_differences(config):
                 return found
         except ConfigError:
             continue
     return None
 
 
+@needs_extra("Configuration files", "train")
 def _format_yaml(config: TrainConfig) -> str:
-    try:
-        import yaml
-    except ImportError as error:
-        raise missing_extra("Configuration files", "train", error) from error
+    import yaml
+
     return str(yaml.safe_dump(config.to_dict(), sort_keys=False))

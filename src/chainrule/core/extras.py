@@ -21,11 +21,7 @@ def is_installed(package: str) -> bool:
 
 @contextmanager
 def needs_extra(feature: str, extra: str) -> Iterator[None]:
-    """A block, or by decoration a function, that imports packages of an extra.
-
-    Args:
-        feature: what needs them, in the plural, such as "Reports".
-        extra: the name of the extra in `pip install 'chainrule[extra]'`.
+    """A block, or by decoration a function, that imports packages of an extra for a `feature` such as "Reports".
 
     Raises:
         ConfigError: one of the packages is not installed.

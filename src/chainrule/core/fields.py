@@ -38,9 +38,11 @@ __all__ = [
     "FolderName",
     "Int",
     "LayerWidths",
+    "OptionalChoice",
     "OptionalStr",
     "Str",
     "StrList",
+    "suggest_field",
 ]
 
 Value = TypeVar("Value")
@@ -184,17 +186,26 @@ def Bool(default: bool, help: str, **display: Unpack[_Display]) -> Field[bool]:
 
 def Choice(default: str, help: str, choices: Registry[Any] | Sequence[str], **display: Unpack[_Display]) -> Field[str]:
     """A name or alias in a registry, or one of a few words; case is ignored."""
-
-    def convert(value: Any) -> str:
-        if isinstance(choices, Registry):
-            return choices.canonical(value)
-        by_lower = {choice.lower(): choice for choice in choices}
-        if str(value).lower() not in by_lower:
-            raise ValueError
-        return by_lower[str(value).lower()]
-
-    allowed = f"one of {', '.join(choices)}"
+    convert, allowed = partial(_convert_choice, choices=choices), f"one of {', '.join(choices)}"
     return Field(default, help, type=str, convert=convert, allowed=allowed, choices=choices, **display)
+
+
+def OptionalChoice(
+    default: str | None, help: str, choices: Registry[Any] | Sequence[str], **display: Unpack[_Display]
+) -> Field[str | None]:
+    """A `Choice` or None."""
+    convert = partial(_convert_optional, convert=partial(_convert_choice, choices=choices))
+    allowed = f"one of {', '.join(choices)}, or None"
+    return Field(default, help, type=str | None, convert=convert, allowed=allowed, choices=choices, **display)
+
+
+def _convert_choice(value: Any, *, choices: Registry[Any] | Sequence[str]) -> str:
+    if isinstance(choices, Registry):
+        return choices.canonical(value)
+    by_lower = {choice.lower(): choice for choice in choices}
+    if str(value).lower() not in by_lower:
+        raise ValueError
+    return by_lower[str(value).lower()]
 
 
 def Str(default: str, help: str, **display: Unpack[_Display]) -> Field[str]:
@@ -241,7 +252,13 @@ def _convert_printable(value: object) -> str:
 
 
 def _convert_optional(value: object, *, convert: Callable[[object], str]) -> str | None:
-    return None if value in (None, "", "None") else convert(value)
+    return None if value is None or value in ("", "None") else convert(value)
+
+
+def suggest_field(name: str, fields: Mapping[str, Field[Any]]) -> str:
+    """A hint for a name that is no field, such as `" Did you mean 'learning_rate'?"` for that of its flag, "lr"."""
+    by_flag = {field.flag.lstrip("-"): known for known, field in fields.items() if field.flag}
+    return did_you_mean(by_flag.get(name, name), fields)
 
 
 _MAX_WIDTH = 10**6
@@ -295,13 +312,15 @@ class Configurable:
             ]
         )
 
-    def __init__(self, **values: object) -> None:
-        known = self.fields()
+    def __init__(self, *positional: object, **values: object) -> None:
+        known, cls = self.fields(), type(self).__name__
+        if positional:
+            example = f", such as {cls}({next(iter(known))}={positional[0]!r:.40})" if known else ""
+            raise ConfigError(f"{cls} takes its hyperparameters by name{example}; got {positional!r:.100}.")
         for name in values:
             if name not in known:
                 raise ConfigError(
-                    f"{type(self).__name__} has no hyperparameter {name!r}.{did_you_mean(name, known)} "
-                    f"It has: {', '.join(known)}."
+                    f"{cls} has no hyperparameter {name!r}.{suggest_field(name, known)} It has: {', '.join(known)}."
                 )
         for name, field in known.items():
             self.__dict__[name] = field.parse(values.get(name, field.default))

@@ -12,8 +12,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from chainrule.core.errors import OutputError
+
 __all__ = [
+    "converting_write_errors",
     "exists",
+    "make_write_error",
     "read_json",
     "read_text",
     "replacing",
@@ -80,6 +84,27 @@ def write_text(path: Path, content: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Replace a file atomically by `content` as indented JSON. Numbers must be finite: JSON has no NaN."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Free disk space"),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR), "Check the path"),
+}
+
+
+def make_write_error(path: Path, error: OSError, then: str = "") -> OutputError:
+    """The error for a file or folder that cannot be written: why, and what to do; `then` continues the sentence."""
+    remedy = _REMEDIES.get(error.errno or 0, "Make it writable") + (then and f", {then}")
+    return OutputError(f"Cannot write to {path}: {error.strerror or error}. {remedy}.")
+
+
+@contextmanager
+def converting_write_errors(path: Path, then: str = "") -> Iterator[None]:
+    """Convert an OSError of a block that writes to `path` by `make_write_error`."""
+    try:
+        yield
+    except OSError as error:
+        raise make_write_error(path, error, then) from error
 
 
 def exists(path: Path) -> bool:

@@ -37,9 +37,6 @@ def _read_quota() -> int:
 def describe(libraries: Iterable[str] = ("chainrule", "numpy", "numba")) -> dict[str, Any]:
     """Describe this machine.
 
-    Args:
-        libraries: distributions whose versions are included if they are installed.
-
     Returns:
         `processor`, `cores` (available to this process), `memory_gib` (None if unknown), `system`, `python`,
         `libraries` (versions by name) and `blas` (the BLAS libraries that are loaded).

@@ -12,7 +12,7 @@ from chainrule.core.errors import ChainruleError, ConfigError
 __all__ = ["load_plugin"]
 
 
-def load_plugin(path: Path) -> None:
+def load_plugin(path: Path | str) -> None:
     """Execute a plugin file, once per process.
 
     Args:
@@ -23,8 +23,8 @@ def load_plugin(path: Path) -> None:
         ConfigError: the file is missing or raises; the message gives the line and the reason.
     """
     try:
-        resolved = path.resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # a symlink loop, a null byte
+        resolved = Path(path).resolve()
+    except (OSError, RuntimeError, ValueError, TypeError) as error:  # a symlink loop, a null byte
         raise ConfigError(f"The plugin {str(path)!r} is not a valid path: {error}.") from error
     name = f"chainrule_plugin_{resolved.stem}_{abs(hash(str(resolved))):x}"
     if name in sys.modules:

@@ -1,7 +1,7 @@
-"""A registry: names that a person types, and the objects they stand for.
+"""A registry: names as in configurations, and the objects registered under them.
 
-Each kind of part (optimizers, activations, losses, initializers, datasets) has one registry. A part registers itself
-where it is written; the command line, the documentation and the tests find it there, so adding one is one edit.
+Each kind of part (optimizers, activations, losses, initializers, datasets) has one registry. A part is registered where
+it is defined; the command line, the documentation and the tests find it there, so adding one is one edit.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Part = TypeVar("Part")
 
 
 class UnknownNameError(ConfigError, KeyError):
-    """A name that its registry does not hold."""
+    """A name that is not registered."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint such as ``" Did you mean 'adam'?"``, or nothing where no known name comes near.
+    """A hint such as ``" Did you mean 'adam'?"``, or "" if no known name is similar.
 
     >>> did_you_mean("adm", ["adam", "sgd"])
     " Did you mean 'adam'?"
@@ -40,7 +40,7 @@ class Registry(Mapping[str, Part]):
 
     Args:
         kind: what the parts are, for messages.
-        check: looks at each new part, and raises where it is not what the registry holds.
+        check: raises ConfigError for a new part of the wrong kind.
 
     >>> SHAPES: Registry[int] = Registry("shape")
     >>> SHAPES.register("square", aliases=("quadrangle",))(4)
@@ -105,7 +105,7 @@ class Registry(Mapping[str, Part]):
 
     @property
     def aliases(self) -> Mapping[str, str]:
-        """Each alias that is not itself a registered name, with the name it stands for."""
+        """Each alias that is not itself a registered name, with its canonical name."""
         return {alias: name for alias, name in self._aliases.items() if alias != name.lower()}
 
     def name_of(self, part: Part) -> str:

@@ -49,9 +49,10 @@ def check_features(
     """
     array = _as_numbers(x, name)
     if array.ndim != 2 or array.shape[1] == 0 or n_features not in (None, array.shape[1]):
+        hint = " A single sample x is x[np.newaxis]." if array.ndim == 1 and len(array) == n_features else ""
         raise ConfigError(
             f"{name} must have the shape (n, {n_features or 'd'}): a row per sample, a column per feature. "
-            f"Got {array.shape}."
+            f"Got {array.shape}.{hint}"
         )
     with np.errstate(over="ignore"):  # reported below
         features = np.ascontiguousarray(array, dtype=dtype)
@@ -79,7 +80,9 @@ def check_labels(y: ArrayLike, *, n_classes: int | None = None, name: str = "y")
     """
     array = _as_numbers(y, name, hint=" np.unique(y, return_inverse=True)[1] turns class names into numbers.")
     if array.ndim != 1:
-        raise ConfigError(f"{name} must have the shape (n,): a class number per sample. Got {array.shape}.")
+        hint = f" {name}.argmax(axis=1) converts one-hot rows." if array.ndim == 2 and array.shape[1] > 1 else ""
+        hint = hint or f" np.ravel({name}) converts a column." * (array.ndim == 2)
+        raise ConfigError(f"{name} must have the shape (n,): a class number per sample. Got {array.shape}.{hint}")
     with np.errstate(invalid="ignore"):
         labels = np.ascontiguousarray(array, dtype=np.int64)
     bad = (labels != array) | (labels < 0)

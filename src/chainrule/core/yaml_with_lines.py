@@ -18,7 +18,7 @@ KeyPath = tuple[str | int, ...]
 """The keys and list indices that lead to a value."""
 
 _MAX_BYTES = 100_000  # PyYAML takes a second for them, and a configuration has less than a thousand
-_MAX_VALUES = 20_000  # ten lines of aliases to aliases can stand for a billion
+_MAX_VALUES = 20_000  # ten lines of aliases to aliases can expand to a billion
 _MAX_DEPTH = 20
 _MAX_ERRORS = 20
 _COLLECTION_TAGS = ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chainrule.core.errors import missing_extra
+from chainrule.core.extras import needs_extra
 from chainrule.data.dataset import DATASETS, RawDataset
 from chainrule.data.idx import read_idx
 from chainrule.data.sources import find_files
@@ -51,10 +51,8 @@ def load_digits(_: Path | None) -> RawDataset:
     Raises:
         ConfigError: scikit-learn is not installed.
     """
-    try:
+    with needs_extra("The digits", "train"):
         from sklearn.datasets import load_digits as load_bunch
-    except ImportError as error:
-        raise missing_extra("The digits", "train", error) from error
 
     x, y = load_bunch(return_X_y=True)
     train, test = stratified_split(y, 0.2, np.random.default_rng(0))

@@ -278,9 +278,9 @@ def load_raw_dataset(name: str, data_dir: str | Path | None = None) -> RawDatase
 
 
 def _validate(source: RawDataset) -> RawDataset:
-    """Check what a loader returned, apart from the values of the features, which are checked when they are scaled."""
+    """Check what a loader returned, as far as splitting and scaling need it; `Dataset` checks the rest."""
     classes = check_class_names(source.classes)
-    labels = {}
+    labels: dict[str, Any] = {}
     for part in ("train", "test"):
         names = f"x_{part}", f"y_{part}"
         x, y = (getattr(source, name) for name in names)
@@ -291,13 +291,7 @@ def _validate(source: RawDataset) -> RawDataset:
         check_same_length(x, labels[names[1]], names=names)
         if len(x) == 0:
             raise ConfigError(f"{names[0]} must have at least one row, got 0.")
-    if source.x_train.shape[1] != source.x_test.shape[1]:
-        raise ConfigError(
-            f"x_train and x_test must have the same number of columns, got {source.x_train.shape[1]} and "
-            f"{source.x_test.shape[1]}."
-        )
-    shape = check_image_shape(source.image_shape, source.x_train.shape[1])
-    return replace(source, **labels, classes=classes, image_shape=shape, scale=check_scale(source.scale))
+    return replace(source, **labels, classes=classes, scale=check_scale(source.scale))
 
 
 def _scale_rows(x: NDArray[Any], rows: NDArray[np.int64], scale: float, dtype: str) -> NDArray[Any]:

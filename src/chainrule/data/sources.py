@@ -50,7 +50,8 @@ def find_files(spec: DatasetSpec, data_dir: Path | None = None) -> dict[str, byt
         if not found:
             names = ", ".join(file.name for file in spec.files)
             raise DataError(
-                f"data_dir {data_dir} has no files of {spec.name}: expected {names} (.gz or not).\n{spec.how_to_get()}"
+                f"data_dir {data_dir} has no files of {spec.name}: expected {names} (.gz or not).\n"
+                f"{spec.how_to_get('data_dir')}"
             )
         return found
     tried = []
@@ -101,7 +102,7 @@ def _read_user_folder(spec: DatasetSpec, folder: Path, setting: str) -> dict[str
     except OSError as error:
         raise DataError(f"{setting} {folder} cannot be read: {error.strerror}.") from error
     except DataError as error:
-        raise DataError(f"{error}\n{spec.how_to_get()}") from error
+        raise DataError(f"{error}\n{spec.how_to_get(setting)}") from error
     return {}
 
 

@@ -33,7 +33,7 @@ class FileSpec:
 
     @property
     def spellings(self) -> Iterator[str]:
-        """The names of the file in the wild, the most common ones first."""
+        """The names under which the file is distributed, the most common ones first."""
         for name in (self.name, self.name.replace("-idx", ".idx")):
             yield f"{name}.gz"
             yield name
@@ -64,12 +64,17 @@ class DatasetSpec:
     mirrors: tuple[str, ...]
     package: str
 
-    def how_to_get(self) -> str:
-        """Every way to obtain the files, for the end of an error."""
+    def how_to_get(self, setting: str = "") -> str:
+        """Every way to obtain the files, for the end of an error.
+
+        Args:
+            setting: names the folder that was searched instead of downloading: data_dir or an environment variable.
+        """
+        download = f"without {setting} and with" if setting else "again with"
         names = ", ".join(file.name for file in self.files)
         return (
             f"Ways to get {self.name}:\n"
-            f"  - try again with a network connection: the files are downloaded and cached;\n"
+            f"  - try {download} a network connection: the files are downloaded and cached;\n"
             f"  - download {names} (as .gz or unpacked) from {' or '.join(self.mirrors)} into a folder, and pass the "
             f"folder as data_dir= or in the environment variable CHAINRULE_DATA_DIR;\n"
             f"  - {self.package}.\n"

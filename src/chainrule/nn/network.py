@@ -19,7 +19,7 @@ neural_network.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -267,15 +267,12 @@ def _check_rate(name: str, rate: float) -> float:
 
 def _check_sizes(sizes: Sequence[int], min_outputs: int) -> tuple[int, ...]:
     """Layer widths as a tuple of ints."""
-    try:
-        sizes = list(sizes)
-    except TypeError:
-        sizes = []
-    whole = [int(size) for size in sizes if isinstance(size, int | np.integer) and not isinstance(size, bool)]
-    if len(whole) != len(sizes) or len(whole) < 2 or min(whole) < 1 or whole[-1] < min_outputs:
+    given = list(sizes) if isinstance(sizes, Iterable) else []
+    whole = [int(size) for size in given if isinstance(size, int | np.integer) and not isinstance(size, bool)]
+    if len(whole) != len(given) or len(whole) < 2 or min(whole) < 1 or whole[-1] < min_outputs:
         raise ConfigError(
             f"sizes must list the inputs, the hidden widths and the outputs, such as [784, 128, 10]: whole numbers of "
-            f"1 or more, and at least {min_outputs} outputs (classes) for this loss. Got {list(sizes)!r}."
+            f"1 or more, and at least {min_outputs} outputs (classes) for this loss. Got {sizes!r:.200}."
         )
     return tuple(whole)
 

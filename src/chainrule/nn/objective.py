@@ -215,9 +215,7 @@ class Regression(_ElementwiseObjective):
 
     def predict_proba(self, z: Array) -> Array:
         """Refused: regression has no classes."""
-        raise ConfigError(
-            f"The loss {type(self.loss).__name__} is for regression, which has no probabilities of classes: use predict."
-        )
+        raise ConfigError(f"The loss {type(self.loss).__name__} is for regression, which has no classes: use predict.")
 
     def evaluate(self, z: Array, targets: NDArray[Any], weights: Array | None = None) -> Evaluation:
         """Loss, R2 and predictions."""

@@ -106,8 +106,8 @@ class Optimizer(Configurable):
         cls.update_arguments = _read_arguments(cls, "update", ["weight", "gradient", *cls.slots, *known])
         cls.prepare_arguments = _read_arguments(cls, "prepare", ["t", "loss", *known]) if cls.scalars else ()
 
-    def __init__(self, **values: object) -> None:
-        super().__init__(**values)
+    def __init__(self, *positional: object, **values: object) -> None:
+        super().__init__(*positional, **values)
         self.state = OptimizerState(scalars=dict.fromkeys(self.scalars, 0.0))
         self.schedule_span = (0, 0)
         self.rate_factor = 1.0

@@ -17,7 +17,7 @@ METRICS = ("val_accuracy", "val_loss", "test_accuracy", "test_loss", "train_accu
 
 
 def write_report(
-    sources: Sequence[Path | str] = ("runs",),
+    sources: Sequence[Path | str] | Path | str = ("runs",),
     to: Path | str = ".",
     *,
     title: str = "",
@@ -27,7 +27,7 @@ def write_report(
     """Write a report on runs and sweeps: the best run, hyperparameter importance, learning curves, mistakes.
 
     Args:
-        sources: run folders, sweep folders, and folders that hold either.
+        sources: run folders, sweep folders, and folders that hold either; or one of them.
         to: output folder, created if missing. It gets `report.html`.
         title: heading of the report; "Report" if empty.
         metric: one of `METRICS`, by which runs are compared. Losses are minimized, accuracies maximized.
@@ -43,6 +43,7 @@ def write_report(
     """
     if metric not in METRICS:
         raise ConfigError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}.")
+    sources = [sources] if isinstance(sources, Path | str) else sources
     report = build_overview(find_run_records(sources), title or "Report", metric)
     folder = Path(to)
     try:

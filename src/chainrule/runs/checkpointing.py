@@ -20,15 +20,7 @@ __all__ = ["RunCheckpoints"]
 
 
 class RunCheckpoints:
-    """Saves and restores the checkpoints of one run.
-
-    Args:
-        trainer: whose state is saved and restored.
-        data: the dataset of the run.
-        config: the configuration of the run.
-        writer: of the run folder.
-        folder: the run folder.
-    """
+    """Saves and restores the checkpoints of one run."""
 
     def __init__(self, trainer: Trainer, data: Dataset, config: TrainConfig, writer: RunWriter, folder: Path) -> None:
         self._trainer, self._folder, self._writer = trainer, folder, writer
@@ -77,9 +69,6 @@ class RunCheckpoints:
 
     def restore(self, notify: Callable[[str], object]) -> None:
         """Restore the trainer from the newest checkpoint; without one, training starts from the beginning.
-
-        Args:
-            notify: receives messages for the user: where the run resumes, and which checkpoints are damaged.
 
         Raises:
             CheckpointError: the checkpoint belongs to another configuration or to other data.

@@ -1,7 +1,7 @@
 """The configuration of a training run: every option with its default, range, flag and help, and the one validator.
 
-Command line, configuration file, sweep and Python API all end in `TrainConfig`. The hyperparameters of optimizers are
-not repeated here: they are read from the registered classes.
+Command line, configuration file, sweep and Python API all end in `TrainConfig`. The hyperparameters of optimizers and
+losses are not repeated here: they are read from the registered classes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from chainrule.core.errors import ConfigError
@@ -22,11 +24,13 @@ from chainrule.core.fields import (
     FolderName,
     Int,
     LayerWidths,
+    OptionalChoice,
     OptionalStr,
     Str,
     StrList,
+    suggest_field,
 )
-from chainrule.core.registry import did_you_mean
+from chainrule.core.registry import Registry
 from chainrule.data import DATASETS
 from chainrule.engine import ENGINES
 from chainrule.nn.activations import ACTIVATIONS
@@ -34,11 +38,20 @@ from chainrule.nn.initializers import INITIALIZERS
 from chainrule.nn.losses import LOSSES
 from chainrule.optim.optimizers import OPTIMIZERS
 
-__all__ = ["NON_IDENTITY_KEYS", "WANDB_MODES", "TrainConfig", "optimizer_fields"]
+__all__ = [
+    "CONFIGURABLE",
+    "NON_IDENTITY_KEYS",
+    "WANDB_MODES",
+    "Hyperparameter",
+    "TrainConfig",
+    "check_mapping",
+    "find_hyperparameters",
+]
 
 WANDB_MODES = ("auto", "online", "offline", "disabled")
 
-# Keys that may change when a run is resumed. None of them changes a result, except `epochs`, which adds some.
+# Keys that may change when a run is resumed, `epochs` only without a schedule (see `TrainConfig.variable_keys`). No
+# other one affects the results.
 NON_IDENTITY_KEYS = (
     *("epochs", "threads", "data_dir", "checkpoint_every", "run_name", "output_dir", "plugin", "quiet", "figures"),
     *("wandb_project", "wandb_entity", "wandb_mode"),
@@ -60,18 +73,19 @@ class TrainConfig(Configurable):
     Args:
         given: values by key, as in a configuration file. Values may be text.
         defaults: used for keys that are not given, in place of this class's own defaults. Hyperparameters that the
-            chosen optimizer lacks are dropped silently.
+            chosen optimizer and loss lack are dropped silently.
         values: the same as `given`, as keywords.
 
     Attributes:
         hyperparameters: all hyperparameters of the chosen optimizer, by name.
+        loss_hyperparameters: those of the chosen loss.
         ignored: given keys that this run does not use, with the reason. They are validated all the same.
 
     Raises:
         ConfigError: unknown keys, wrong types, values out of range: all of them in one message.
     """
 
-    dataset = Choice("fashion_mnist", "dataset", DATASETS, flag="-d", group=_DATA)
+    dataset = OptionalChoice("fashion_mnist", "dataset", DATASETS, flag="-d", group=_DATA)
     data_dir = OptionalStr(
         None, "folder of the dataset files; by default they are searched for and downloaded", group=_DATA
     )
@@ -126,6 +140,7 @@ class TrainConfig(Configurable):
     )
 
     hyperparameters: Mapping[str, Any]
+    loss_hyperparameters: Mapping[str, Any]
     ignored: Mapping[str, str]
 
     def __init__(
@@ -135,15 +150,13 @@ class TrainConfig(Configurable):
         /,
         **values: object,
     ) -> None:
-        vars(self).update(_resolve({**(given or {}), **values}, defaults or {}))
+        vars(self).update(_resolve({**check_mapping(given), **values}, defaults or {}))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TrainConfig, (self.to_dict(),)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"A TrainConfig is read-only; create a new one to change {name!r}.")
-
-    @classmethod
-    def from_mapping(cls, given: Mapping[str, object], defaults: Mapping[str, object] | None = None) -> TrainConfig:
-        """Build a configuration from a mapping. Arguments and errors are those of the constructor."""
-        return cls(given, defaults)
 
     @property
     def hidden_sizes(self) -> tuple[int, ...]:
@@ -152,82 +165,116 @@ class TrainConfig(Configurable):
         return size if isinstance(size, tuple) else (size,) * self.num_layers
 
     def to_dict(self) -> dict[str, Any]:
-        """The complete configuration by key, as JSON and YAML can represent it; `from_mapping` reads it."""
-        values = {**self.as_dict(), **self.hyperparameters}
+        """The complete configuration by key, as JSON and YAML can represent it; `TrainConfig` takes it."""
+        values = {**self.as_dict(), **self.hyperparameters, **self.loss_hyperparameters}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of everything in the configuration that determines the results of a run."""
-        return hashlib.sha256(json.dumps(self._get_identity(), sort_keys=True).encode()).hexdigest()
+        identity = {name: value for name, value in self.to_dict().items() if name not in self.variable_keys}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def variable_keys(self) -> tuple[str, ...]:
+        """The keys that may change when a run is resumed; with a schedule, which spans all epochs, `epochs` may not."""
+        has_schedule = self.hyperparameters["schedule"] != "constant"
+        return tuple(name for name in NON_IDENTITY_KEYS if not (has_schedule and name == "epochs"))
 
     def find_differences(self, other: TrainConfig) -> dict[str, tuple[Any, Any]]:
         """The keys that must agree for one run to resume the other but do not, with both values."""
-        mine, theirs = self._get_identity(), other._get_identity()
+        mine, theirs = self.to_dict(), other.to_dict()
         return {
             name: (mine.get(name), theirs.get(name))
             for name in {**mine, **theirs}
-            if mine.get(name) != theirs.get(name)
+            if mine.get(name) != theirs.get(name) and name not in self.variable_keys
         }
 
-    def _get_identity(self) -> dict[str, Any]:
-        # A schedule runs over all epochs, so with another number of them it is another run.
-        ignored = set(NON_IDENTITY_KEYS) - ({"epochs"} if self.hyperparameters["schedule"] != "constant" else set())
-        return {name: value for name, value in self.to_dict().items() if name not in ignored}
+
+def check_mapping(given: Any) -> Mapping[str, object]:
+    """Return a configuration as it was given, or an empty one for None; raise ConfigError if it is no mapping."""
+    if not isinstance(given, Mapping | None):
+        raise ConfigError(f'A configuration must be a mapping such as {{"dataset": "digits"}}, got {given!r:.100}.')
+    return given or {}
 
 
-def optimizer_fields() -> dict[str, list[tuple[str, Field[Any]]]]:
-    """The hyperparameters of all registered optimizers: name to (optimizer, field) for each optimizer that has it.
+@dataclass(frozen=True)
+class Hyperparameter:
+    """A hyperparameter of registered optimizers or losses.
+
+    Attributes:
+        option: the option that chooses among them, "optimizer" or "loss".
+        fields: its declaration in each optimizer or loss that has it, by their names.
+    """
+
+    option: str
+    fields: dict[str, Field[Any]]
+
+    def get_field(self, chosen: Any = None) -> Field[Any]:
+        """Its declaration in the chosen optimizer or loss, or in the first that has it."""
+        registry = CONFIGURABLE[self.option]
+        name = registry.canonical(chosen) if chosen in registry else ""
+        return self.fields.get(name) or next(iter(self.fields.values()))
+
+
+# The options that choose a class with hyperparameters.
+CONFIGURABLE: Mapping[str, Registry[Any]] = {"optimizer": OPTIMIZERS, "loss": LOSSES}
+
+
+def find_hyperparameters() -> dict[str, Hyperparameter]:
+    """The hyperparameters of all registered optimizers and losses, by name.
 
     Raises:
-        ConfigError: a hyperparameter has the name or the flag of another option.
+        ConfigError: a hyperparameter has the name or the flag of another option, or one of a loss that of an optimizer.
     """
-    found: dict[str, list[tuple[str, Field[Any]]]] = {}
-    for optimizer, optimizer_class in OPTIMIZERS.items():
-        for name, field in optimizer_class.fields().items():
-            found.setdefault(name, []).append((optimizer, field))
+    found: dict[str, Hyperparameter] = {}
     flags = {field.flag: name for name, field in TrainConfig.fields().items() if field.flag} | {"-h": "help"}
-    for name, uses in found.items():
-        for optimizer, field in uses:
-            if name in TrainConfig.fields() or name in ("config", "print_config", "help"):
-                raise ConfigError(
-                    f"The optimizer {optimizer!r} has a hyperparameter {name!r}, which is the name of an option."
-                )
-            if field.flag and not re.fullmatch("-[a-z][a-z0-9_]*", field.flag):
-                raise ConfigError(
-                    f"The flag {field.flag!r} of {optimizer!r} must look like -x: a hyphen and lowercase letters."
-                )
-            if field.flag and flags.setdefault(field.flag, name) != name:
-                raise ConfigError(
-                    f"The optimizer {optimizer!r} gives {name!r} the flag {field.flag}, which is that of "
-                    f"{flags[field.flag]!r}; choose another or none."
-                )
+    for option, registry in CONFIGURABLE.items():
+        for user, part in registry.items():
+            for name, field in part.fields().items():
+                if name in (*TrainConfig.fields(), "config", "print_config", "help"):
+                    taken = "an option"
+                else:
+                    other = found.setdefault(name, Hyperparameter(option, {}))
+                    taken = "" if other.option == option else f"a hyperparameter of the {other.option}"
+                    other.fields[user] = field
+                if taken:
+                    raise ConfigError(
+                        f"The {option} {user!r} has a hyperparameter {name!r}, which is the name of {taken}."
+                    )
+                if field.flag and not re.fullmatch("-[a-z][a-z0-9_]*", field.flag):
+                    raise ConfigError(
+                        f"The flag {field.flag!r} of {user!r} must look like -x: a hyphen and lowercase letters."
+                    )
+                if field.flag and flags.setdefault(field.flag, name) != name:
+                    raise ConfigError(
+                        f"The {option} {user!r} gives {name!r} the flag {field.flag}, which is that of "
+                        f"{flags[field.flag]!r}; choose another or none."
+                    )
     return found
 
 
 def _resolve(given: Mapping[str, object], defaults: Mapping[str, object]) -> dict[str, Any]:
     """Validate and complete a configuration: the attributes of a TrainConfig."""
-    options = TrainConfig.fields()
-    by_optimizer = {name: dict(uses) for name, uses in optimizer_fields().items()}
-    chosen = given.get("optimizer", defaults.get("optimizer", options["optimizer"].default))
-    if isinstance(chosen, str) and chosen in OPTIMIZERS:
-        chosen = OPTIMIZERS.canonical(chosen)
+    options, hyperparameters = TrainConfig.fields(), find_hyperparameters()
+    chosen = {name: given.get(name, defaults.get(name, options[name].default)) for name in CONFIGURABLE}
     # Optimizers may declare the same hyperparameter differently; those the chosen one lacks are checked by any of them.
-    known = {name: uses.get(str(chosen), next(iter(uses.values()))) for name, uses in by_optimizer.items()}
-    known.update(options)
-    parsed = _parse_all(given, known)
+    known = {name: found.get_field(chosen[found.option]) for name, found in hyperparameters.items()}
+    parsed = _parse_all(given, {**options, **known})
 
     values = {name: field.parse(defaults.get(name, field.default)) for name, field in options.items()}
     values |= {name: value for name, value in parsed.items() if name in options}
-    optimizer = values["optimizer"]
-    hyperparameters = {
-        name: parsed[name] if name in parsed else _parse_default(field, defaults.get(name, field.default))
-        for name, field in OPTIMIZERS[optimizer].fields().items()
+    used = {
+        option: {
+            name: parsed[name] if name in parsed else _parse_default(field, defaults.get(name, field.default))
+            for name, field in registry[values[option]].fields().items()
+        }
+        for option, registry in CONFIGURABLE.items()
     }
     ignored = {
-        name: f"the optimizer {optimizer} does not use it"
+        name: f"the {option} {values[option]} does not use it"
         for name in parsed
-        if name in by_optimizer and name not in hyperparameters
+        if name in hyperparameters and name not in used[option := hyperparameters[name].option]
     }
     widths, depth = values["hidden_size"], values["num_layers"]
     if isinstance(widths, tuple):
@@ -236,7 +283,8 @@ def _resolve(given: Mapping[str, object], defaults: Mapping[str, object]) -> dic
         values["num_layers"] = len(widths)
     elif depth == 0 and "hidden_size" in parsed:
         ignored["hidden_size"] = "there is no hidden layer"
-    return {**values, "hyperparameters": hyperparameters, "ignored": ignored}
+    read_only = {"hyperparameters": used["optimizer"], "loss_hyperparameters": used["loss"], "ignored": ignored}
+    return {**values, **{name: MappingProxyType(mapping) for name, mapping in read_only.items()}}
 
 
 def _parse_all(given: Mapping[str, object], known: Mapping[str, Field[Any]]) -> dict[str, Any]:
@@ -252,13 +300,15 @@ def _parse_all(given: Mapping[str, object], known: Mapping[str, Field[Any]]) -> 
             break
         try:
             if name not in known:
-                raise ConfigError(f"Unknown option {name!r:.100}.{did_you_mean(str(name), known)}")
+                raise ConfigError(f"Unknown option {name!r:.100}.{suggest_field(str(name), known)}")
             parsed[name] = known[name].parse(value)
         except ConfigError as error:
             errors.append(str(error))
     if len(errors) > 1:
         more = " or more" if len(errors) == _MAX_ERRORS else ""
         errors.insert(0, f"{len(errors)} errors{more}:")
+    if any(error.startswith("Unknown option") and error.endswith(".") for error in errors):  # without a suggestion
+        errors.append(f"The options are {', '.join(known)}.")
     if errors:
         raise ConfigError("\n".join(errors))
     return parsed

@@ -13,9 +13,10 @@ from chainrule.core.files import read_json
 from chainrule.core.plugins import load_plugin
 from chainrule.data import Dataset, load_dataset
 from chainrule.neural_network import NeuralNetwork
+from chainrule.nn.losses import LOSSES
 from chainrule.optim.optimizers import OPTIMIZERS
 from chainrule.runs.checkpointing import RunCheckpoints
-from chainrule.runs.config import NON_IDENTITY_KEYS, TrainConfig
+from chainrule.runs.config import TrainConfig, check_mapping
 from chainrule.runs.folder import (
     CONFIG,
     HISTORY,
@@ -52,7 +53,8 @@ def train(
         config: options and hyperparameters by key, as in a configuration file; None for the defaults.
         resume: name or folder of a run to resume. Its configuration is the default for keys that are not given.
         console: prints notes and progress; None prints nothing.
-        data: the dataset that the configuration names, if it is loaded already.
+        data: samples, with a test set, to use in place of the dataset that the configuration names. A run on samples of
+            your own can be resumed with the same samples only.
 
     Returns:
         Status, run folder, metrics and history.
@@ -62,19 +64,19 @@ def train(
         ChainruleError: see `run_experiment`.
     """
     console = console or Console(quiet=True)
-    given: Mapping[str, object] = {} if config is None or isinstance(config, TrainConfig) else config
-    run = None
-    if resume is not None:
-        output_dir = config.output_dir if isinstance(config, TrainConfig) else given.get("output_dir")
-        run = find_run(str(resume), Path(str(output_dir or TrainConfig.output_dir.default)))
+    if not isinstance(data, Dataset | None):
+        raise ConfigError(f"data must be a Dataset, as Dataset.from_arrays makes one, got {type(data).__name__}.")
+    given = check_mapping(config.to_dict() if isinstance(config, TrainConfig) else config)
+    run = None if resume is None else find_run(str(resume), Path(str(given.get("output_dir") or "runs")))
     if not isinstance(config, TrainConfig):
         check_figures(given)
-        complete = {**(read_json(run.path / CONFIG) if run else {}), **given}
-        load_plugins(complete)
-        config = TrainConfig.from_mapping(complete)
-    if run is not None:
-        return resume_run(run, config, console, data=data)
-    return run_experiment(config, console, data=data)
+        given = {**(read_json(run.path / CONFIG) if run else {}), **given}
+        load_plugins(given)
+        config = TrainConfig(given)
+    if data is not None:
+        named = run.read_config().dataset if run else config.dataset if config.dataset == data.name else None
+        config = TrainConfig({**given, "dataset": named})
+    return resume_run(run, config, console, data=data) if run else run_experiment(config, console, data=data)
 
 
 def load_plugins(given: Mapping[str, object]) -> None:
@@ -84,7 +86,7 @@ def load_plugins(given: Mapping[str, object]) -> None:
         ConfigError: a plugin is missing or fails.
     """
     for plugin in TrainConfig.fields()["plugin"].parse(given.get("plugin")):
-        load_plugin(Path(plugin))
+        load_plugin(plugin)
 
 
 def check_figures(given: Mapping[str, object]) -> None:
@@ -99,7 +101,7 @@ def resume_run(run: RunFolder, config: TrainConfig, console: Console, *, data: D
 
     Args:
         run: the run.
-        config: its configuration; the keys in NON_IDENTITY_KEYS may differ.
+        config: its configuration; its `variable_keys` may differ.
         console: see `run_experiment`.
         data: see `run_experiment`.
 
@@ -107,19 +109,25 @@ def resume_run(run: RunFolder, config: TrainConfig, console: Console, *, data: D
         ConfigError: the configuration belongs to another run, or has fewer epochs than are finished.
         ChainruleError: see `run_experiment`.
     """
-    if changed := run.read_config().find_differences(config):
+    started_with = run.read_config()
+    variable = [name for name in started_with.variable_keys if name != "run_name"]
+    if config.run_name not in (None, run.path.name):
+        raise ConfigError(f"A resumed run keeps its run_name {run.path.name!r}, got {config.run_name!r}. Leave it out.")
+    if changed := started_with.find_differences(config):
         lines = [f"  {name}: was {before!r}, now {now!r}" for name, (before, now) in changed.items()]
+        why = f" The schedule {started_with.hyperparameters['schedule']!r} spans all epochs." * ("epochs" in changed)
         raise ConfigError(
             f"{run.path} was started with another configuration, and resuming would mix the two:\n"
             + "\n".join(lines)
-            + f"\nRemove these to resume; only {', '.join(NON_IDENTITY_KEYS)} may change. Or start a new run."
+            + f"\nRemove these to resume; only {', '.join(variable)} may change.{why} Or start a new run."
         )
     if config.epochs < run.epochs:
         raise ConfigError(
             f"epochs must be at least {run.epochs}, which {run.path} has finished already, got {config.epochs}."
         )
     if run.status == "finished" and config.epochs == run.epochs:
-        console.note(f"{run.path} is finished. To train it further, set epochs to more than {run.epochs}.")
+        further = f" To train it further, set epochs to more than {run.epochs}." * ("epochs" in variable)
+        console.note(f"{run.path} is finished.{further}")
         history = History.from_jsonl((run.path / HISTORY).read_text(encoding="utf-8"))
         return RunResult("finished", run.path, read_json(run.path / METRICS), history)
     return run_experiment(config, console, run.path, data=data)
@@ -140,7 +148,7 @@ def run_experiment(
         config: the configuration.
         console: prints notes and progress.
         resume: the folder of a run with this configuration; None starts a new run.
-        data: the dataset that the configuration names, if it is loaded already.
+        data: samples to use in place of the dataset that the configuration names.
         watch: called with the history after each epoch; returns whether training ends there.
         save_every: seconds; no checkpoint is saved after an epoch if the last one is younger.
 
@@ -154,12 +162,13 @@ def run_experiment(
     with console.show_logs(), _convert_memory_errors(resume):
         for name, reason in config.ignored.items():
             console.note(f"Note: {name} has no effect: {reason}.")
-        data = data or _load_dataset(config)
-        if data.name != config.dataset:
-            raise ConfigError(f"data must be the dataset of the configuration, {config.dataset!r}, got {data.name!r}.")
+        data = data or _load_dataset(config, resume)
+        if len(data.x_test) == 0:
+            raise ConfigError("The data have no test samples. Add some: Dataset.from_arrays(..., test_data=(x, y)).")
         sizes = [data.x_train.shape[1], *config.hidden_sizes, len(data.classes)]
+        loss = LOSSES[config.loss](**config.loss_hyperparameters)
         network = NeuralNetwork(
-            sizes, config.activation, config.weight_init, config.loss, seed=config.seed, dtype=config.dtype
+            sizes, config.activation, config.weight_init, loss, seed=config.seed, dtype=config.dtype
         )
         trainer = Trainer(
             network,
@@ -192,7 +201,10 @@ def run_experiment(
             ).execute()
 
 
-def _load_dataset(config: TrainConfig) -> Dataset:
+def _load_dataset(config: TrainConfig, resume: Path | None) -> Dataset:
+    if config.dataset is None:
+        what = f"{resume} was trained on data of your own: pass them again" if resume else "dataset is None: pass data"
+        raise ConfigError(f"{what}, as in train(..., data=Dataset.from_arrays(...)).")
     data_dir = Path(config.data_dir) if config.data_dir is not None else None
     return load_dataset(
         config.dataset, seed=config.seed, val_fraction=config.val_fraction, dtype=config.dtype, data_dir=data_dir

@@ -1,6 +1,6 @@
 """Run folders: the names of their files, creating, finding, reading and locking them.
 
-    config.json         the complete configuration, which `TrainConfig.from_mapping` reads
+    config.json         the complete configuration, which `TrainConfig` reads
     history.jsonl       one record per epoch
     metrics.json        final loss and score, scores per class, confusion matrix
     model.safetensors   the parameters, saved after every epoch
@@ -13,7 +13,7 @@ Except for the journal, equal runs write equal bytes.
 
 from __future__ import annotations
 
-import errno
+import itertools
 import json
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from chainrule.core.errors import ConfigError, DataError, OutputError
-from chainrule.core.files import exists, read_json, read_text
+from chainrule.core.files import converting_write_errors, exists, make_write_error, read_json, read_text
 from chainrule.core.lock import hold_lock, is_locked
 from chainrule.core.registry import did_you_mean
 from chainrule.runs.config import TrainConfig
@@ -39,12 +39,14 @@ __all__ = [
     "RunFolder",
     "create_run_folder",
     "describe_resume",
+    "find_folder",
     "find_run",
     "get_lock_identity",
     "is_running",
+    "list_folders",
     "list_runs",
+    "make_run_error",
     "make_run_name",
-    "make_write_error",
     "run_lock",
 ]
 
@@ -121,7 +123,7 @@ class RunFolder:
         if not content:
             raise ConfigError(f"{file} is missing or damaged, so the run cannot be resumed.")
         try:
-            return TrainConfig.from_mapping(content)
+            return TrainConfig(content)
         except ConfigError as error:
             raise ConfigError(f"{file} is not a valid configuration: {error}") from error
 
@@ -147,12 +149,9 @@ def _read_val_accuracies(file: Path) -> list[float | None]:
 
 def list_runs(output_dir: Path) -> list[RunFolder]:
     """The runs in a folder, latest start first."""
-    try:
-        folders = [path for path in output_dir.iterdir() if exists(path / JOURNAL)]
-    except OSError:
-        return []
     never = datetime.min.replace(tzinfo=UTC)
-    return sorted(map(RunFolder.read, folders), key=lambda run: (run.started or never, run.path.name), reverse=True)
+    runs = map(RunFolder.read, list_folders(output_dir, JOURNAL))
+    return sorted(runs, key=lambda run: (run.started or never, run.path.name), reverse=True)
 
 
 def find_run(name: str, output_dir: Path) -> RunFolder:
@@ -161,11 +160,28 @@ def find_run(name: str, output_dir: Path) -> RunFolder:
     Raises:
         ConfigError: there is none.
     """
+    return RunFolder.read(find_folder("run", name, output_dir, JOURNAL))
+
+
+def list_folders(parent: Path, journal: str) -> list[Path]:
+    """The folders in a folder that hold a file with this name, by name."""
+    try:
+        return sorted(path for path in parent.iterdir() if exists(path / journal))
+    except OSError:
+        return []
+
+
+def find_folder(kind: str, name: str, output_dir: Path, journal: str) -> Path:
+    """The folder with a name in `output_dir`, or with this path, that holds a file called `journal`.
+
+    Raises:
+        ConfigError: there is none.
+    """
     for path in (output_dir / name, Path(name)):
-        if exists(path / JOURNAL):
-            return RunFolder.read(path)
-    runs = [run.path.name for run in list_runs(output_dir)]
-    raise ConfigError(f"There is no run {name!r} in {output_dir}.{did_you_mean(name, runs)}")
+        if exists(path / journal):
+            return path
+    known = [path.name for path in list_folders(output_dir, journal)]
+    raise ConfigError(f"There is no {kind} {name!r} in {output_dir}.{did_you_mean(name, known)}")
 
 
 def make_run_name(config: TrainConfig) -> str:
@@ -182,7 +198,7 @@ def make_run_name(config: TrainConfig) -> str:
         "init": config.weight_init,
         "loss": {"cross_entropy": "ce", "mean_squared_error": "mse"}.get(config.loss, config.loss),
         "ep": config.epochs,
-        "data": config.dataset,
+        "data": config.dataset or "own",
         "seed": config.seed,
     }
     name = "_".join(f"{key}_{value}" for key, value in parts.items())
@@ -191,32 +207,24 @@ def make_run_name(config: TrainConfig) -> str:
 
 
 def create_run_folder(output_dir: Path, name: str, *, unique: bool) -> Path:
-    """Create an empty run folder, and `output_dir` if needed.
-
-    Args:
-        output_dir: the parent folder.
-        name: name of the run folder.
-        unique: whether a number is appended to a name that is taken.
+    """Create an empty run folder, and `output_dir` if needed; with `unique`, a name that is taken gets a number.
 
     Raises:
         OutputError: the folder exists (and `unique` is False) or cannot be created.
     """
-    try:
+    with converting_write_errors(output_dir, "or choose another output_dir"):
         output_dir.mkdir(parents=True, exist_ok=True)
-        number = 1
-        while True:
+        for number in itertools.count(1):
             folder = output_dir / (name if number == 1 else f"{name}_{number}")
             try:
                 folder.mkdir()
-                return folder
+                break
             except FileExistsError:
                 if _was_never_started(folder):
-                    return folder
+                    break
                 if not unique:
                     raise OutputError(f"{folder} exists already; choose another run_name or remove it.") from None
-                number += 1
-    except OSError as error:
-        raise _describe_write_error(output_dir, error, "or choose another output_dir") from error
+    return folder
 
 
 def _was_never_started(folder: Path) -> bool:
@@ -234,7 +242,7 @@ def run_lock(folder: Path) -> AbstractContextManager[None]:
     return hold_lock(
         folder / _LOCK,
         busy=f"{folder} is in use: another process trains this run. Wait for it, or stop it.",
-        unwritable=lambda error: make_write_error(folder, folder, error),
+        unwritable=lambda error: make_run_error(folder, folder, error),
     )
 
 
@@ -255,22 +263,11 @@ def get_lock_identity(folder: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def make_write_error(folder: Path, path: Path, error: OSError) -> OutputError:
+def make_run_error(folder: Path, path: Path, error: OSError) -> OutputError:
     """The error for a file of a run folder that could not be written: why, and how the run continues."""
-    raised = _describe_write_error(path, error, describe_resume(folder))
+    raised = make_write_error(path, error, describe_resume(folder))
     raised.run_folder = folder if (folder / JOURNAL).exists() else None
     return raised
-
-
-_REMEDIES = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Free disk space"),
-    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR), "Restore what was there"),
-}
-
-
-def _describe_write_error(path: Path, error: OSError, then: str) -> OutputError:
-    remedy = _REMEDIES.get(error.errno or 0, "Make it writable")
-    return OutputError(f"Cannot write to {path}: {error.strerror or error}. {remedy}, {then}.")
 
 
 def describe_resume(folder: Path) -> str:

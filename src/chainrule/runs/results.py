@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chainrule.core.errors import DivergenceError
-from chainrule.nn.metrics import make_class_report
-
-if TYPE_CHECKING:
-    from chainrule.nn.metrics import Evaluation
-    from chainrule.runs.tracking.base import Status
-    from chainrule.training.history import EpochRecord
-    from chainrule.training.trainer import Trainer
+from chainrule.nn.metrics import Evaluation, make_class_report
+from chainrule.runs.tracking.base import Status
+from chainrule.training.history import EpochRecord
+from chainrule.training.trainer import Trainer
 
 __all__ = ["make_metrics", "restore_kept_epoch"]
 
@@ -41,7 +38,9 @@ def make_metrics(
         DivergenceError: the loss on the test set is infinite or NaN.
     """
     if not math.isfinite(test.loss):
-        raise DivergenceError(f"The loss on the test set is {test.loss}: the outputs of the network overflow.")
+        raise DivergenceError(
+            f"The loss on the test set is {test.loss}: the outputs of the network overflow. Lower the learning rate."
+        )
     record = kept.as_dict() if kept else {}
     return {
         "status": status,

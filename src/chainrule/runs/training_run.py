@@ -52,13 +52,6 @@ class TrainingRun:
     """One run and its components.
 
     Attributes:
-        config: of the run.
-        run: as reported to the trackers.
-        trainer: trains the network.
-        writer: writes the run folder.
-        checkpoints: of the run.
-        trackers: mirror the run.
-        console: prints notes and progress.
         watch: called with the history after each epoch; returns whether the run is pruned.
         save_interval: seconds; no checkpoint is saved after an epoch if the last one is younger.
     """

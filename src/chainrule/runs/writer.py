@@ -9,11 +9,12 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chainrule.core.errors import OutputError
 from chainrule.core.files import read_json, write_json, write_text
 from chainrule.nn.model_file import save_model
+from chainrule.nn.network import Network
 from chainrule.runs.folder import (
     CHECKPOINTS,
     CONFIG,
@@ -23,13 +24,10 @@ from chainrule.runs.folder import (
     METRICS,
     MODEL,
     get_lock_identity,
-    make_write_error,
+    make_run_error,
 )
+from chainrule.runs.tracking.base import Run, Status
 from chainrule.training.history import EpochRecord, History
-
-if TYPE_CHECKING:
-    from chainrule.nn.network import Network
-    from chainrule.runs.tracking.base import Run, Status
 
 __all__ = ["RunWriter"]
 
@@ -38,9 +36,6 @@ class RunWriter:
     """Writes the folder of a run whose lock this process holds.
 
     All methods raise OutputError if a file cannot be written, or if the folder was removed or replaced.
-
-    Args:
-        folder: the run folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -60,7 +55,7 @@ class RunWriter:
             yield
         except OSError as error:
             self._check_folder()
-            raise make_write_error(self._folder, self._folder / name, error) from error
+            raise make_run_error(self._folder, self._folder / name, error) from error
 
     def _check_folder(self) -> None:
         # If the folder was removed, another process may have started a run of the same name.
@@ -78,6 +73,7 @@ class RunWriter:
         self._start = self._epoch_start = time.perf_counter()
         self._journal: dict[str, Any] = {
             "name": run.name,
+            "dataset": run.dataset.name,
             "status": "running",
             "started": _format_now(),
             "ended": None,

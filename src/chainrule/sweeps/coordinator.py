@@ -29,16 +29,7 @@ _MAX_DEATHS = 4
 
 
 class Coordinator:
-    """Runs a sweep until it is done.
-
-    Args:
-        sweep: the sweep file.
-        seed: of the search.
-        folder: of the sweep.
-        trials: the trials so far.
-        workers: run the trials.
-        overrides: settings for all trials that take precedence over the sweep file, such as `wandb_mode`.
-        notify: called with a line of text for the user.
+    """Runs a sweep until it is done; `overrides` are settings of all trials that take precedence over the sweep file.
 
     Attributes:
         running: the trials that workers run now, by number.
@@ -132,7 +123,7 @@ class Coordinator:
     def _make_name(self, number: int, values: Mapping[str, Any]) -> str:
         """The name of a trial's run folder: its number and its settings."""
         try:
-            name = make_run_name(TrainConfig.from_mapping(self._get_settings(values)))
+            name = make_run_name(TrainConfig(self._get_settings(values)))
         except ConfigError:  # the trial will fail with it
             name = "trial"
         return f"{number:04d}_{name}"

@@ -32,11 +32,7 @@ class Hyperband:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, float]) -> Hyperband:
-        """Create it from the validated `early_terminate` of a sweep file.
-
-        Args:
-            settings: `min_iter`, or `max_iter` and `s`; `eta` (3) and `strict` (True).
-        """
+        """Create it from a sweep file's `early_terminate`: `min_iter`, or `max_iter` and `s`; `eta`; `strict`."""
         eta = float(settings.get("eta", 3))
         if "min_iter" in settings:
             found = list(accumulate(repeat(eta, _MAX_RUNGS - 1), mul, initial=float(settings["min_iter"])))
@@ -47,12 +43,7 @@ class Hyperband:
         return cls(tuple(sorted(rungs)), eta, bool(settings.get("strict", True)))
 
     def should_prune(self, costs: Sequence[float], others: Sequence[Sequence[float]]) -> bool:
-        """Whether a trial ends here.
-
-        Args:
-            costs: the trial's metric after each epoch, to be minimized. Only at a rung can it be pruned.
-            others: those of the sweep's other trials, running or over.
-        """
+        """Whether a trial with these costs after each epoch ends here, given those of the sweep's other trials."""
         rung = len(costs)
         if rung not in self.rungs:
             return False

@@ -11,15 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from chainrule.core.errors import ConfigError, OutputError
-from chainrule.core.files import exists, read_json, write_json, write_text
+from chainrule.core.errors import ConfigError
+from chainrule.core.files import (
+    converting_write_errors,
+    exists,
+    make_write_error,
+    read_json,
+    write_json,
+    write_text,
+)
 from chainrule.core.lock import hold_lock, is_locked
-from chainrule.core.registry import did_you_mean
 from chainrule.runs.config import NON_IDENTITY_KEYS
-from chainrule.runs.folder import CONFIG
+from chainrule.runs.folder import CONFIG, find_folder, list_folders
 from chainrule.sweeps.space.sweep_file import Sweep, read_sweep
 from chainrule.sweeps.trials import Trial, Trials
 
@@ -40,8 +47,6 @@ def create_or_check_folder(folder: Path, sweep: Sweep, seed: int | None) -> tupl
     """Write a sweep's files into its folder, or check that those there belong to this sweep. Hold `sweep_lock`.
 
     Args:
-        folder: of the sweep.
-        sweep: the sweep file.
         seed: of the search; None for that of the sweep which is resumed, or 0.
 
     Returns:
@@ -64,16 +69,10 @@ def create_or_check_folder(folder: Path, sweep: Sweep, seed: int | None) -> tupl
             f"The sweep in {folder} was started with seed {known['seed']}, got {seed}. Leave the seed out to resume "
             "it, or give the new sweep another name."
         )
-    try:
+    with converting_write_errors(folder):
         write_text(folder / _COPY, sweep.text)
         write_json(folder / _JOURNAL, {**known, "state": "started"})
-    except OSError as error:
-        raise _make_write_error(folder, error) from error
     return int(known["seed"]), bool(journal)
-
-
-def _make_write_error(folder: Path, error: OSError) -> OutputError:
-    return OutputError(f"Cannot write to {folder}: {error.strerror or error}. Make room or make it writable.")
 
 
 def write_state(folder: Path, state: str) -> None:
@@ -94,23 +93,22 @@ def sweep_lock(folder: Path) -> Iterator[None]:
     """Hold the lock of a sweep's folder, which is created if missing.
 
     Raises:
+        ConfigError: the folder holds something else, such as a training run.
         OutputError: another process runs the sweep, or the folder cannot be written to.
     """
-    try:
+    with converting_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _make_write_error(folder, error) from error
+        others = {path.name for path in folder.iterdir() if path.name[0] != "."} - {_COPY, _LOCK}
+    if others and not exists(folder / _JOURNAL):
+        raise ConfigError(f"{folder} holds {min(others)!r} but no sweep. Give the sweep another name or output_dir.")
     busy = f"{folder} is in use: another process runs this sweep. Wait for it, or stop it."
-    with hold_lock(folder / _LOCK, busy=busy, unwritable=lambda error: _make_write_error(folder, error)):
+    with hold_lock(folder / _LOCK, busy=busy, unwritable=partial(make_write_error, folder)):
         yield
 
 
 def list_sweeps(output_dir: Path) -> list[Path]:
     """The sweeps' folders in a folder, by name."""
-    try:
-        return sorted(path for path in output_dir.iterdir() if (path / _JOURNAL).is_file())
-    except OSError:
-        return []
+    return list_folders(output_dir, _JOURNAL)
 
 
 def find_sweep(name: str, output_dir: Path) -> tuple[Path, Sweep, Trials]:
@@ -122,23 +120,14 @@ def find_sweep(name: str, output_dir: Path) -> tuple[Path, Sweep, Trials]:
     Raises:
         ConfigError: there is no such sweep, or its file cannot be read.
     """
-    for folder in (output_dir / name, Path(name)):
-        if exists(folder / _JOURNAL):
-            journal = read_json(folder / _JOURNAL)
-            sweep = read_sweep(folder / _COPY, journal.get("name"), Path(str(journal.get("folder", ""))))
-            return folder, sweep, Trials(folder, sweep, create=False)
-    known = [folder.name for folder in list_sweeps(output_dir)]
-    raise ConfigError(f"There is no sweep {name!r} in {output_dir}.{did_you_mean(name, known)}")
+    folder = find_folder("sweep", name, output_dir, _JOURNAL)
+    journal = read_json(folder / _JOURNAL)
+    sweep = read_sweep(folder / _COPY, journal.get("name"), Path(str(journal.get("folder", ""))))
+    return folder, sweep, Trials(folder, sweep, create=False)
 
 
 def read_trial_config(folder: Path, sweep: Sweep, trial: Trial) -> dict[str, Any]:
-    """The configuration of a trial: what the sweep file sets, and everything else that determines the results.
-
-    Args:
-        folder: the folder of the sweep.
-        sweep: the sweep.
-        trial: a trial of it. If it was never started, only what the sweep file sets is known.
-    """
+    """The configuration of a trial: what the sweep file sets, and once it was started, all that affects the results."""
     recorded = read_json(folder / trial.folder / CONFIG)
     determining = {key: recorded[key] for key in recorded if key not in NON_IDENTITY_KEYS or key == "epochs"}
     return {**determining, **sweep.fixed, **trial.settings}

@@ -37,14 +37,7 @@ def draw_sparkline(curve: Sequence[float], width: int = 12) -> str:
 
 
 class LiveTable:
-    """The live table of a running sweep.
-
-    Args:
-        sweep: the sweep file.
-        trials: its trials.
-        running: the trials that workers run now, by number.
-        workers: the number of workers.
-    """
+    """The live table of a running sweep; `running` are the trials that workers run now, by number."""
 
     def __init__(self, sweep: Sweep, trials: Trials, running: Mapping[int, Trial], workers: int) -> None:
         self._sweep, self._trials, self._running, self._workers = sweep, trials, running, workers

@@ -12,7 +12,7 @@ from chainrule.core.errors import ConfigError, OutputError
 from chainrule.core.machine import cores
 from chainrule.runs.config import TrainConfig
 from chainrule.sweeps.coordinator import Coordinator
-from chainrule.sweeps.folder import create_or_check_folder, sweep_lock, write_state
+from chainrule.sweeps.folder import create_or_check_folder, read_trial_config, sweep_lock, write_state
 from chainrule.sweeps.live_table import LiveTable
 from chainrule.sweeps.space.distributions import Constant
 from chainrule.sweeps.space.parameters import NOT_SWEPT
@@ -36,6 +36,7 @@ class SweepResult:
         trials: one dict per trial, with its number, status, metric, number of epochs, seconds, run folder, reason (if
             it failed) and parameters.
         best: the one of `trials` with the best metric; None if none has finished.
+        best_config: the configuration of that trial, which `train` accepts; None if none has finished.
         state: "done", or "stopped" by Ctrl-C.
         stop_reason: why the sweep ended before all trials were started, or "".
     """
@@ -43,6 +44,7 @@ class SweepResult:
     folder: Path
     trials: list[dict[str, Any]]
     best: dict[str, Any] | None
+    best_config: dict[str, Any] | None
     state: str
     stop_reason: str = ""
 
@@ -62,7 +64,8 @@ def run_sweep(
 
     Args:
         space: a sweep file in W&B's format, or its content as a mapping.
-        name: of the sweep and its folder; by default that in the file, or the file's own name.
+        name: of the sweep and its folder; by default that in the file, or the file's own name. A mapping without a name
+            gets a new one with the time, such as sweep_20260101-120000, so it is not resumed.
         output_dir: the folder that gets the sweep's folder.
         seed: of the search; by default that of the sweep which is resumed, or 0.
         workers: the number of processes, one thread each; 0 for one per core.
@@ -119,7 +122,8 @@ def _run(
         raise OutputError(f"The sweep was stopped: {coordinator.needs_attention}\nThen run the sweep again.")
     rows = [get_row(sweep, trial) for trial in trials]
     best = trials.best
-    return SweepResult(folder, rows, rows[best.number] if best else None, state, coordinator.stop_reason)
+    row, config = (rows[best.number], read_trial_config(folder, sweep, best)) if best else (None, None)
+    return SweepResult(folder, rows, row, config, state, coordinator.stop_reason)
 
 
 def _check_overrides(overrides: Mapping[str, object], sweep: Sweep) -> dict[str, Any]:
@@ -131,5 +135,5 @@ def _check_overrides(overrides: Mapping[str, object], sweep: Sweep) -> dict[str,
     for name in overrides:
         if name in NOT_SWEPT or not isinstance(sweep.parameters.get(name), Constant | None):
             raise ConfigError(f"overrides must not contain {name}: the sweep chooses it.")
-    values = TrainConfig.from_mapping(overrides).to_dict()
+    values = TrainConfig(overrides).to_dict()
     return {name: values.get(name, value) for name, value in overrides.items()}

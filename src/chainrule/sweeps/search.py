@@ -29,14 +29,7 @@ _N_STARTUP_TRIALS = 20
 
 
 def propose(sweep: Sweep, seed: int, number: int, trials: Sequence[Trial]) -> dict[str, StorageValue]:
-    """The parameters of trial `number`, as they are stored.
-
-    Args:
-        sweep: the sweep file.
-        seed: of the sweep.
-        number: of the trial, from 0.
-        trials: the trials so far, which only Bayesian search uses.
-    """
+    """The parameters of trial `number`, as they are stored; only Bayesian search depends on the `trials` so far."""
     if sweep.method == "grid":
         return _propose_grid(sweep, number)
     ended = [trial for trial in trials if trial.status in ("finished", "pruned")]

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from chainrule.core.errors import ChainruleError, OutputError, missing_extra
+from chainrule.core.errors import ChainruleError, OutputError
+from chainrule.core.extras import needs_extra
 from chainrule.sweeps.space.distributions import StorageValue
 from chainrule.sweeps.space.sweep_file import Sweep
 
@@ -60,12 +61,7 @@ class Trial:
 
 
 class Trials(Sequence[Trial]):
-    """The trials of one sweep, by number.
-
-    Args:
-        folder: of the sweep, which exists.
-        sweep: the sweep file, with the parameters and metric that the stored trials were made with.
-        create: create the storage file if it is missing. Otherwise there are then no trials.
+    """The trials of one sweep, by number. Without `create`, a missing storage file means that there are none.
 
     Raises:
         ConfigError: Optuna is not installed.
@@ -93,12 +89,7 @@ class Trials(Sequence[Trial]):
                 self._ids.append(self._storage.get_trial_id_from_study_id_trial_number(self._study, frozen.number))
 
     def create(self, params: Mapping[str, StorageValue], folder: str) -> Trial:
-        """Store a new trial, in one transaction.
-
-        Args:
-            params: its parameters.
-            folder: the name of its run folder.
-        """
+        """Store a new trial, whose run folder is named `folder`, in one transaction."""
         from optuna.trial import TrialState, create_trial
 
         frozen = create_trial(
@@ -170,12 +161,10 @@ class Trials(Sequence[Trial]):
         )
 
 
+@needs_extra("Sweeps", "sweeps")
 def require_optuna() -> None:
     """Raise ConfigError if Optuna is not installed."""
-    try:
-        import optuna  # noqa: F401
-    except ImportError as error:
-        raise missing_extra("Sweeps", "sweeps", error) from error
+    import optuna  # noqa: F401
 
 
 def get_storage_url(folder: Path) -> str:

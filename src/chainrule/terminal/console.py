@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
+from typing import TYPE_CHECKING, Literal, TextIO, cast
 
 from chainrule.core.extras import is_installed
 from chainrule.core.text import printable_lines
@@ -89,6 +89,7 @@ class Console:
         self._terminal: Terminal | None = None  # while rich redraws the lower end of the terminal
         self._epochs = self._samples = self._epoch = 0
         self._start = 0.0
+        self._redraw: Callable[[], None] = lambda: None
 
     @property
     def lost(self) -> bool:
@@ -107,43 +108,23 @@ class Console:
 
     @contextmanager
     def show_progress(self, epochs: int, samples: int) -> Iterator[None]:
-        """Show the progress that `report_progress` and `report_epoch` report during a block.
-
-        Args:
-            epochs: number of epochs.
-            samples: number of samples per epoch.
-        """
+        """Show the progress that `report_progress` and `report_epoch` report during a block."""
         self._epochs, self._samples, self._epoch, self._start = epochs, samples, 1, time.perf_counter()
         if not self._can_redraw():
             yield
             return
-        from rich.console import Console as Terminal
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-        columns: list[Any] = [
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-        ]
-        terminal = Terminal(file=cast(TextIO, self._output))
-        # With redirection, what `Output` writes to sys.stdout would be passed to the bar again.
-        with Progress(*columns, console=terminal, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
-            self._bar = bar, bar.add_task(f"epoch 1/{epochs}", total=epochs * samples, speed="")
-            self._terminal = terminal
-            try:
-                yield
-            finally:
-                self._bar = self._terminal = None
+        name, speed = TextColumn("{task.description}"), TextColumn("{task.fields[speed]}")
+        bar = Progress(name, BarColumn(), TaskProgressColumn(), speed, TimeRemainingColumn(), TextColumn("left"))
+        self._bar = bar, bar.add_task(f"epoch 1/{epochs}", total=epochs * samples, speed="")
+        with self.live(lambda: bar) as self._redraw:
+            yield
+        self._bar = None
 
     @contextmanager
     def live(self, draw: Callable[[], RenderableType]) -> Iterator[Callable[[], None]]:
         """Show a renderable below the notes during a block, on a terminal.
-
-        Args:
-            draw: makes the renderable.
 
         Yields:
             What to call when the renderable may have changed.
@@ -156,6 +137,7 @@ class Console:
 
         terminal = Terminal(file=cast(TextIO, self._output))
         last_draw = 0.0
+        # With redirection, what `Output` writes to sys.stdout would be passed to the display again.
         with Live(
             console=terminal, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
         ) as live:
@@ -187,6 +169,7 @@ class Console:
                 description=f"epoch {self._epoch}/{self._epochs}",
                 speed=f"{speed:,.0f} samples/s",
             )
+            self._redraw()
 
     def report_epoch(self, record: EpochRecord, seconds: float) -> None:
         """Print the record of a finished epoch, which took `seconds`."""

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from chainrule.training.history import History
-
-if TYPE_CHECKING:
-    from chainrule.data import Dataset
-    from chainrule.nn.metrics import Evaluation
-    from chainrule.nn.network import Network
-    from chainrule.training.history import EpochRecord
+from chainrule.data import Dataset
+from chainrule.nn.metrics import Evaluation
+from chainrule.nn.network import Network
+from chainrule.training.history import EpochRecord, History
 
 __all__ = ["Run", "Status", "Tracker"]
 

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import platformdirs
@@ -24,7 +24,10 @@ import platformdirs
 from chainrule.core.errors import ConfigError, missing_extra
 from chainrule.core.extras import is_installed
 from chainrule.core.files import read_json, write_json
+from chainrule.nn.metrics import Evaluation
+from chainrule.nn.network import Network
 from chainrule.runs.config import WANDB_MODES
+from chainrule.runs.tracking.base import Run, Status
 from chainrule.runs.tracking.wandb_account import (
     KEY_FILE,
     get_host,
@@ -34,11 +37,6 @@ from chainrule.runs.tracking.wandb_account import (
     read_login_key,
 )
 from chainrule.training.history import EpochRecord, record_names
-
-if TYPE_CHECKING:
-    from chainrule.nn.metrics import Evaluation
-    from chainrule.nn.network import Network
-    from chainrule.runs.tracking.base import Run, Status
 
 __all__ = ["WandbTracker", "make_wandb_tracker"]
 

@@ -47,10 +47,6 @@ def get_host(server: str) -> str:
 def read_key_file(folder: Path, notify: Callable[[str], None]) -> str | None:
     """The key in `wandb_key.txt`, or None if there is no usable one.
 
-    Args:
-        folder: where the file may be.
-        notify: receives a warning about a file that is unusable or not ignored by git.
-
     Raises:
         ConfigError: git tracks the file, so the key is in the history of a repository.
     """

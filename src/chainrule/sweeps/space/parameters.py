@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from chainrule.core.errors import ConfigError
-from chainrule.core.fields import Field
+from chainrule.core.fields import Field, suggest_field
 from chainrule.core.registry import did_you_mean
 from chainrule.core.yaml_with_lines import ErrorCollector, KeyPath
-from chainrule.optim.optimizers import OPTIMIZERS
-from chainrule.runs.config import TrainConfig, optimizer_fields
+from chainrule.runs.config import CONFIGURABLE, Hyperparameter, TrainConfig, find_hyperparameters
 from chainrule.sweeps.space.distributions import DISTRIBUTIONS, Categorical, Constant, Distribution
 
 __all__ = ["ANYTHING", "NOT_SWEPT", "NUMBER", "Rule", "check_keys", "find_leaves", "parse_parameters"]
@@ -59,14 +58,7 @@ _RULES = {
 
 
 def check_keys(content: object, path: KeyPath, rules: Mapping[str, Rule], errors: ErrorCollector) -> bool:
-    """Check the keys of a mapping and their values; returns whether all are right.
-
-    Args:
-        content: the mapping.
-        path: of the mapping; empty for the whole file.
-        rules: the rule of each key.
-        errors: collects what is wrong.
-    """
+    """Check the keys of the mapping at `path` and their values; returns whether all are right."""
     if not isinstance(content, dict):
         errors.add(path, f"{path[-1]} must be a mapping with {', '.join(rules)}, got {_shorten(content)}.")
         return False
@@ -88,13 +80,7 @@ def check_keys(content: object, path: KeyPath, rules: Mapping[str, Rule], errors
 
 
 def parse_parameters(content: object, method: str, errors: ErrorCollector) -> dict[str, Distribution]:
-    """Parse the distribution of each setting, in the order of the file. Groups (nested `parameters`) are flattened.
-
-    Args:
-        content: the `parameters` of the file.
-        method: of the search; a grid needs distributions with a finite number of values.
-        errors: collects what is wrong.
-    """
+    """Parse the distribution of each setting, in the order of the file. Groups (nested `parameters`) are flattened."""
     found: dict[str, tuple[KeyPath, Distribution]] = {}
     for path, name, spec in find_leaves(content, ("parameters",), errors):
         if name in found:
@@ -173,22 +159,18 @@ def _get_kind(given: str | None, arguments: Mapping[str, Any]) -> str:
 
 def _check_settings(found: dict[str, tuple[KeyPath, Distribution]], method: str, errors: ErrorCollector) -> None:
     """Check that each parameter is a setting that allows its values; replace aliases by canonical names."""
-    of_optimizers = optimizer_fields()
-    known = [*TrainConfig.fields(), *of_optimizers]
-    chosen = found["optimizer"][1].examples() if "optimizer" in found else [TrainConfig.optimizer.default]
-    chosen = [OPTIMIZERS.canonical(name) if name in OPTIMIZERS else name for name in map(str, chosen)]
+    options, hyperparameters = TrainConfig.fields(), find_hyperparameters()
+    known = {**options, **{name: found.get_field() for name, found in hyperparameters.items()}}
     for name, (path, distribution) in found.items():
         if name in NOT_SWEPT:
             errors.add(path, f"{name} cannot be a parameter: the sweep chooses it.")
             continue
-        if name in TrainConfig.fields():
-            fields: list[Field[Any]] = [TrainConfig.fields()[name]]
-        elif name in of_optimizers:
-            uses = of_optimizers[name]
-            fields = [field for optimizer, field in uses if optimizer in chosen] or [uses[0][1]]
-        else:
-            errors.add(path, f"unknown setting {name!r}.{did_you_mean(name, known)}")
+        if name not in known:
+            errors.add(path, f"unknown setting {name!r}.{suggest_field(name, known)}")
             continue
+        fields = [known[name]]
+        if name in hyperparameters:
+            fields = _select_fields(hyperparameters[name], found) or fields
         if name in _CONSTANT_ONLY and not isinstance(distribution, Constant):
             errors.add(path, f"{name} must be one `value` for the whole sweep.")
         values = ((method == "grid" and distribution.grid()) or distribution).examples()
@@ -202,6 +184,17 @@ def _check_settings(found: dict[str, tuple[KeyPath, Distribution]], method: str,
                 found[name] = path, distribution.map_values(fields[0].parse)
             except ConfigError as error:
                 errors.add(path, f"{name}: {error}")
+
+
+def _select_fields(
+    hyperparameter: Hyperparameter, found: Mapping[str, tuple[KeyPath, Distribution]]
+) -> list[Field[Any]]:
+    """The declarations of a hyperparameter in the optimizers, or losses, that the sweep tries."""
+    option = TrainConfig.fields()[hyperparameter.option]
+    names = map(str, found[option.name][1].examples() if option.name in found else [option.default])
+    registry = CONFIGURABLE[option.name]
+    chosen = {registry.canonical(name) for name in names if name in registry}
+    return [field for user, field in hyperparameter.fields.items() if user in chosen]
 
 
 def _find_problem(field: Field[Any], value: object) -> str:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -139,12 +140,14 @@ def read_sweep(
 
     Args:
         source: the file, or its content.
-        name: of the sweep; by default that in the file, or the file's own name.
+        name: of the sweep; by default that in the file, or the file's own name, or for a mapping one with the time.
         plugin_base: the folder that the paths of plugins are relative to; by default the current one.
 
     Raises:
         ConfigError: the file cannot be read or is wrong; one message with all problems and their lines.
     """
+    if not isinstance(source, Mapping | Path | str):
+        raise ConfigError(f"A sweep must be a file, or a mapping with method and parameters, got {source!r:.80}.")
     if isinstance(source, Mapping):
         import yaml
 
@@ -152,7 +155,7 @@ def read_sweep(
             text = yaml.safe_dump(dict(source), sort_keys=False)
         except yaml.YAMLError as error:
             raise ConfigError(f"A sweep must hold numbers, texts, lists and mappings only: {error!s:.500}") from error
-        label, default_name = "The sweep", "sweep"
+        label, default_name = "The sweep", f"sweep_{datetime.now():%Y%m%d-%H%M%S}"
         content, lines = parse_yaml_with_lines(text, label)
         lines.clear()  # lines of a text that the user has not seen
     else:
@@ -227,10 +230,12 @@ def _check_first_trial(sweep: Sweep, errors: ErrorCollector) -> None:
     """Check that a trial makes a valid configuration; each single value has been checked before."""
     first = {name: distribution.ppf(0.0) for name, distribution in sweep.search_space.items()}
     try:
-        config = TrainConfig.from_mapping({**sweep.fixed, **first})
+        config = TrainConfig({**sweep.fixed, **first})
     except ConfigError as error:
         errors.add(("parameters",), str(error))
     else:
+        if config.dataset is None:
+            errors.add(("parameters",), "dataset must be the name of a dataset, got None.")
         if sweep.metric.name.startswith("val_") and config.val_fraction == 0:
             errors.add(("metric",), f"{sweep.metric.name} needs a validation set, and val_fraction is 0. Give it 0.1.")
 
@@ -299,7 +304,7 @@ def _parse_flags(words: list[str], parameters: Mapping[str, Any], errors: ErrorC
         try:
             if name in NOT_SWEPT:
                 raise ConfigError(f"{flag} cannot be given: the sweep chooses it.")
-            TrainConfig.from_mapping({name: value})
+            TrainConfig({name: value})
         except ConfigError as error:
             errors.add(("command",), f"command: {error}")
             continue

@@ -18,7 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from chainrule.core.errors import ConfigError, OutputError, missing_extra
+from chainrule.core.errors import ConfigError, OutputError
+from chainrule.core.extras import needs_extra
 from chainrule.core.files import read_json
 from chainrule.sweeps.workers.protocol import Event, Task, TrialResult
 from chainrule.sweeps.workers.trial_run import run_trial
@@ -38,10 +39,8 @@ def connect(scheduler: str) -> Any:
     Raises:
         ConfigError: Dask is not installed, or no scheduler answers.
     """
-    try:
+    with needs_extra("Sweeps on a cluster", "cluster"):
         import distributed
-    except ModuleNotFoundError as error:
-        raise missing_extra("Sweeps on a cluster", "cluster", error) from error
     # Not left to Dask, which takes any file for a scheduler file.
     address = read_json(Path(scheduler)).get("address", "") if Path(scheduler).is_file() else scheduler
     try:
@@ -57,13 +56,7 @@ def connect(scheduler: str) -> Any:
 
 
 class ClusterWorkers:
-    """The workers of a cluster (see `chainrule.sweeps.workers.protocol.Workers`).
-
-    Args:
-        client: a connection to the scheduler.
-        folder: of the sweep.
-        environment: variables for the trials.
-    """
+    """The workers of a cluster (see `chainrule.sweeps.workers.protocol.Workers`)."""
 
     def __init__(self, client: Any, folder: Path, environment: Mapping[str, str]) -> None:
         self._client, self._environment = client, dict(environment)

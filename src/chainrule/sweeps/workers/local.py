@@ -26,10 +26,7 @@ _STOP_TIMEOUT = 60.0
 class LocalWorkers:
     """A pool of processes, each of which runs one trial at a time. A process that dies is replaced.
 
-    Args:
-        count: the number of processes.
-        log: the file for whatever they print.
-        environment: variables to add to those of this process.
+    What they print goes to the file `log`.
     """
 
     def __init__(self, count: int, log: Path, environment: Mapping[str, str]) -> None:

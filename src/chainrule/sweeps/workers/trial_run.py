@@ -10,10 +10,9 @@ from pathlib import Path
 
 from chainrule.core.errors import ChainruleError, DataError, OutputError
 from chainrule.core.files import read_json
-from chainrule.core.plugins import load_plugin
-from chainrule.data import Dataset, RawDataset, load_dataset, load_raw_dataset
+from chainrule.data import Dataset, load_dataset, load_raw_dataset
 from chainrule.runs.config import TrainConfig
-from chainrule.runs.experiment import run_experiment
+from chainrule.runs.experiment import load_plugins, run_experiment
 from chainrule.runs.folder import CHECKPOINTS, HISTORY, JOURNAL, METRICS, RunFolder, is_running
 from chainrule.sweeps.workers.protocol import Task, TrialResult
 from chainrule.terminal.console import Console
@@ -28,9 +27,7 @@ _SAVE_EVERY = 2.0  # seconds; an epoch of a small network is faster than saving 
 def run_trial(task: Task, report: Callable[[list[float]], bool]) -> TrialResult:
     """Train a trial, or resume it. Whatever goes wrong in the trial becomes its result.
 
-    Args:
-        task: the trial.
-        report: called with the metric after each epoch so far; returns whether the trial is pruned.
+    `report` is called with the metric after each epoch so far, and returns whether the trial is pruned.
     """
     curve: list[float] = []
 
@@ -39,9 +36,8 @@ def run_trial(task: Task, report: Callable[[list[float]], bool]) -> TrialResult:
         return report(list(curve))
 
     try:
-        for plugin in TrainConfig.fields()["plugin"].parse(task.settings.get("plugin")):
-            load_plugin(Path(plugin))
-        config = TrainConfig.from_mapping(task.settings)
+        load_plugins(task.settings)
+        config = TrainConfig(task.settings)
         folder = Path(config.output_dir) / str(config.run_name)
         if not _wait_for_release(folder):
             return TrialResult("aborted", curve)
@@ -52,7 +48,9 @@ def run_trial(task: Task, report: Callable[[list[float]], bool]) -> TrialResult:
                 config,
                 Console(quiet=True),
                 folder if started else None,
-                data=_load_dataset(config.dataset, config.seed, config.val_fraction, config.dtype, config.data_dir),
+                data=_load_dataset(
+                    str(config.dataset), config.seed, config.val_fraction, config.dtype, config.data_dir
+                ),
                 watch=watch,
                 save_every=_SAVE_EVERY,
             )
@@ -102,7 +100,5 @@ def _load_dataset(name: str, seed: int, val_fraction: float, dtype: str, data_di
     return load_dataset(name, seed=seed, val_fraction=val_fraction, dtype=dtype, raw=raw)
 
 
-@lru_cache(maxsize=2)
-def _load_raw_dataset(name: str, data_dir: str | None) -> RawDataset:
-    """Read a dataset's files once per worker: reading takes longer than an epoch of a small network."""
-    return load_raw_dataset(name, data_dir)
+# Once per worker: reading the files takes longer than an epoch of a small network.
+_load_raw_dataset = lru_cache(maxsize=2)(load_raw_dataset)
