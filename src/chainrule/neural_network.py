@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,8 @@ class NeuralNetwork(Network):
         y: ArrayLike | None = None,
         *,
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
         optimizer: Optimizer | str = "adam",
         epochs: int = 10,
         batch_size: int = 16,
@@ -70,12 +72,15 @@ class NeuralNetwork(Network):
         seed: int = 0,
         callbacks: Sequence[Callback | EpochFunction] = (),
     ) -> History:
-        """Train on samples x and their classes y, or on the training set of a `Dataset`.
+        """Train on samples x and their targets y, or on the training set of a `Dataset`.
 
         Args:
             x: (n, d), or a `Dataset`, from `load_dataset` say, whose validation set is evaluated after each epoch.
-            y: class numbers, (n,); None with a `Dataset`.
+            y: class numbers, (n,), or what the loss is for: numbers for regression, zeros and ones for labels, (n, k)
+                for k outputs. None with a `Dataset`.
             validation_data: (x_val, y_val), evaluated after each epoch; only with arrays.
+            sample_weight: how much each sample counts, (n,), 0 or more; only with arrays.
+            class_weight: the same by class number, or "balanced"; only with arrays.
             optimizer: such as `Adam(learning_rate=0.001)`, or a name from `OPTIMIZERS`. An object keeps its state:
                 fitting again with it continues from there.
             epochs: passes over the training set.
@@ -93,14 +98,24 @@ class NeuralNetwork(Network):
             DivergenceError: the loss became infinite or NaN.
         """
         if isinstance(x, Dataset):
-            if y is not None or validation_data is not None:
-                raise ConfigError("A Dataset has its labels and its validation set: leave y and validation_data out.")
+            if any(given is not None for given in (y, validation_data, sample_weight, class_weight)):
+                raise ConfigError(
+                    "A Dataset has its labels, validation set and weights: leave y, validation_data, sample_weight and "
+                    "class_weight out."
+                )
             data = x
         elif y is None:
             raise ConfigError(f"y, the class of each sample, is missing: fit(x, y). Got only x, a {type(x).__name__}.")
         else:
-            classes = [str(number) for number in range(self.sizes[-1])]
-            data = Dataset.from_arrays(x, y, validation_data=validation_data, classes=classes, dtype=self.dtype)
+            data = Dataset.from_arrays(
+                x,
+                y,
+                validation_data=validation_data,
+                classes=[str(number) for number in range(self.sizes[-1])] if self.objective.has_classes else (),
+                sample_weight=sample_weight,
+                class_weight=class_weight,
+                dtype=self.dtype,
+            )
         trainer = Trainer(
             self,
             data,

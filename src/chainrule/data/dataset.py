@@ -7,7 +7,7 @@ neither split nor scaled (`RawDataset`); `load_dataset` validates it, holds out 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,8 @@ from chainrule.core.validation import (
     check_labels,
     check_same_length,
     check_scale,
+    check_targets,
+    check_weights,
 )
 from chainrule.data.splits import stratified_split
 
@@ -71,7 +73,7 @@ def _no_indices() -> NDArray[np.int64]:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training, validation and test samples of k classes, validated.
+    """Training, validation and test samples, validated, with class numbers or with other numbers as targets.
 
     Features are finite C-contiguous arrays of one dtype, labels int64; arrays that are so already are not copied. The
     validation and the test set may be empty.
@@ -79,13 +81,14 @@ class Dataset:
     Attributes:
         name: its name in run folders and reports; the registered one for a dataset that `load_dataset` returned.
         x_train: (n, d) float32 or float64, n >= 1.
-        y_train: (n,) int64, from 0 to k - 1.
+        y_train: (n,) int64, from 0 to k - 1. Without classes: (n, t) numbers, t targets for each sample.
         x_val: (v, d).
         y_val: (v,) int64.
         x_test: (m, d).
         y_test: (m,) int64.
-        classes: the names of the k classes.
+        classes: the names of the k classes; empty where the targets are no class numbers.
         image_shape: (height, width) where a sample is an image, or None.
+        sample_weight: (n,), how much each training sample counts; None for equal weights.
         train_indices: (n,) int64, the indices of x_train in the samples that were split; empty where unknown.
         val_indices: (v,) int64, those of x_val.
 
@@ -96,30 +99,37 @@ class Dataset:
 
     name: str
     x_train: NDArray[Any]
-    y_train: NDArray[np.int64]
+    y_train: NDArray[Any]
     x_val: NDArray[Any]
-    y_val: NDArray[np.int64]
+    y_val: NDArray[Any]
     x_test: NDArray[Any]
-    y_test: NDArray[np.int64]
+    y_test: NDArray[Any]
     classes: tuple[str, ...]
     image_shape: tuple[int, int] | None = None
+    sample_weight: NDArray[Any] | None = None
     train_indices: NDArray[np.int64] = field(default_factory=_no_indices)
     val_indices: NDArray[np.int64] = field(default_factory=_no_indices)
 
     def __post_init__(self) -> None:
-        classes = check_class_names(self.classes)
+        classes = check_class_names(self.classes) if len(self.classes) else ()
+        columns = 1 if np.ndim(self.y_train) < 2 else np.shape(self.y_train)[1]
         dtype = "float64" if getattr(self.x_train, "dtype", None) == np.float64 else "float32"
         n_features = None
         values: dict[str, Any] = {"classes": classes}
         for part in ("train", "val", "test"):
             names = f"x_{part}", f"y_{part}"
             x = check_features(getattr(self, names[0]), n_features=n_features, dtype=dtype, name=names[0])
-            y = check_labels(getattr(self, names[1]), n_classes=len(classes), name=names[1])
+            y: NDArray[Any] = getattr(self, names[1])
+            if classes:
+                y = check_labels(y, n_classes=len(classes), name=names[1])
+            else:
+                y = check_targets(y, columns=columns, dtype=dtype, name=names[1])
             check_same_length(x, y, names=names)
             n_features = x.shape[1]
             values.update(zip(names, (x, y), strict=True))
         if len(values["y_train"]) == 0:
             raise ConfigError("The training set is empty: x_train and y_train must have at least one row.")
+        check_weights(self.sample_weight, len(values["y_train"]), dtype)
         values["image_shape"] = check_image_shape(self.image_shape, values["x_train"].shape[1])
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -134,6 +144,8 @@ class Dataset:
         val_fraction: float = 0.0,
         test_data: tuple[ArrayLike, ArrayLike] | None = None,
         classes: Sequence[str] | None = None,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
         seed: int = 0,
         dtype: str = "float32",
         name: str = "arrays",
@@ -142,11 +154,15 @@ class Dataset:
 
         Args:
             x: (n, d) training features.
-            y: (n,) their class numbers, 0 to k - 1.
+            y: (n,) their class numbers, 0 to k - 1; or, with ``classes=()``, (n, t) or (n,) other numbers to predict.
             validation_data: (x_val, y_val), evaluated after every epoch. None: see `val_fraction`.
             val_fraction: without validation_data, the fraction of every class of x and y to hold out for validation.
             test_data: (x_test, y_test), or None.
-            classes: the names of the k classes. None: "0", "1", ..., and then every class must occur in y.
+            classes: the names of the k classes. None: "0", "1", ..., and then every class must occur in y. Empty: the
+                targets are no class numbers, as in regression.
+            sample_weight: (n,), how much each training sample counts, 0 or more.
+            class_weight: the same by class number, or "balanced" for n / (k * samples of the class); multiplied with
+                sample_weight.
             seed: of the choice of the samples held out.
             dtype: ``float32`` or ``float64``. C-contiguous arrays of this dtype are used without copying them.
             name: what run folders and reports call the dataset.
@@ -163,8 +179,17 @@ class Dataset:
         fraction = check_fraction(val_fraction)
         if validation_data is not None and fraction:
             raise ConfigError(f"Give validation_data or val_fraction, not both; val_fraction is {fraction}.")
-        features, labels = check_features(x, dtype=dtype), check_labels(y)
+        features = check_features(x, dtype=dtype)
+        has_classes = classes is None or len(classes) > 0
+        labels: NDArray[Any] = check_labels(y) if has_classes else np.asarray(y)
         check_same_length(features, labels)
+        weights = None if sample_weight is None else np.asarray(sample_weight)
+        if class_weight is not None:
+            if not has_classes:
+                raise ConfigError("class_weight needs classes: with classes=() the targets have none.")
+            check_weights(weights, len(features), dtype)
+            by_class = _weigh_classes(class_weight, labels)
+            weights = by_class if weights is None else by_class * weights
         no_data = features[:0], labels[:0]
         x_val, y_val = no_data if validation_data is None else _unpack_pair(validation_data, "validation_data")
         x_test, y_test = no_data if test_data is None else _unpack_pair(test_data, "test_data")
@@ -176,16 +201,20 @@ class Dataset:
             y_val=y_val,
             x_test=x_test,
             y_test=y_test,
-            classes=_number_classes(labels) if classes is None else check_class_names(classes),
+            classes=_number_classes(labels) if classes is None else check_class_names(classes) if classes else (),
+            sample_weight=weights,
             train_indices=np.arange(len(labels)),
         )
         return data._hold_out(fraction, seed) if fraction else data
 
     def _hold_out(self, fraction: float, seed: int) -> Dataset:
         """Move a fraction of the training set to the validation set."""
-        train, val = stratified_split(self.y_train, fraction, generator(seed, "validation split"))
+        # Other targets than classes are split at random, as one class.
+        labels = self.y_train if self.classes else np.zeros(len(self.y_train), np.int64)
+        train, val = stratified_split(labels, fraction, generator(seed, "validation split"))
         return replace(
             self,
+            sample_weight=None if self.sample_weight is None else self.sample_weight[train],
             x_train=self.x_train[train],
             y_train=self.y_train[train],
             x_val=self.x_train[val],
@@ -198,7 +227,8 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 of the training and the validation set. It takes a fifth of a second for MNIST."""
         total = hashlib.sha256()
-        for array in (self.x_train, self.y_train, self.x_val, self.y_val):
+        weights = [] if self.sample_weight is None else [np.ascontiguousarray(self.sample_weight)]
+        for array in (self.x_train, self.y_train, self.x_val, self.y_val, *weights):
             total.update(f"{array.dtype.str}{array.shape}".encode())
             total.update(array.view(np.uint8).data if array.size else b"")
         return total.hexdigest()
@@ -315,6 +345,20 @@ def _unpack_pair(pair: Any, name: str) -> tuple[Any, Any]:
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise ConfigError(f"{name} must be a pair (x, y), got {type(pair).__name__}.")
     return pair[0], pair[1]
+
+
+def _weigh_classes(class_weight: Mapping[int, float] | str, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The weight of each sample's class."""
+    if isinstance(class_weight, Mapping):
+        present = np.unique(labels).tolist()
+        if missing := [label for label in present if label not in class_weight]:
+            raise ConfigError(f"class_weight must have a weight for every class in y; there is none for {missing[0]}.")
+        return np.array([class_weight[label] for label in present], np.float64)[np.searchsorted(present, labels)]
+    if class_weight != "balanced":
+        raise ConfigError(f'class_weight must be "balanced", or weights by class number, got {class_weight!r:.100}.')
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    balanced: NDArray[np.float64] = (len(labels) / (len(counts) * counts))[inverse]
+    return balanced
 
 
 def _number_classes(labels: NDArray[np.int64]) -> tuple[str, ...]:

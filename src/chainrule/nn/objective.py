@@ -34,6 +34,7 @@ class Objective(ABC):
         loss: the elementwise loss, with its hyperparameters.
 
     Attributes:
+        has_classes: whether targets are class numbers, one for each sample.
         links: names of the output links that it can have, which a loss names too.
         min_outputs: how many outputs a network needs at least.
         score_name: name of the score, of which more is better.
@@ -41,6 +42,7 @@ class Objective(ABC):
         score_constants: numbers for each output that scores of training samples depend on; empty for none.
     """
 
+    has_classes: ClassVar[bool] = False
     links: ClassVar[tuple[str, ...]]
     min_outputs: ClassVar[int] = 1
     score_name: ClassVar[str]
@@ -121,6 +123,7 @@ class SoftmaxClassification(Objective):
     With label smoothing s, y is 1 - s + s / k for the right class and s / k for the others.
     """
 
+    has_classes = True
     links = ("softmax",)
     min_outputs = 2
     score_name = "accuracy"

@@ -15,7 +15,12 @@ from chainrule.nn.objective import OBJECTIVES
 __all__ = ["EpochRecord", "History", "record_names"]
 
 
-_SCORES = {objective.score_name: objective.score_range for objective in OBJECTIVES.values()}
+_LARGEST = sys.float_info.max
+# No record holds an infinite number.
+_SCORES = {
+    objective.score_name: tuple(max(min(bound, _LARGEST), -_LARGEST) for bound in objective.score_range)
+    for objective in OBJECTIVES.values()
+}
 
 
 def record_names(score_name: str = "accuracy") -> tuple[str, ...]:
@@ -76,11 +81,11 @@ def _violated(name: str, value: object) -> str:
     if value is None and name.startswith("val_"):
         return ""
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    low, high = _SCORES.get(name.partition("_")[2], (-sys.float_info.max, sys.float_info.max))
+    low, high = _SCORES.get(name.partition("_")[2], (-_LARGEST, _LARGEST))
     # Not isfinite, which fails for an integer that is larger than any float.
     if low <= number <= high:
         return ""
-    return "a finite number" if high > 1 else f"a number from {low:g} to {high:g}"
+    return "a finite number" if low == -_LARGEST else f"a number from {low:g} to {high:g}"
 
 
 class History(Sequence[EpochRecord]):

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from chainrule.core.errors import CheckpointError, ConfigError, DivergenceError
 from chainrule.core.seeding import generator
+from chainrule.core.validation import check_weights
 from chainrule.data import Dataset
 from chainrule.engine import make_engine
 from chainrule.nn.metrics import Evaluation
 from chainrule.nn.network import Network
-from chainrule.nn.parameters import Array, Labels, ParameterDict
+from chainrule.nn.parameters import Array, ParameterDict
 from chainrule.optim.optimizer import Optimizer, make_optimizer
 from chainrule.training.callbacks import Callback, EpochFunction, as_callback
 from chainrule.training.checkpoint import Checkpoint
@@ -105,6 +106,13 @@ class Trainer:
         self.network, self.optimizer, self.batch_size = network, make_optimizer(optimizer), int(batch_size)
         self.x, self.y = network.check_samples(data.x_train), network.check_targets(data.y_train)
         self.x_val, self.y_val = network.check_samples(data.x_val), network.check_targets(data.y_val)
+        self.weights = check_weights(data.sample_weight, len(self.x), network.dtype)
+        network.objective.prepare(self.y)
+        if network.batch_norm and 1 in (self.batch_size, len(self.x) % self.batch_size, len(self.x)):
+            raise ConfigError(
+                f"Batch normalization cannot train on a batch of one sample: with {len(self.x)} samples and batch_size "
+                f"{self.batch_size} there is one. Choose another batch_size."
+            )
         steps_per_epoch = -(-len(self.x) // self.batch_size)
         self.optimizer.schedule_span = (self.optimizer.state.step_count, epochs * steps_per_epoch)
         dropout_seed = int(generator(seed, "dropout").integers(2**63))
@@ -173,7 +181,7 @@ class Trainer:
             start = epoch.position
             chosen = order[start : start + max(1, self._call_samples // self.batch_size) * self.batch_size]
             call_start = time.perf_counter()
-            results = self.engine.train(self.x, self.y, chosen)
+            results = self.engine.train(self.x, self.y, chosen, self.weights)
             seconds = max(time.perf_counter() - call_start, 1e-6)
             self._call_samples = min(2 * self._call_samples, 1 + int(len(chosen) * _CALL_SECONDS / seconds))
             self.step += len(results.losses)
@@ -239,7 +247,7 @@ class Trainer:
         finally:
             parameters.flat[...] = kept
 
-    def evaluate(self, x: Array, y: Labels) -> Evaluation:
+    def evaluate(self, x: Array, y: NDArray[Any]) -> Evaluation:
         """Loss, score and predictions on other samples."""
         return self.engine.evaluate(x, y)
 
@@ -297,10 +305,11 @@ class Trainer:
             CheckpointError: it does not fit; nothing was changed.
         """
         batches = -(-checkpoint.position // self.batch_size)
-        lowest, highest = (bound * checkpoint.position for bound in self.network.objective.score_range)
+        score = checkpoint.score_sum / checkpoint.position if checkpoint.position else 0.0
+        lowest, highest = self.network.objective.score_range
         fits = (
             set(checkpoint.scalars) == set(self.optimizer.scalars)
-            and lowest <= checkpoint.score_sum <= highest
+            and (lowest <= score <= highest if self.weights is None else math.isfinite(score))
             and checkpoint.position <= len(self.x)
             and checkpoint.position in (batches * self.batch_size, len(self.x))
             and len(checkpoint.arrays["losses"]) == batches
