@@ -1,0 +1,67 @@
+"""The look of all charts: a Vega configuration for each palette."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chainrule.charts.palette import Palette
+
+__all__ = ["FONT", "WIDTH", "make_config"]
+
+WIDTH = 624  # pixels: 6.5 inches, the text width of a page
+
+# Fonts of equal metrics: the renderer carries the first one, so text takes the same room in files and on pages.
+FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+
+
+def make_config(palette: Palette) -> dict[str, Any]:
+    """Build the Vega configuration of a palette."""
+    return {
+        "background": palette.paper,
+        "font": FONT,
+        "padding": 4,
+        "view": {"stroke": None, "continuousWidth": WIDTH},
+        "range": {
+            "category": list(palette.series),
+            **{name: [color for _, color in getattr(palette, name)] for name in ("correct", "wrong", "metric")},
+        },
+        "axis": {
+            "domainColor": palette.soft,
+            "tickColor": palette.soft,
+            "gridColor": palette.grid,
+            "labelColor": palette.ink,
+            "titleColor": palette.ink,
+            "labelFontSize": 11,
+            "titleFontSize": 12,
+            "titleFontWeight": "normal",
+            "titlePadding": 8,
+            "labelOverlap": "greedy",
+        },
+        "axisBand": {"ticks": False, "domain": False, "labelPadding": 6},
+        "legend": {
+            "labelColor": palette.ink,
+            "labelFontSize": 11,
+            "symbolStrokeWidth": 2.5,
+            "symbolOpacity": 1,
+            "symbolSize": 70,
+            "columnPadding": 16,
+        },
+        "title": {"color": palette.soft, "fontSize": 11, "fontWeight": "normal"},
+        "line": {"strokeWidth": 2},
+        "bar": {"cornerRadiusEnd": 2},
+        "text": {"fill": palette.ink, "font": FONT, "fontSize": 11},
+        "rule": {"strokeWidth": 1.5},
+        "style": {
+            "interval": {"stroke": palette.ink},
+            "reference": {"stroke": palette.ink, "strokeDash": [5, 4]},
+            "value": {"fill": palette.soft},
+            "other": {"fill": palette.soft},
+            "best-bar": {"fill": palette.series[0]},
+            "other-bar": {"fill": palette.series[0], "opacity": 0.35},
+            "cell": {"stroke": palette.paper, "strokeWidth": 1},
+            "outline": {"fill": None, "stroke": palette.ink, "strokeWidth": 2},
+            "axis-line": {"stroke": palette.ink, "strokeWidth": 1},
+            "halo": {"stroke": palette.paper, "strokeWidth": 3, "opacity": 0.85},
+            "brush": {"fill": palette.series[0], "opacity": 0.5},
+        },
+    }
