@@ -45,8 +45,10 @@ def build_confusion_spec(chart: ConfusionMatrix, *, interactive: bool) -> Spec |
     largest = {"correct": 1.0, "wrong": float(shades.max(where=~diagonal, initial=math.sqrt(0.1)))}
     worst = [] if interactive else _find_worst(chart, np.where(diagonal, 0, counts))
     cell = (36 if k <= 15 else 24 if k <= _MAX_FULL else 12) if interactive else min(36, (330 if worst else 460) / k)
+    is_dark = shades > 0.75 * np.where(diagonal, *largest.values())
+    values = {"n": counts, "share": shares, "shade": shades, "dark": is_dark}
     rows = [
-        {"i": i, "j": j, "n": int(counts[i, j]), "share": float(shares[i, j]), "shade": float(shades[i, j])}
+        {"i": i, "j": j, **{name: value[i, j].item() for name, value in values.items()}}
         for i, j in np.ndindex(k, k)
         if k <= _MAX_FULL or counts[i, j]
     ]
@@ -98,7 +100,7 @@ def _build_counts(size: float) -> Spec:
         "mark": {"type": "text", "fontSize": size},
         "encoding": {
             "text": {"field": "n"},
-            "color": {"condition": {"test": "datum.shade > 0.75", "value": "white"}},
+            "color": {"condition": {"test": "datum.dark", "value": "white"}},
         },
     }
 

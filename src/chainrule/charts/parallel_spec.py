@@ -123,7 +123,7 @@ def _assemble(
     height = "clamp(1 - y() / height, 0, 1)"
     x = {"scale": "x", "field": "axis"}
     y = {"signal": "height * (1 - datum.h)"}
-    limit = {"signal": f"datum.axis < {count - 1} ? step - 12 : 90"}
+    limit = {"signal": f"datum.axis < {count - 1} ? step - 6 : 90"}
     positions = [position for position, _ in LIGHT.metric]
     low, high = focus
     domain = [low + (high - low) * position for position in positions] if high > low else [low - 1, low + 1]
@@ -132,7 +132,7 @@ def _assemble(
         "height": _HEIGHT,
         "autosize": {"type": "fit-x", "contains": "padding"},
         "signals": [
-            {"name": "width", "init": container, "on": [{"events": "window:resize", "update": container}]},
+            {"name": "width", "value": WIDTH, "update": container, "on": [{"events": "window:resize", "update": container}]},
             {"name": "step", "update": f"width / {max(count - 1, 1)}"},
             {
                 "name": "drag",
@@ -144,7 +144,7 @@ def _assemble(
                 "value": None,
                 "on": [
                     {"events": drag, "update": f"[min(drag.start, {height}), max(drag.start, {height})]"},
-                    {"events": "@axis:pointerdown", "update": "null"},
+                    {"events": "@axis:pointerdown", "update": "null", "force": True},
                 ],
             },
             {
@@ -160,7 +160,7 @@ def _assemble(
         ],
         "scales": [
             {"name": "x", "type": "linear", "domain": [0, max(count - 1, 1)], "range": "width"},
-            {"name": "metric", "type": "linear", "domain": domain, "range": "metric", "reverse": lower_is_better, "clamp": True},
+            {"name": "metric", "type": "linear", "domain": domain, "range": "metric", "zero": False, "reverse": lower_is_better, "clamp": True},
         ],
         "marks": [
             {
@@ -188,6 +188,7 @@ def _assemble(
                 "type": "text",
                 "from": {"data": "axes"},
                 "interactive": False,
+                "style": "axis-name",
                 "encode": {
                     "update": {
                         "x": x,

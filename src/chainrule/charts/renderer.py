@@ -6,7 +6,9 @@ Files are drawn by vl-convert, pages by the same Vega in the reader's browser. E
 from __future__ import annotations
 
 import os
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from chainrule.charts.chart import BarChart, Chart, ConfusionMatrix, LineChart, 
 from chainrule.charts.image_specs import build_confusion_spec, build_grid_spec
 from chainrule.charts.palette import LIGHT
 from chainrule.charts.parallel_spec import build_parallel_spec
-from chainrule.charts.theme import make_config
+from chainrule.charts.theme import WIDTH, make_config
 from chainrule.charts.values import Spec
 from chainrule.charts.xy_specs import build_bar_spec, build_line_spec
 from chainrule.core.errors import ConfigError
@@ -27,7 +29,10 @@ if sys.platform != "win32":
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["build_spec", "check_renderer", "render_svg", "save_chart", "save_spec"]
+__all__ = ["build_panels", "build_spec", "check_renderer", "render_svg", "save_chart", "save_spec"]
+
+_VEGA_LITE = "https://vega.github.io/schema/vega-lite/v6.json"
+_PANEL_MARGIN = 66  # pixels, for the y axis
 
 _SUFFIXES = (".pdf", ".png", ".svg")
 _ADDRESS_SPACE = 80 * 2**30  # bytes
@@ -36,15 +41,15 @@ _SCALE = 2  # pixels of a PNG file per pixel of the specification
 _process = None  # the one that has started the renderer's threads
 
 
-def build_spec(chart: Chart, *, interactive: bool = False) -> Spec | None:
-    """Build the specification of a chart.
+def build_spec(chart: Chart, *, interactive: bool = False) -> Spec:
+    """Build the specification of a chart, which says "no data" if there are none.
 
     Args:
         chart: the chart.
         interactive: for a page, with tooltips, instead of a file.
 
     Returns:
-        The specification without a configuration (see `make_config`), or None if there is nothing to draw.
+        A Vega-Lite or Vega specification without a configuration (see `make_config`).
     """
     if isinstance(chart, LineChart):
         spec = build_line_spec(chart, interactive=interactive)
@@ -57,24 +62,27 @@ def build_spec(chart: Chart, *, interactive: bool = False) -> Spec | None:
     else:
         spec = build_grid_spec(chart)
     if spec is None:
-        return None
-    shared = {} if "hconcat" in spec else {"width": "container"}
-    return {"$schema": "https://vega.github.io/schema/vega-lite/v6.json", **shared, **spec}
+        mark = {"type": "text", "text": "no data", "style": "value"}
+        spec = {"height": 60, "data": {"values": [{}]}, "mark": mark, "usermeta": {"empty": True}}
+    if "hconcat" not in spec and "width" not in spec:
+        spec = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}, **spec}
+    return {"$schema": _VEGA_LITE, **spec}
+
+
+def build_panels(charts: Sequence[Chart]) -> Spec:
+    """Build the specification of charts side by side."""
+    width = WIDTH / len(charts) - _PANEL_MARGIN
+    return {"$schema": _VEGA_LITE, "hconcat": [{**build_spec(chart), "width": width, "autosize": None} for chart in charts]}
 
 
 def save_chart(chart: Chart, file: Path) -> None:
-    """Draw a chart into a file (see `save_spec`); without data it says so."""
-    save_spec(build_spec(chart) or _make_placeholder(), file)
+    """Draw a chart into a file (see `save_spec`)."""
+    save_spec(build_spec(chart), file)
 
 
 def render_svg(chart: Chart) -> str:
     """Draw a chart as SVG, for example for `IPython.display.SVG`."""
-    return _render_svg(build_spec(chart) or _make_placeholder())
-
-
-def _make_placeholder() -> Spec:
-    mark = {"type": "text", "text": "no data", "style": "value"}
-    return {"width": "container", "height": 60, "data": {"values": [{}]}, "mark": mark}
+    return _render_svg(build_spec(chart))
 
 
 @needs_extra("Figures", "train")
@@ -108,22 +116,26 @@ def save_spec(spec: Spec, file: Path) -> None:
 
 def _render_svg(spec: Spec) -> str:
     vl_convert = check_renderer()
-    is_vega = "/vega/" in spec.get("$schema", "")
-    if is_vega:
-        return str(vl_convert.vega_to_svg({**spec, "config": make_config(LIGHT)}))
-    return str(vl_convert.vegalite_to_svg(spec, config=make_config(LIGHT)))
+    config = make_config(LIGHT)
+    is_vega = "/vega/" in spec["$schema"]
+    svg = vl_convert.vega_to_svg({**spec, "config": config}) if is_vega else vl_convert.vegalite_to_svg(spec, config=config)
+    # Vega numbers the clipping paths of all charts of a process.
+    numbers: dict[str, int] = {}
+    return re.sub(
+        r'(<clipPath id="clip|clip-path="url\(#clip)(\d+)',
+        lambda found: f"{found[1]}{numbers.setdefault(found[2], len(numbers))}",
+        svg,
+    )
 
 
 def check_renderer() -> ModuleType:
     """Import the renderer, and check that this process can run it.
 
     Raises:
-        ConfigError: it is not installed, the address space is limited, or the process was forked from one that has
-            drawn charts.
+        ConfigError: it is not installed, the address space is limited, or the process was forked from one that may
+            have drawn charts.
     """
     global _process
-    with needs_extra("Figures", "train"):
-        import vl_convert
     if sys.platform != "win32":
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
         # Its JavaScript engine would end the process.
@@ -137,5 +149,7 @@ def check_renderer() -> ModuleType:
             "Figures cannot be drawn in a process forked from one that has drawn some: the renderer's threads are "
             "missing. Start processes with the method 'spawn' or 'forkserver'."
         )
+    with needs_extra("Figures", "train"):
+        import vl_convert
     _process = os.getpid()
     return vl_convert

@@ -38,15 +38,17 @@ def build_line_spec(chart: LineChart, *, interactive: bool) -> Spec | None:
     y_scale = {"domain": list(chart.y_range)} if len(chart.y_range) else _make_scale(heights)
     is_integer = all(row["x"] == round(row["x"]) for row in known)
     symbol = "circle" if any(series.mark == "points" for series in chart.series) else "stroke"
-    x_axis = {"title": shorten(chart.x_label), "grid": False, **({"tickMinStep": 1, "format": "d"} if is_integer else {})}
-    y = {"field": "y", "type": "quantitative", "scale": y_scale, "axis": {"title": shorten(chart.y_label)}}
+    x_axis = {"title": shorten(chart.x_label), "grid": False, "tickCount": {"expr": "ceil(width / 60)"}}
+    if is_integer:
+        x_axis |= {"tickMinStep": 1, "format": "d"}
+    y = {"field": "y", "type": "quantitative", "scale": y_scale, "axis": {"title": shorten(chart.y_label), "tickCount": 6}}
     layers = _build_bands(chart.series, y) + _build_lines(chart.series) + _build_points(chart.series, y)
+    if interactive:
+        layers.append(_build_hover(chart))
     for layer in layers if len(chart.y_range) else []:
         layer["mark"]["clip"] = True
     if at_ends:
         layers.append(_build_end_labels(chart.series))
-    if interactive:
-        layers.append(_build_hover(chart))
     return {
         "height": 260,
         "data": {"values": rows},
@@ -82,7 +84,7 @@ def _encode_color(series: Sequence[Series], *, has_legend: bool, symbol: str) ->
     """The color of each series, with a legend above the chart if there is more than one series to tell apart."""
     named = [number for number, one in enumerate(series) if one.name]
     legend = None
-    if has_legend and named and 1 < len(series) and len(named) <= _MAX_LEGEND:
+    if has_legend and 0 < len(named) <= _MAX_LEGEND:
         names = [shorten(one.name, 48) for one in series]
         legend = {
             "title": None,
@@ -231,8 +233,10 @@ def build_bar_spec(chart: BarChart) -> Spec | None:
     if step < natural:
         labels = [[shorten(name, 40)] for name in chart.names]
     has_bars = chart.mark == "bars"
-    value = {"field": "y", "type": "quantitative", "scale": {"zero": has_bars}}
+    value: Spec = {"field": "y", "type": "quantitative", "scale": {"zero": has_bars}}
     value["axis"] = {"title": shorten(chart.x_label), "tickCount": 7}
+    if has_bars and any((row["y"] or 0) < 0 for row in rows):
+        value["scale"]["padding"] = 36  # room for the values beside negative bars
     tooltip: list[Spec] = [{"field": "name", "title": "name"}]
     if any(series.name for series in chart.series):
         tooltip.append({"field": "series", "title": "series"})
@@ -266,7 +270,7 @@ def build_bar_spec(chart: BarChart) -> Spec | None:
     }
     if count > 1:
         encoding["yOffset"] = {"field": "s", "type": "nominal", "scale": {"domain": list(range(count))}}
-    return {"height": {"step": step, "for": "position"}, "data": {"values": rows}, "encoding": encoding, "layer": layers}
+    return {"height": step * groups, "data": {"values": rows}, "encoding": encoding, "layer": layers}
 
 
 def _with_positions(series: Series, count: int) -> Series:
