@@ -20,8 +20,8 @@ EXTRAS = PROJECT["optional-dependencies"]
 
 # Packages of the extras and of downloads. Training on arrays of one's own imports none of them.
 BLOCKED = (
-    "distributed filelock jinja2 markdown_it matplotlib optuna pandas PIL plotly pooch pylatexenc requests "
-    "rich sklearn wandb yaml"
+    "distributed filelock jinja2 markdown_it optuna pandas PIL pooch pylatexenc requests "
+    "rich sklearn vl_convert wandb yaml"
 )
 TRAIN = """
 import sys
@@ -73,7 +73,6 @@ def test_every_import_is_declared() -> None:
     dependencies = [*PROJECT["dependencies"], *(each for name in EXTRAS if name != "dev" for each in EXTRAS[name])]
     declared = {distribution(each) for each in dependencies} | {
         "llvmlite",  # numba's compiler, of numba's version
-        "pillow",  # required by matplotlib
         "requests",  # required by pooch
     }
     installed = packages_distributions()

@@ -138,7 +138,16 @@ def test_everything_is_drawn_and_nothing_is_cut_off(name: str, tmp_path: Path) -
 
 
 def test_a_chart_without_data_says_so() -> None:
-    empty = {"no series", "empty series", "no bars", "bars without values", "no runs", "no axes", "no classes", "no images"}
+    empty = {
+        "no series",
+        "empty series",
+        "no bars",
+        "bars without values",
+        "no runs",
+        "no axes",
+        "no classes",
+        "no images",
+    }
     assert {name for name, chart in CHARTS.items() if shown(chart) == ["no data"]} == empty
 
 
@@ -259,7 +268,7 @@ def test_the_best_run_lies_on_top(metric: str, best: float) -> None:
 
 
 def count_lines(chart: Chart) -> int:
-    drawn = re.search('mark-path .*?</g>', render_svg(chart))
+    drawn = re.search("mark-path .*?</g>", render_svg(chart))
     assert drawn is not None
     return len(re.findall("<path [^>]*stroke-opacity", drawn[0]))
 

@@ -149,6 +149,14 @@ def test_every_chart_is_drawn(visit: Visit) -> None:
     assert visit.page.evaluate(loaded)
 
 
+def test_the_point_nearest_to_the_pointer_is_described(visit: Visit) -> None:
+    visit.draw_all()
+    visit.page.locator(".LineChart .plot").hover()
+    tooltip = visit.page.locator("#vg-tooltip-element.visible")
+    assert tooltip.locator("td.key").all_text_contents() == ["series:", "name:", "note:"]
+    assert tooltip.locator("td.value").all_text_contents()[1:] == ["2", "name"]
+
+
 def test_the_security_policy_blocks_requests_and_scripts(browser: Any, file: Path) -> None:
     visit = Visit(browser, file)
     visit.page.evaluate("new Image().src = 'http://127.0.0.1:9/x.png'")
@@ -315,6 +323,7 @@ HOSTILE = [
     "<img src=x onerror=alert(2)>",
     """'"><b onclick=alert(3)>{{ 7 * 7 }}</b> %{x} &lt; <!--""",
     "__proto__",
+    "constructor",
 ]
 
 
@@ -339,7 +348,12 @@ def test_hostile_names_are_shown_as_text(browser: Any, tmp_path: Path) -> None:
         for plot in section.locator(".plot").all():
             # Long labels are shortened, or stand on several lines, so without their spaces.
             shown = "".join("".join(plot.locator("svg text").all_text_contents()).split())
-            assert "".join(name.split())[:15] in shown
+            assert "".join(name.split())[:15] in shown.replace("\N{ZERO WIDTH SPACE}", "")
+        section.locator(".bars, .BarChart .mark-rect path").first.hover()
+        assert (
+            page.locator("#vg-tooltip-element.visible td.value").first.text_content().rstrip("\N{ZERO WIDTH SPACE}")
+            == name
+        )
     assert page.locator("main b, main img[src=x], main script, main a[href^=javascript]").count() == 0
     page.close()
     assert visit.errors == []

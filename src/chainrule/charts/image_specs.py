@@ -185,7 +185,9 @@ class _Canvas:
         self._texts: list[Spec] = []
         self._bars: list[Spec] = []
 
-    def write(self, x: float, y: float, lines: list[str], size: float, align: str = "left", weight: str = "ink") -> None:
+    def write(
+        self, x: float, y: float, lines: list[str], size: float, align: str = "left", weight: str = "ink"
+    ) -> None:
         self._texts.append({"x": x, "y": y, "text": lines, "size": size, "align": align, "style": weight})
 
     def draw_image(self, file: str, left: float, top: float, side: float) -> None:
@@ -237,5 +239,7 @@ class _Canvas:
             texts = [text for text in self._texts if (text["style"], text["align"], text["size"]) == look]
             mark = {"type": "text", "style": look[0], "align": look[1], "fontSize": look[2], "baseline": "top"}
             encoding = {**encode("x", "y"), "text": {"field": "text"}}
-            layers.append({"data": {"values": texts}, "mark": {**mark, "lineHeight": 1.25 * look[2]}, "encoding": encoding})
+            layers.append(
+                {"data": {"values": texts}, "mark": {**mark, "lineHeight": 1.25 * look[2]}, "encoding": encoding}
+            )
         return {"width": width, "height": height, "layer": layers}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,16 +41,24 @@ def build_parallel_spec(chart: ParallelCoordinates) -> Spec | None:
     order = np.argsort(np.nan_to_num(-metric if lower_is_better else metric, nan=-np.inf), kind="stable")
     runs = []
     for run, rank in zip(order, np.linspace(0, 1, len(order)), strict=True):
-        row = {"run": int(run), "h": [_round(height) for height in heights[:, run]], "metric": _round(focused.values[run])}
+        row = {
+            "run": int(run),
+            "h": [_round(height) for height in heights[:, run]],
+            "metric": _round(focused.values[run]),
+        }
         values = [f"{shorten(axis.name, 40)}: {_describe(axis, int(run))}" for axis in chart.axes]
         opacity = round(0.15 + 0.6 * rank**2, 3) if len(order) > _MAX_BOLD else 0.9
         names = [shorten(chart.runs[run], 60)] if run < len(chart.runs) else []
         runs.append({**row, "opacity": opacity, "tip": "\n".join([*names, *values])})
-    ticks = [{"axis": number, "h": h, "label": shorten(label, 24)} for number, (_, ticks) in enumerate(scaled) for h, label in ticks]
+    ticks = [
+        {"axis": number, "h": h, "label": shorten(label, 24)}
+        for number, (_, ticks) in enumerate(scaled)
+        for h, label in ticks
+    ]
     outside = int(((metric < low) | (metric > high)).sum())
     note = f"{outside} of {len(metric)} runs are beyond the end of the last axis and are drawn at its end."
     room = max(max((7 * len(tick["label"]) for tick in ticks), default=0) + 16, 64)
-    return _assemble(axes, runs, ticks, (low, high), lower_is_better) | {
+    return _assemble(axes, runs, ticks, (low, high), lower_is_better=lower_is_better) | {
         **({"title": {"text": note, "orient": "bottom", "anchor": "start", "offset": 10}} if outside else {}),
         "usermeta": {"width": room * len(axes)},
     }
@@ -61,7 +70,7 @@ def _round(value: float) -> float | None:
 
 def _describe(axis: Axis, run: int) -> str:
     value = to_finite(axis.values[run])
-    return "–" if value is None else axis.labels[round(value)] if len(axis.labels) else f"{value:.4g}"
+    return "none" if value is None else axis.labels[round(value)] if len(axis.labels) else f"{value:.4g}"
 
 
 def _find_focus(values: Array) -> tuple[float, float]:
@@ -100,59 +109,26 @@ def _scale_axis(axis: Axis, number: int, *, log: bool) -> tuple[Array, list[tupl
         step = next(factor * unit for factor in (1, 2, 2.5, 5, 10) if factor * unit >= raw)
         start, size = low, high - low
         first = math.ceil(low / step)
-        ticks = [((mark * step - low) / size, f"{mark * step:.6g}") for mark in range(first, math.floor(high / step) + 1)]
+        ticks = [
+            ((mark * step - low) / size, f"{mark * step:.6g}") for mark in range(first, math.floor(high / step) + 1)
+        ]
     return (values - start) / size, [(height, label) for height, label in ticks if -1e-9 <= height <= 1 + 1e-9]
 
 
 def _assemble(
-    axes: Sequence[Axis], runs: list[Spec], ticks: list[Spec], focus: tuple[float, float], lower_is_better: bool
+    axes: Sequence[Axis], runs: list[Spec], ticks: list[Spec], focus: tuple[float, float], *, lower_is_better: bool
 ) -> Spec:
     count = len(axes)
     names = [{"axis": number, "name": shorten(axis.name, 28)} for number, axis in enumerate(axes)]
-    tilt = count > 6 or max(len(name["name"]) for name in names) * 6.5 > WIDTH / count
-    container = "isFinite(containerSize()[0]) ? containerSize()[0] : " + str(WIDTH)
-    brushes = ", ".join(f"drag.axis === {number} ? range : brushes[{number}]" for number in range(count))
-    # The line has gaps where a value is missing.
-    path = " + ".join(
-        f"(isValid(datum.h[{n}]) ? (isValid(datum.h[{n - 1}]) ? 'L' : 'M') + {n} * step + ',' + (1 - datum.h[{n}]) * height : '')"
-        for n in range(count)
-    )
-    inside = " && ".join(f"(!brushes[{n}] || (isValid(datum.h[{n}]) && inrange(datum.h[{n}], brushes[{n}])))" for n in range(count))
-    is_brushed = " || ".join(f"brushes[{number}]" for number in range(count))
-    drag = "[@axis:pointerdown, window:pointerup] > window:pointermove!"
-    height = "clamp(1 - y() / height, 0, 1)"
-    x = {"scale": "x", "field": "axis"}
-    y = {"signal": "height * (1 - datum.h)"}
-    limit = {"signal": f"datum.axis < {count - 1} ? step - 6 : 90"}
+    inside = " && ".join(f"(!brushes[{n}] || inrange(datum.h[{n}], brushes[{n}]))" for n in range(count))
     positions = [position for position, _ in LIGHT.metric]
     low, high = focus
     domain = [low + (high - low) * position for position in positions] if high > low else [low - 1, low + 1]
+    color = {"type": "linear", "domain": domain, "zero": False, "clamp": True, "reverse": lower_is_better}
     return {
         "$schema": "https://vega.github.io/schema/vega/v6.json",
         "height": _HEIGHT,
-        "autosize": {"type": "fit-x", "contains": "padding"},
-        "signals": [
-            {"name": "width", "value": WIDTH, "update": container, "on": [{"events": "window:resize", "update": container}]},
-            {"name": "step", "update": f"width / {max(count - 1, 1)}"},
-            {
-                "name": "drag",
-                "value": {"axis": -1},
-                "on": [{"events": "@axis:pointerdown", "update": f"{{axis: datum.axis, start: {height}}}"}],
-            },
-            {
-                "name": "range",
-                "value": None,
-                "on": [
-                    {"events": drag, "update": f"[min(drag.start, {height}), max(drag.start, {height})]"},
-                    {"events": "@axis:pointerdown", "update": "null", "force": True},
-                ],
-            },
-            {
-                "name": "brushes",
-                "value": [None] * count,
-                "on": [{"events": {"signal": "range"}, "update": f"[{brushes}]"}],
-            },
-        ],
+        "signals": _build_signals(count),
         "data": [
             {"name": "runs", "values": runs, "transform": [{"type": "formula", "as": "inside", "expr": inside}]},
             {"name": "ticks", "values": ticks},
@@ -160,89 +136,86 @@ def _assemble(
         ],
         "scales": [
             {"name": "x", "type": "linear", "domain": [0, max(count - 1, 1)], "range": "width"},
-            {"name": "metric", "type": "linear", "domain": domain, "range": "metric", "zero": False, "reverse": lower_is_better, "clamp": True},
+            {"name": "metric", "range": "metric", **color},
         ],
-        "marks": [
-            {
-                "type": "path",
-                "from": {"data": "runs"},
-                "encode": {
-                    "enter": {"tooltip": {"field": "tip"}, "fill": {"value": None}},
-                    "update": {
-                        "path": {"signal": path},
-                        "stroke": {"scale": "metric", "field": "metric"},
-                        "strokeWidth": {"value": 1.2},
-                        "strokeOpacity": {"signal": f"!datum.inside ? 0.04 : ({is_brushed}) ? 0.9 : datum.opacity"},
-                    },
-                    "hover": {"strokeWidth": {"value": 4}, "strokeOpacity": {"value": 1}},
-                },
-            },
-            {
-                "type": "rule",
-                "from": {"data": "axes"},
-                "interactive": False,
-                "style": "axis-line",
-                "encode": {"update": {"x": x, "y": {"value": 0}, "y2": {"signal": "height"}}},
-            },
-            {
-                "type": "text",
-                "from": {"data": "axes"},
-                "interactive": False,
-                "style": "axis-name",
-                "encode": {
-                    "update": {
-                        "x": x,
-                        "y": {"value": -10},
-                        "text": {"field": "name"},
-                        "angle": {"value": -25 if tilt else 0},
-                        "align": {"value": "left" if tilt else "center"},
-                    }
-                },
-            },
-            {
-                "type": "text",
-                "from": {"data": "ticks"},
-                "interactive": False,
-                "style": "halo",
-                "encode": {"update": {"x": x, "y": y, "dx": {"value": 6}, "text": {"field": "label"}, "limit": limit}},
-            },
-            {
-                "type": "text",
-                "from": {"data": "ticks"},
-                "interactive": False,
-                "style": "tick",
-                "encode": {"update": {"x": x, "y": y, "dx": {"value": 6}, "text": {"field": "label"}, "limit": limit}},
-            },
-            {
-                "name": "axis",
-                "type": "rect",
-                "from": {"data": "axes"},
-                "style": "brush",
-                "encode": {
-                    "update": {
-                        "xc": x,
-                        "width": {"value": 22},
-                        "y": {"value": 0},
-                        "y2": {"signal": "height"},
-                        "opacity": {"value": 0},
-                        "cursor": {"value": "crosshair"},
-                    }
-                },
-            },
-            {
-                "type": "rect",
-                "from": {"data": "axes"},
-                "interactive": False,
-                "style": "brush",
-                "encode": {
-                    "update": {
-                        "xc": x,
-                        "width": {"value": 14},
-                        "y": {"signal": "height * (1 - (brushes[datum.axis] ? brushes[datum.axis][1] : 0))"},
-                        "y2": {"signal": "height * (1 - (brushes[datum.axis] ? brushes[datum.axis][0] : 0))"},
-                        "opacity": {"signal": "brushes[datum.axis] ? 1 : 0"},
-                    }
-                },
-            },
-        ],
+        "marks": _build_marks(
+            count, is_tilted=count > 6 or max(len(name["name"]) for name in names) * 6.5 > WIDTH / count
+        ),
     }
+
+
+def _build_signals(count: int) -> list[Spec]:
+    """The width of the chart, and the ranges selected by dragging along an axis; a click removes one."""
+    container = f"isFinite(containerSize()[0]) ? containerSize()[0] : {WIDTH}"
+    pressed, dragged = "@axis:pointerdown", "[@axis:pointerdown, window:pointerup] > window:pointermove!"
+    height = "clamp(1 - y() / height, 0, 1)"
+    brushes = ", ".join(f"drag.axis === {number} ? range : brushes[{number}]" for number in range(count))
+
+    def react(name: str, value: Any, *handlers: Spec, **keys: Any) -> Spec:
+        return {"name": name, "value": value, **keys, "on": list(handlers)}
+
+    return [
+        react("width", WIDTH, {"events": "window:resize", "update": container}, update=container),
+        {"name": "step", "update": f"width / {max(count - 1, 1)}"},
+        react("drag", {"axis": -1}, {"events": pressed, "update": f"{{axis: datum.axis, start: {height}}}"}),
+        react(
+            "range",
+            None,
+            {"events": dragged, "update": f"[min(drag.start, {height}), max(drag.start, {height})]"},
+            {"events": pressed, "update": "null", "force": True},
+        ),
+        react("brushes", [None] * count, {"events": {"signal": "range"}, "update": f"[{brushes}]"}),
+    ]
+
+
+def _build_marks(count: int, *, is_tilted: bool) -> list[Spec]:
+    """The lines of the runs, the axes with names and ticks, and the selected ranges."""
+
+    def mark(kind: str, data: str, style: str, **update: Any) -> Spec:
+        encoding = {name: value if isinstance(value, dict) else {"value": value} for name, value in update.items()}
+        return {
+            "type": kind,
+            "from": {"data": data},
+            "style": style,
+            "interactive": False,
+            "encode": {"update": encoding},
+        }
+
+    # A line has gaps where a value is missing.
+    path = " + ".join(
+        f"(isValid(datum.h[{n}]) ? (isValid(datum.h[{n - 1}]) ? 'L' : 'M') + {n} * step"
+        f" + ',' + (1 - datum.h[{n}]) * height : '')"
+        for n in range(count)
+    )
+    is_brushed = " || ".join(f"brushes[{number}]" for number in range(count))
+    lines = mark(
+        "path",
+        "runs",
+        "run",
+        path={"signal": path},
+        stroke={"scale": "metric", "field": "metric"},
+        strokeWidth=1.2,
+        strokeOpacity={"signal": f"!datum.inside ? 0.04 : ({is_brushed}) ? 0.9 : datum.opacity"},
+        tooltip={"field": "tip"},
+    )
+    lines["interactive"] = True
+    lines["encode"]["hover"] = {"strokeWidth": {"value": 4}, "strokeOpacity": {"value": 1}}
+    x = {"scale": "x", "field": "axis"}
+    full = {"y": 0, "y2": {"signal": "height"}}
+    tilt = {"angle": -25, "align": "left"} if is_tilted else {"angle": 0, "align": "center"}
+    limit = {"signal": f"datum.axis < {count - 1} ? step - 6 : 90"}
+    tick = {"x": x, "y": {"signal": "height * (1 - datum.h)"}, "dx": 6, "text": {"field": "label"}, "limit": limit}
+    handle = mark("rect", "axes", "brush", xc=x, width=22, opacity=0, cursor="crosshair", **full)
+    range_ends = {
+        name: {"signal": f"height * (1 - (brushes[datum.axis] ? brushes[datum.axis][{end}] : 0))"}
+        for name, end in (("y", 1), ("y2", 0))
+    }
+    return [
+        lines,
+        mark("rule", "axes", "axis-line", x=x, **full),
+        mark("text", "axes", "axis-name", x=x, y=-10, text={"field": "name"}, **tilt),
+        mark("text", "ticks", "halo", **tick),
+        mark("text", "ticks", "tick", **tick),
+        {**handle, "name": "axis", "interactive": True},
+        mark("rect", "axes", "brush", xc=x, width=14, **range_ends),
+    ]

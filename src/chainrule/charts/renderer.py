@@ -64,7 +64,7 @@ def build_spec(chart: Chart, *, interactive: bool = False) -> Spec:
     if spec is None:
         mark = {"type": "text", "text": "no data", "style": "value"}
         spec = {"height": 60, "data": {"values": [{}]}, "mark": mark, "usermeta": {"empty": True}}
-    if "hconcat" not in spec and "width" not in spec:
+    if not {"hconcat", "width"} & set(spec):
         spec = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}, **spec}
     return {"$schema": _VEGA_LITE, **spec}
 
@@ -72,7 +72,10 @@ def build_spec(chart: Chart, *, interactive: bool = False) -> Spec:
 def build_panels(charts: Sequence[Chart]) -> Spec:
     """Build the specification of charts side by side."""
     width = WIDTH / len(charts) - _PANEL_MARGIN
-    return {"$schema": _VEGA_LITE, "hconcat": [{**build_spec(chart), "width": width, "autosize": None} for chart in charts]}
+    return {
+        "$schema": _VEGA_LITE,
+        "hconcat": [{**build_spec(chart), "width": width, "autosize": None} for chart in charts],
+    }
 
 
 def save_chart(chart: Chart, file: Path) -> None:
@@ -118,7 +121,11 @@ def _render_svg(spec: Spec) -> str:
     vl_convert = check_renderer()
     config = make_config(LIGHT)
     is_vega = "/vega/" in spec["$schema"]
-    svg = vl_convert.vega_to_svg({**spec, "config": config}) if is_vega else vl_convert.vegalite_to_svg(spec, config=config)
+    svg = (
+        vl_convert.vega_to_svg({**spec, "config": config})
+        if is_vega
+        else vl_convert.vegalite_to_svg(spec, config=config)
+    )
     # Vega numbers the clipping paths of all charts of a process.
     numbers: dict[str, int] = {}
     return re.sub(
@@ -141,8 +148,8 @@ def check_renderer() -> ModuleType:
         # Its JavaScript engine would end the process.
         if limit != resource.RLIM_INFINITY and limit < _ADDRESS_SPACE:
             raise ConfigError(
-                f"Figures need {_ADDRESS_SPACE >> 30} GiB of address space (not of memory), but this process is limited "
-                f"to {limit / 2**30:.1f} GiB. Raise the limit: ulimit -v unlimited"
+                f"Figures need {_ADDRESS_SPACE >> 30} GiB of address space (not of memory), but this process may have "
+                f"only {limit / 2**30:.1f} GiB. Raise the limit: ulimit -v unlimited"
             )
     if _process not in (None, os.getpid()):
         raise ConfigError(

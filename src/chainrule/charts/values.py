@@ -15,6 +15,12 @@ Spec = dict[str, Any]
 
 _DECADES = 1000
 
+# Vega uses texts as keys of JavaScript objects, which have these already.
+_INHERITED = frozenset(
+    ("__proto__", "constructor", "toString", "toLocaleString", "valueOf", "hasOwnProperty", "isPrototypeOf")
+    + ("propertyIsEnumerable", "__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__")
+)
+
 
 def to_finite(value: Any) -> float | None:
     """A number as Python float; None, which is not drawn, for one that is missing or not finite."""
@@ -24,6 +30,8 @@ def to_finite(value: Any) -> float | None:
 def shorten(text: str, max_length: int = 60) -> str:
     """Text on one line, shortened to a length; lone surrogates, which are no valid Unicode, become question marks."""
     text = " ".join(text.split()).encode("utf-8", "replace").decode("utf-8")
+    if text in _INHERITED:
+        text += "\N{ZERO WIDTH SPACE}"
     return text if len(text) <= max_length else text[: max_length - 1] + "…"
 
 

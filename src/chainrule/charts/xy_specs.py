@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from chainrule.charts.chart import BarChart, LineChart, Series
@@ -41,7 +42,12 @@ def build_line_spec(chart: LineChart, *, interactive: bool) -> Spec | None:
     x_axis = {"title": shorten(chart.x_label), "grid": False, "tickCount": {"expr": "ceil(width / 60)"}}
     if is_integer:
         x_axis |= {"tickMinStep": 1, "format": "d"}
-    y = {"field": "y", "type": "quantitative", "scale": y_scale, "axis": {"title": shorten(chart.y_label), "tickCount": 6}}
+    y = {
+        "field": "y",
+        "type": "quantitative",
+        "scale": y_scale,
+        "axis": {"title": shorten(chart.y_label), "tickCount": 6},
+    }
     layers = _build_bands(chart.series, y) + _build_lines(chart.series) + _build_points(chart.series, y)
     if interactive:
         layers.append(_build_hover(chart))
@@ -168,7 +174,7 @@ def _fits_end_labels(series: Sequence[Series], known: Sequence[Spec], bottom: fl
         len(ends) == len(names)
         and heights[0] >= 0
         and heights[-1] <= 1
-        and all(high - low >= 0.06 for low, high in zip(heights, heights[1:], strict=False))
+        and all(high - low >= 0.06 for low, high in pairwise(heights))
         and all(row["x"] >= left + 0.95 * (right - left) for row in ends.values())
     )
 

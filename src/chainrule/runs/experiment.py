@@ -207,7 +207,7 @@ def _convert_memory_errors(folder: Path | None) -> Iterator[None]:
     except OutOfMemoryError:
         raise
     except (MemoryError, ImportError) as error:
-        # The dynamic linker's message if there is no memory for a library that is imported late, such as the renderer of figures.
+        # The dynamic linker's message if there is no memory for a library that is imported late, such as vl-convert.
         is_memory = isinstance(error, MemoryError) or "failed to map segment" in str(error)
         if not is_memory or folder is None or not (folder / JOURNAL).exists():
             raise

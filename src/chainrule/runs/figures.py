@@ -10,7 +10,6 @@ import numpy as np
 
 from chainrule.charts.chart import ConfusionMatrix, ImageGrid, LineChart, Series, encode_png
 from chainrule.charts.renderer import build_panels, build_spec, save_spec
-from chainrule.charts.values import Spec
 from chainrule.core.extras import needs_extra
 from chainrule.data import Dataset
 from chainrule.nn.metrics import Evaluation
