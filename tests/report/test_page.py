@@ -153,8 +153,9 @@ def test_the_point_nearest_to_the_pointer_is_described(visit: Visit) -> None:
     visit.draw_all()
     visit.page.locator(".LineChart .plot").hover()
     tooltip = visit.page.locator("#vg-tooltip-element.visible")
-    assert tooltip.locator("td.key").all_text_contents() == ["series:", "name:", "note:"]
-    assert tooltip.locator("td.value").all_text_contents()[1:] == ["2", "name"]
+    keys, values = (tooltip.locator(f"td.{part}").all_text_contents() for part in ("key", "value"))
+    assert [key.strip() for key in keys] == ["series", "name", "name", "note"]
+    assert values == ["name 2", "2", "2", "name"]
 
 
 def test_the_security_policy_blocks_requests_and_scripts(browser: Any, file: Path) -> None:

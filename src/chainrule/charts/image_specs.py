@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 from chainrule.charts.chart import ConfusionMatrix, ImageGrid
 from chainrule.charts.palette import LIGHT
 from chainrule.charts.theme import WIDTH
-from chainrule.charts.values import Spec, label_expression, shorten, wrap
+from chainrule.charts.values import VEGA, Spec, make_label_expression, shorten, wrap
 
 __all__ = ["build_confusion_spec", "build_grid_spec", "find_worst_cell"]
 
@@ -23,6 +21,7 @@ _MIN_COUNTED, _MIN_NAMED = 16, 6  # pixels: smaller cells have no room for count
 _EXAMPLES_WIDTH = 150
 _CHARACTER = 0.55  # average width of a character, relative to the font size
 _MAX_BARS = 10
+_PNG = "data:image/png;base64,"
 
 
 def build_confusion_spec(chart: ConfusionMatrix, *, interactive: bool) -> Spec | None:
@@ -54,7 +53,7 @@ def build_confusion_spec(chart: ConfusionMatrix, *, interactive: bool) -> Spec |
     ]
     tooltip = None
     if interactive:
-        names = label_expression([shorten(name) for name in chart.classes])
+        names = make_label_expression([shorten(name) for name in chart.classes])
         fields = {"true class": names.replace("value", "i"), "predicted class": names.replace("value", "j")}
         tooltip = [{"field": title, "title": title} for title in fields]
         tooltip += [{"field": "n", "title": "samples"}, {"field": "share", "format": ".1%", "title": "of the class"}]
@@ -117,8 +116,8 @@ def _encode_classes(classes: Sequence[str], recalls: NDArray[np.float64], cell: 
     labels = [f"{name}  {100 * recall:.1f} %" for name, recall in zip(names, recalls, strict=True)]
     scale = {"domain": list(range(k)), "padding": 0}
     shared: Spec = {"type": "ordinal", "scale": scale}
-    x = axis | tilt | {"title": "predicted class", "labelExpr": label_expression(names)}
-    y = axis | {"title": "true class (recall)", "labelExpr": label_expression(labels)}
+    x = axis | tilt | {"title": "predicted class", "labelExpr": make_label_expression(names)}
+    y = axis | {"title": "true class (recall)", "labelExpr": make_label_expression(labels)}
     return {"x": {"field": "j", **shared, "axis": x}, "y": {"field": "i", **shared, "axis": y}}
 
 
@@ -133,16 +132,24 @@ def _build_examples(
     chart: ConfusionMatrix, cells: Sequence[tuple[int, int]], counts: NDArray[np.int64], height: float
 ) -> Spec:
     """Rows of images, each row below its caption."""
-    canvas = _Canvas()
     block = max(height / 3, 84.0)
     side = min((_EXAMPLES_WIDTH - 12) / 3, block - 44)
+    captions, images = [], []
     for row, (i, j) in enumerate(cells):
         caption = f"{chart.classes[i]} predicted as {chart.classes[j]}: {counts[i, j]} times"
-        lines = wrap(caption, int(_EXAMPLES_WIDTH / (10 * _CHARACTER)), 2)
-        canvas.write(0, row * block, lines, 10)
+        captions.append({"x": 0, "y": row * block, "text": wrap(caption, int(_EXAMPLES_WIDTH / 5.5), 2)})
         for column, file in enumerate(list(chart.examples[f"{i},{j}"])[:3]):
-            canvas.draw_image(file, column * (side + 6), row * block + 13 * len(lines) + 5, side)
-    return canvas.build(_EXAMPLES_WIDTH, block * (len(cells) - 1) + 34 + side)
+            images.append({"x": column * (side + 6), "y": row * block + 31, "url": _PNG + file})
+    position = {name: {"field": name, "type": "quantitative", "scale": None, "axis": None} for name in ("x", "y")}
+    image = {"type": "image", "width": side, "height": side, "align": "left", "baseline": "top", "smooth": False}
+    layers = [
+        {"data": {"values": rows}, "mark": mark, "encoding": {**position, field: {"field": field}}}
+        for field, rows, mark in (
+            ("url", images, image),
+            ("text", captions, {"type": "text", "align": "left", "baseline": "top", "fontSize": 10, "lineHeight": 13}),
+        )
+    ]
+    return {"width": _EXAMPLES_WIDTH, "height": block * (len(cells) - 1) + 31 + side, "layer": layers}
 
 
 def build_grid_spec(chart: ImageGrid) -> Spec | None:
@@ -155,20 +162,35 @@ def build_grid_spec(chart: ImageGrid) -> Spec | None:
     bars = min(len(chart.classes), _MAX_BARS) if len(chart.probabilities) else 0
     side = min(82.0, 0.4 * cell) if bars else min(cell - 12, 104.0)
     titles = [_wrap_title(title, cell - 8, size) for title in chart.titles]
-    canvas = _Canvas()
+    items: dict[str, list[Spec]] = {"image": [], "rect": [], "text": []}
     top = 0.0
     for start in range(0, len(chart.images), columns):
         numbers = range(start, min(start + columns, len(chart.images)))
         below = top + 1.25 * size * max(len(titles[number]) for number in numbers) + 4
         for number in numbers:
             left = (number - start) * cell
-            canvas.write(left if bars else left + cell / 2, top, titles[number], size, "left" if bars else "center")
-            canvas.draw_image(chart.images[number], left if bars else left + (cell - side) / 2, below, side)
+            title = (left, "left") if bars else (left + cell / 2, "center")
+            items["text"].append(_make_text(titles[number], *title, top, size, LIGHT.ink))
+            image_left = left if bars else left + (cell - side) / 2
+            items["image"].append({"x": image_left, "y": below, "url": _PNG + chart.images[number]})
             if bars:
                 shares = np.nan_to_num(np.array(chart.probabilities[number], dtype=np.float64))
-                canvas.draw_bars(shares, chart.classes, left + side, below, cell - side - 12)
+                _add_bars(items, shares, chart.classes, left + side, below, cell - side - 12)
         top = below + max(side, 11 * bars) + 16
-    return canvas.build(WIDTH, top - 16)
+    marks: list[Spec] = [
+        {"type": kind, "from": {"data": kind}, "encode": {"enter": {name: {"field": name} for name in rows[0]}}}
+        for kind, rows in items.items()
+        if rows
+    ]
+    same = {"width": side, "height": side, "align": "left", "baseline": "top", "smooth": False}
+    marks[0]["encode"]["enter"] |= {name: {"value": value} for name, value in same.items()}
+    data = [{"name": kind, "values": rows} for kind, rows in items.items()]
+    return {"$schema": VEGA, "width": WIDTH, "height": top - 16, "data": data, "marks": marks}
+
+
+def _make_text(lines: list[str], x: float, align: str, y: float, size: float, fill: str) -> Spec:
+    look = {"fontSize": size, "lineHeight": 1.25 * size, "align": align, "baseline": "top", "fill": fill}
+    return {"x": x, "y": y, "text": lines, **look}
 
 
 def _wrap_title(title: str, width: float, size: float) -> list[str]:
@@ -177,69 +199,25 @@ def _wrap_title(title: str, width: float, size: float) -> list[str]:
     return lines if len(lines) <= 3 else [*lines[:2], lines[2][:-2] + " …"]
 
 
-class _Canvas:
-    """Images, texts and bars at positions in pixels from the upper left corner."""
-
-    def __init__(self) -> None:
-        self._images: list[Spec] = []
-        self._texts: list[Spec] = []
-        self._bars: list[Spec] = []
-
-    def write(
-        self, x: float, y: float, lines: list[str], size: float, align: str = "left", weight: str = "ink"
-    ) -> None:
-        self._texts.append({"x": x, "y": y, "text": lines, "size": size, "align": align, "style": weight})
-
-    def draw_image(self, file: str, left: float, top: float, side: float) -> None:
-        """Place a base64-encoded PNG file as large as fits into a square."""
-        from PIL import Image
-
-        with Image.open(io.BytesIO(base64.b64decode(file))) as image:
-            scale = side / max(image.size)
-            width, height = (scale * length for length in image.size)
-        url = f"data:image/png;base64,{file}"
-        self._images.append({"x": left, "y": top, "url": url, "width": width, "height": height})
-
-    def draw_bars(
-        self, shares: NDArray[np.float64], classes: Sequence[str], left: float, top: float, width: float
-    ) -> None:
-        """Place small horizontal bars with class names; of many classes the ten most likely, in class order."""
-        shown = np.sort(np.argsort(-shares, kind="stable")[:_MAX_BARS])
-        best = int(shares.argmax()) if len(shares) else -1
-        names = 0.52 * width
-        for position, index in enumerate(shown):
-            y = top + 11 * position
-            style = "best" if index == best else "other"
-            name = shorten(classes[index], max(3, int((names - 6) / (8.5 * _CHARACTER))))
-            self.write(left + names - 4, y, [name], 8.5, "right", style)
-            length = (width - names - 30) * min(max(float(shares[index]), 0.0), 1.0)
-            self._bars.append({"x": left + names, "y": y, "x2": left + names + length, "y2": y + 8, "style": style})
-            if index == best:
-                self.write(left + names + length + 4, y, [f"{100 * shares[index]:.0f} %"], 8.5, "left", style)
-
-    def build(self, width: float, height: float) -> Spec:
-        """Build the specification."""
-
-        def encode(*names: str) -> Spec:
-            return {name: {"field": name, "type": "quantitative", "scale": None, "axis": None} for name in names}
-
-        layers: list[Spec] = []
-        for size in sorted({(image["width"], image["height"]) for image in self._images}):
-            images = [image for image in self._images if (image["width"], image["height"]) == size]
-            mark = {"type": "image", "width": size[0], "height": size[1], "align": "left", "baseline": "top"}
-            encoding = {**encode("x", "y"), "url": {"field": "url"}}
-            layers.append({"data": {"values": images}, "mark": {**mark, "smooth": False}, "encoding": encoding})
-        for style in ("other", "best"):
-            bars = [bar for bar in self._bars if bar["style"] == style]
-            if bars:
-                encoding = {**encode("x", "y"), "x2": {"field": "x2"}, "y2": {"field": "y2"}}
-                mark = {"type": "rect", "style": f"{style}-bar"}
-                layers.append({"data": {"values": bars}, "mark": mark, "encoding": encoding})
-        for look in sorted({(text["style"], text["align"], text["size"]) for text in self._texts}):
-            texts = [text for text in self._texts if (text["style"], text["align"], text["size"]) == look]
-            mark = {"type": "text", "style": look[0], "align": look[1], "fontSize": look[2], "baseline": "top"}
-            encoding = {**encode("x", "y"), "text": {"field": "text"}}
-            layers.append(
-                {"data": {"values": texts}, "mark": {**mark, "lineHeight": 1.25 * look[2]}, "encoding": encoding}
-            )
-        return {"width": width, "height": height, "layer": layers}
+def _add_bars(
+    items: dict[str, list[Spec]],
+    shares: NDArray[np.float64],
+    classes: Sequence[str],
+    left: float,
+    top: float,
+    width: float,
+) -> None:
+    """Add small horizontal bars with class names; of many classes the ten most likely, in class order."""
+    shown = np.sort(np.argsort(-shares, kind="stable")[:_MAX_BARS])
+    start = left + 0.52 * width
+    for position, index in enumerate(shown):
+        y = top + 11 * position
+        is_best = index == shares.argmax()
+        fill = LIGHT.ink if is_best else LIGHT.soft
+        name = shorten(classes[index], max(3, int((start - left - 6) / (8.5 * _CHARACTER))))
+        items["text"].append(_make_text([name], start - 4, "right", y, 8.5, fill))
+        end = start + (0.48 * width - 30) * min(max(float(shares[index]), 0.0), 1.0)
+        bar = {"x": start, "x2": end, "y": y, "y2": y + 8, "fill": LIGHT.series[0]}
+        items["rect"].append({**bar, "opacity": 1 if is_best else 0.35})
+        if is_best:
+            items["text"].append(_make_text([f"{100 * shares[index]:.0f} %"], end + 4, "left", y, 8.5, fill))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from chainrule.charts.chart import Axis, ParallelCoordinates
 from chainrule.charts.palette import LIGHT
 from chainrule.charts.theme import WIDTH
-from chainrule.charts.values import Spec, shorten, to_finite
+from chainrule.charts.values import VEGA, Spec, shorten, to_finite
 
 __all__ = ["build_parallel_spec"]
 
@@ -50,10 +50,10 @@ def build_parallel_spec(chart: ParallelCoordinates) -> Spec | None:
         opacity = round(0.15 + 0.6 * rank**2, 3) if len(order) > _MAX_BOLD else 0.9
         names = [shorten(chart.runs[run], 60)] if run < len(chart.runs) else []
         runs.append({**row, "opacity": opacity, "tip": "\n".join([*names, *values])})
-    ticks = [
+    ticks: list[Spec] = [
         {"axis": number, "h": h, "label": shorten(label, 24)}
-        for number, (_, ticks) in enumerate(scaled)
-        for h, label in ticks
+        for number, (_, found) in enumerate(scaled)
+        for h, label in found
     ]
     outside = int(((metric < low) | (metric > high)).sum())
     note = f"{outside} of {len(metric)} runs are beyond the end of the last axis and are drawn at its end."
@@ -120,13 +120,15 @@ def _assemble(
 ) -> Spec:
     count = len(axes)
     names = [{"axis": number, "name": shorten(axis.name, 28)} for number, axis in enumerate(axes)]
-    inside = " && ".join(f"(!brushes[{n}] || inrange(datum.h[{n}], brushes[{n}]))" for n in range(count))
+    inside = " && ".join(
+        f"(!brushes[{n}] || isValid(datum.h[{n}]) && inrange(datum.h[{n}], brushes[{n}]))" for n in range(count)
+    )
     positions = [position for position, _ in LIGHT.metric]
     low, high = focus
     domain = [low + (high - low) * position for position in positions] if high > low else [low - 1, low + 1]
     color = {"type": "linear", "domain": domain, "zero": False, "clamp": True, "reverse": lower_is_better}
     return {
-        "$schema": "https://vega.github.io/schema/vega/v6.json",
+        "$schema": VEGA,
         "height": _HEIGHT,
         "signals": _build_signals(count),
         "data": [
@@ -138,9 +140,7 @@ def _assemble(
             {"name": "x", "type": "linear", "domain": [0, max(count - 1, 1)], "range": "width"},
             {"name": "metric", "range": "metric", **color},
         ],
-        "marks": _build_marks(
-            count, is_tilted=count > 6 or max(len(name["name"]) for name in names) * 6.5 > WIDTH / count
-        ),
+        "marks": _build_marks(count, is_tilted=count > 6 or max(len(axis.name) for axis in axes) * 6.5 > WIDTH / count),
     }
 
 

@@ -17,7 +17,7 @@ from chainrule.charts.image_specs import build_confusion_spec, build_grid_spec
 from chainrule.charts.palette import LIGHT
 from chainrule.charts.parallel_spec import build_parallel_spec
 from chainrule.charts.theme import WIDTH, make_config
-from chainrule.charts.values import Spec
+from chainrule.charts.values import VEGA, VEGA_LITE, Spec
 from chainrule.charts.xy_specs import build_bar_spec, build_line_spec
 from chainrule.core.errors import ConfigError
 from chainrule.core.extras import needs_extra
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["build_panels", "build_spec", "check_renderer", "render_svg", "save_chart", "save_spec"]
 
-_VEGA_LITE = "https://vega.github.io/schema/vega-lite/v6.json"
 _PANEL_MARGIN = 66  # pixels, for the y axis
 
 _SUFFIXES = (".pdf", ".png", ".svg")
@@ -66,14 +65,14 @@ def build_spec(chart: Chart, *, interactive: bool = False) -> Spec:
         spec = {"height": 60, "data": {"values": [{}]}, "mark": mark, "usermeta": {"empty": True}}
     if not {"hconcat", "width"} & set(spec):
         spec = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}, **spec}
-    return {"$schema": _VEGA_LITE, **spec}
+    return {"$schema": VEGA_LITE, **spec}
 
 
 def build_panels(charts: Sequence[Chart]) -> Spec:
     """Build the specification of charts side by side."""
     width = WIDTH / len(charts) - _PANEL_MARGIN
     return {
-        "$schema": _VEGA_LITE,
+        "$schema": VEGA_LITE,
         "hconcat": [{**build_spec(chart), "width": width, "autosize": None} for chart in charts],
     }
 
@@ -120,7 +119,7 @@ def save_spec(spec: Spec, file: Path) -> None:
 def _render_svg(spec: Spec) -> str:
     vl_convert = check_renderer()
     config = make_config(LIGHT)
-    is_vega = "/vega/" in spec["$schema"]
+    is_vega = spec["$schema"] == VEGA
     svg = (
         vl_convert.vega_to_svg({**spec, "config": config})
         if is_vega

@@ -52,15 +52,17 @@ def draw_all(
 
 def _chart_learning_curves(history: History) -> list[LineChart]:
     """Chart loss and accuracy by epoch, of training and validation."""
-    epochs = history.column("epoch")
+
+    def column(name: str, scale: float = 1) -> list[float]:
+        return [math.nan if value is None else scale * value for value in history.column(name)]
+
     charts = []
     for name, scale, label in (("loss", 1, "loss"), ("accuracy", 100, "accuracy (%)")):
-        columns = {"training": history.column(f"train_{name}"), "validation": history.column(f"val_{name}")}
-        series = [
-            Series(part, epochs, [math.nan if value is None else scale * value for value in values])
-            for part, values in columns.items()
-            if values[-1] is not None
-        ]
+        parts = {
+            "training (running mean)": column(f"train_{name}", scale),
+            "validation (after the epoch)": column(f"val_{name}", scale),
+        }
+        series = [Series(part, column("epoch"), values) for part, values in parts.items() if math.isfinite(values[-1])]
         charts.append(LineChart("epoch", label, series))
     return charts
 

@@ -54,6 +54,7 @@ def write_page(report: Report, file: Path) -> None:
     import vl_convert
 
     check_renderer()
+    vega = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub requires the argument
     markdown = _new_page_parser()
     figures: list[dict[str, Any]] = []
     sections = [
@@ -72,7 +73,7 @@ def write_page(report: Report, file: Path) -> None:
         script=script,
         policy=_build_security_policy(script),
         # Compressed to a third of its size. No time stamp: equal reports give equal pages.
-        vega=base64.b64encode(gzip.compress(vl_convert.javascript_bundle().encode("utf-8"), mtime=0)).decode("ascii"),
+        vega=base64.b64encode(gzip.compress(vega.encode("utf-8"), mtime=0)).decode("ascii"),
         data=_dump_json(data),
     )
     # Folder names may contain bytes that are not valid UTF-8, which Python represents by lone surrogates.
