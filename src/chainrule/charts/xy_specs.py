@@ -54,10 +54,7 @@ def build_line_spec(chart: LineChart, *, interactive: bool) -> Spec | None:
                 "transform": [{"filter": "isValid(datum.x) && isValid(datum.y)"}],
                 "params": [{"name": "hover", "select": select}],
                 "mark": {"type": "circle", "size": 70},
-                "encoding": {
-                    "opacity": opacity,
-                    "tooltip": tooltip,
-                },
+                "encoding": {"opacity": opacity, "tooltip": tooltip},
             }
         )
     for layer in layers:
