@@ -352,6 +352,10 @@ def test_panels_stand_side_by_side(tmp_path: Path) -> None:
     with Image.open(tmp_path / "panels.png") as image:
         width, height = image.size
     assert width > 1.5 * height
+    save_spec(build_panels([CHARTS["lines"], CHARTS["band"]]), tmp_path / "panels.svg")
+    drawn = (tmp_path / "panels.svg").read_text()
+    assert drawn.count(">3</text>") >= 2  # the epochs
+    assert "mean" in drawn
     assert width < 2 * 700
 
 

@@ -47,7 +47,7 @@ def build_parallel_spec(chart: ParallelCoordinates) -> Spec | None:
             "metric": _round(focused.values[run]),
         }
         values = [f"{shorten(axis.name, 40)}: {_describe(axis, int(run))}" for axis in chart.axes]
-        opacity = round(0.15 + 0.6 * rank**2, 3) if len(order) > _MAX_BOLD else 0.9
+        opacity = round(0.2 + 0.55 * rank**2, 3) if len(order) > _MAX_BOLD else 0.9
         names = [shorten(chart.runs[run], 60)] if run < len(chart.runs) else []
         runs.append({**row, "opacity": opacity, "tip": "\n".join([*names, *values])})
     ticks: list[Spec] = [
@@ -90,8 +90,9 @@ def _scale_axis(axis: Axis, number: int, *, log: bool) -> tuple[Array, list[tupl
         # Jitter separates lines through the same label: multiples of the golden ratio spread evenly.
         jitter = 0.4 * (np.arange(len(values)) * 0.6180339887 * (number + 1) % 1 - 0.5)
         shown = range(0, len(axis.labels), -(-len(axis.labels) // _MAX_TICKS))
-        size = len(axis.labels) - 0.4
-        return (values + jitter + 0.3) / size, [((index + 0.3) / size, axis.labels[index]) for index in shown]
+        end = 0.3 if len(axis.labels) > 1 else 0.5
+        size = len(axis.labels) - 1 + 2 * end
+        return (values + jitter + end) / size, [((index + end) / size, axis.labels[index]) for index in shown]
     known = values[np.isfinite(values)]
     if not len(known):
         return values, []

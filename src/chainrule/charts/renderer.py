@@ -71,10 +71,10 @@ def build_spec(chart: Chart, *, interactive: bool = False) -> Spec:
 def build_panels(charts: Sequence[Chart]) -> Spec:
     """Build the specification of charts side by side."""
     width = WIDTH / len(charts) - _PANEL_MARGIN
-    return {
-        "$schema": VEGA_LITE,
-        "hconcat": [{**build_spec(chart), "width": width, "autosize": None} for chart in charts],
-    }
+    panels = [{**build_spec(chart), "width": width, "autosize": None} for chart in charts]
+    # Of each panel: expressions in the charts refer to it.
+    shared = {"params": [{"name": "width", "value": width}], "resolve": {"scale": {"color": "independent"}}}
+    return {"$schema": VEGA_LITE, **shared, "hconcat": panels}
 
 
 def save_chart(chart: Chart, file: Path) -> None:
