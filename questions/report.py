@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sections import QUESTIONS, ROOT, build_section
 
-from chainrule.charts.mpl_charts import save_chart
+from chainrule.charts.renderer import save_chart
 from chainrule.report.html.page import write_page
 from chainrule.report.pdf.document import compile_pdf, write_document
 from chainrule.report.section import Report

@@ -90,7 +90,6 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):
         if name.startswith(("WANDB", "CHAINRULE")) and name not in ("CHAINRULE_DATA_DIR", "CHAINRULE_CACHE_DIR"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib")))
 
 
 @pytest.fixture

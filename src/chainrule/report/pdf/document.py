@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chainrule.charts.mpl_charts import save_chart
+from chainrule.charts.renderer import save_chart
 from chainrule.core.errors import ConfigError, OutputError
 from chainrule.core.extras import needs_extra
 from chainrule.core.files import replacing, write_text
