@@ -20,8 +20,8 @@ EXTRAS = PROJECT["optional-dependencies"]
 
 # Packages of the extras and of downloads. Training on arrays of one's own imports none of them.
 BLOCKED = (
-    "distributed filelock jinja2 markdown_it matplotlib optuna pandas PIL plotly pooch pylatexenc requests "
-    "rich sklearn wandb yaml"
+    "distributed filelock jinja2 latex2mathml markdown_it matplotlib optuna pandas PIL plotly pooch requests "
+    "rich sklearn typst wandb yaml"
 )
 TRAIN = """
 import sys

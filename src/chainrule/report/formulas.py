@@ -1,7 +1,7 @@
 r"""Formulas in Markdown: LaTeX between `$` signs, parsed to a MathML tree that holds nothing but mathematics.
 
-`$...$` is a formula in the text, `$$...$$` a displayed one. A dollar sign is literal unless it starts a formula: no space
-after the first sign, none before the last, and no letter or digit after it. Text that is no valid formula stays as it is.
+`$...$` is a formula in the text, `$$...$$` a displayed one. A dollar sign is literal unless it starts a formula: no
+space after the first sign, none before the last, and no letter or digit after it. An invalid formula is literal text.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def parse_formula(latex: str, *, display: bool = False) -> Element | None:
         display: whether it is on a line of its own.
 
     Returns:
-        A MathML tree of a few kinds of elements and attributes, none of which refers to anything. None if the formula is
-        invalid or uses something that is not supported.
+        A MathML tree of a few kinds of elements and attributes, none of which refers to anything. None if the formula
+        is invalid or uses something that is not supported.
     """
     from latex2mathml.converter import convert_to_element
 

@@ -19,7 +19,7 @@ from chainrule.report.section import Report, Section
 
 __all__ = ["write_pdf"]
 
-_CHARTS = ".pdf"  # or .svg
+_CHARTS = ".pdf"  # a third smaller than SVG with outlines, and its text can be searched
 
 # The table of runs: rows, metric to sort by, characters per line and per cell, columns that explain no result.
 _MAX_ROWS, _METRIC = 20, "val_accuracy"
@@ -41,27 +41,26 @@ def write_pdf(report: Report, file: Path) -> None:
         OutputError: Typst failed.
         OSError: the file cannot be written.
     """
-    # Typst can only read files in this folder.
-    with tempfile.TemporaryDirectory(prefix="chainrule-") as name:
-        write_bytes(file, _compile(_build_document(report, Path(name)), Path(name), file))
-
-
-def _compile(document: str, folder: Path, file: Path) -> bytes:
-    """Compile a document that may read the files in a folder."""
     import typst
 
-    try:
-        return typst.compile(document.encode("utf-8"), root=folder, format="pdf", timestamp=0)
-    except RuntimeError as error:
-        raise OutputError(f"Typst could not compile {file}: {str(error).strip().splitlines()[0]}.") from error
+    with tempfile.TemporaryDirectory(prefix="chainrule-") as name:
+        source = Path(name) / "report.typ"
+        source.write_text(_build_document(report, source.parent), encoding="utf-8")
+        try:
+            content = typst.compile(source, root=source.parent)  # Typst can read no files but those of the root
+        except RuntimeError as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise OutputError(f"Typst could not compile {file}: {reason}.") from error
+    write_bytes(file, content)
 
 
 def _build_document(report: Report, folder: Path) -> str:
     """Build the document in Typst, and write its charts to a folder."""
+    has_contents = str(len(report.sections) > 5).lower()
     parts = [
         files("chainrule.report.pdf").joinpath("document.typ").read_text("utf-8"),
         f"#set document(title: {quote(report.title)}, date: none)\n",
-        f"#front([{convert_text(report.title)}], [{convert_text(report.about)}], {str(len(report.sections) > 5).lower()})",
+        f"#front([{convert_text(report.title)}], [{convert_text(report.about)}], {has_contents})",
     ]
     for number, section in enumerate(report.sections, start=1):
         parts.append(f'\n\n#heading(level: 1, [{convert_text(section.title)}]) #label("section-{number}")\n\n')

@@ -1,4 +1,4 @@
-"""Formulas as Typst: a MathML tree (see `chainrule.report.formulas`) becomes calls of Typst's mathematical functions."""
+"""Formulas as Typst: a MathML tree (see `chainrule.report.formulas`) becomes calls of Typst's math functions."""
 
 from __future__ import annotations
 
