@@ -51,8 +51,8 @@ def parse_formula(latex: str, *, display: bool = False) -> Element | None:
     from latex2mathml.converter import convert_to_element
 
     environments = set(re.findall(r"\\(?:begin|end)\s*{(.*?)}", latex))
-    # Definitions are refused because they can expand without bound, comments because they would vanish.
-    refused = re.search(r"\\(def|let|unicode|(re)?new|provide)|(?<!\\)[%#~$]", latex)
+    # Definitions can expand without bound; comments would vanish; the others would be ignored.
+    refused = re.search(r"\\(def|let|unicode|href|class|style|(re)?new|provide)|(?<!\\)[%#~$]", latex)
     if refused or len(latex) > _MAX_LENGTH or not environments <= _ENVIRONMENTS or not _is_printable(latex):
         return None
     try:
