@@ -101,7 +101,7 @@ def _format_runs(runs: Sequence[Mapping[str, Any]]) -> str:
     if len(runs) <= _MAX_ROWS:
         sentence = f"All {len(runs)} runs" + (", the best by validation accuracy first" if scored else "")
     sentence += ". The HTML page has every run with all of its columns."
-    return f"{convert_text(sentence)}\n\n{format_table(head, rows, sides, words)}"
+    return f"#block(sticky: true, [{convert_text(sentence)}]);\n\n{format_table(head, rows, sides, words)}"
 
 
 def _split_name(name: str) -> list[str]:
