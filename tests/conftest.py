@@ -50,7 +50,6 @@ REQUIREMENTS: dict[str, Callable[[], str]] = {
     "real_data": _without_real_data,
     "torch": lambda: "" if find_spec("torch") else "PyTorch is not installed; golden.json holds its numbers",
     "browser": lambda: _without("chromium"),
-    "latex": lambda: _without("latexmk", "pdflatex", "pdftotext"),
     "checker": lambda: "" if CHECKER.exists() else "W&B's checker is not installed: make .venv-sweeps/.installed",
 }
 

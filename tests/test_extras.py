@@ -20,7 +20,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 
 # Packages of the extras and of downloads. Training on arrays of one's own imports none of them.
 BLOCKED = (
-    "distributed filelock jinja2 markdown_it optuna pandas PIL pylatexenc rich sklearn vl_convert wandb yaml"
+    "distributed filelock jinja2 latex2mathml markdown_it optuna pandas PIL rich sklearn typst vl_convert wandb yaml"
 )
 TRAIN = """
 import sys

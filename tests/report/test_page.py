@@ -408,7 +408,7 @@ def test_external_images_are_replaced_by_their_description(tmp_path: Path) -> No
     text = "# Head\n\n![their *words* <b>](https://example.org/x.png) <img src='y.png'> [a](javascript:b)"
     write_page(Report("r", "", [Section("s", text)]), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    assert "<p>their words &lt;b&gt; &lt;img" in page
+    assert "<p>their <em>words</em> &lt;b&gt; &lt;img" in page
     assert "<h3>Head</h3>" in page
     assert "x.png" not in page
     assert 'href="javascript' not in page

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
-import html
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -121,8 +120,8 @@ def _new_page_parser() -> MarkdownIt:
     """A Markdown parser that renders images as their description, and headings below those of sections."""
 
     def render_image(renderer: RendererHTML, tokens: Sequence[Token], index: int, *context: Any) -> str:
-        """The description alone: a page that loads images tells others who reads it."""
-        return html.escape(renderer.renderInlineAsText(tokens[index].children, *context))
+        """The description: a page that loads images tells others who reads it."""
+        return renderer.renderInline(tokens[index].children or [], *context)
 
     def render_heading(renderer: RendererHTML, tokens: Sequence[Token], index: int, *context: Any) -> str:
         return f"<{'/' * (tokens[index].nesting < 0)}h{min(int(tokens[index].tag[1]) + 2, 6)}>"
