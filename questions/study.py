@@ -19,7 +19,7 @@ from sections import ROOT
 
 from chainrule import Dataset, load_dataset
 from chainrule.charts.chart import Chart, chart_to_dict
-from chainrule.charts.mpl_charts import save_chart
+from chainrule.charts.renderer import save_chart
 from chainrule.core.files import write_json
 from chainrule.report.run_records import RunRecord, find_run_records, select_best
 from chainrule.runs.config import WANDB_MODES

@@ -50,7 +50,6 @@ REQUIREMENTS: dict[str, Callable[[], str]] = {
     "real_data": _without_real_data,
     "torch": lambda: "" if find_spec("torch") else "PyTorch is not installed; golden.json holds its numbers",
     "browser": lambda: _without("chromium"),
-    "latex": lambda: _without("latexmk", "pdflatex", "pdftotext"),
     "checker": lambda: "" if CHECKER.exists() else "W&B's checker is not installed: make .venv-sweeps/.installed",
 }
 
@@ -90,7 +89,6 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):
         if name.startswith(("WANDB", "CHAINRULE")) and name not in ("CHAINRULE_DATA_DIR", "CHAINRULE_CACHE_DIR"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib")))
 
 
 @pytest.fixture

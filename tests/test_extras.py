@@ -20,7 +20,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 
 # Packages of the extras and of downloads. Training on arrays of one's own imports none of them.
 BLOCKED = (
-    "distributed filelock jinja2 markdown_it matplotlib optuna pandas PIL plotly pylatexenc rich sklearn wandb yaml"
+    "distributed filelock jinja2 latex2mathml markdown_it optuna pandas PIL rich sklearn typst vl_convert wandb yaml"
 )
 TRAIN = """
 import sys
@@ -72,7 +72,6 @@ def test_every_import_is_declared() -> None:
     dependencies = [*PROJECT["dependencies"], *(each for name in EXTRAS if name != "dev" for each in EXTRAS[name])]
     declared = {distribution(each) for each in dependencies} | {
         "llvmlite",  # numba's compiler, of numba's version
-        "pillow",  # required by matplotlib
     }
     installed = packages_distributions()
     for path in (ROOT / "src").rglob("*.py"):

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -64,9 +63,7 @@ def train(tmp_path: Path) -> Train:
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
     monkeypatch.chdir(tmp_path)
     # Drawing would take nine tenths of the time of these runs; their files are written all the same.
-    blank = SimpleNamespace(savefig=lambda file, **_: Path(file).write_bytes(b"figure"))
-    for drawing in ("draw_chart", "_draw_learning_curves", "_draw_samples", "_draw_worst_mistakes"):
-        monkeypatch.setattr(figures, drawing, lambda *_: blank)
+    monkeypatch.setattr(figures, "save_spec", lambda _, file: file.write_bytes(b"figure"))
     return Program(tmp_path, capsys)
 
 

@@ -313,7 +313,8 @@ def test_importing_and_help_are_light() -> None:
     for heavy in (
         "sklearn",
         "scipy",
-        "matplotlib",
+        "vl_convert",
+        "PIL",
         "wandb",
         "rich",
         "yaml",

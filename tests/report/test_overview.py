@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pypdfium2
 import pytest
 
 from chainrule.charts.chart import ConfusionMatrix, LineChart, ParallelCoordinates, chart_from_dict, chart_to_dict
@@ -219,6 +220,16 @@ def test_write_report_takes_folders_and_returns_the_page(output_dir: Path, tmp_p
     # A single source needs no list.
     for source in (output_dir / "alone", str(output_dir / "alone")):
         assert write_report(source, tmp_path / "one").exists()
+
+
+def test_the_command_writes_a_pdf(output_dir: Path, tmp_path: Path, capsys) -> None:
+    words = ["small", "--pdf", "--title", "Small #runs", "--output_dir", str(output_dir), "--to", str(tmp_path)]
+    assert main(["report", *words]) == 0
+    assert capsys.readouterr().out.split() == [str(tmp_path / "report.html"), str(tmp_path / "Report.pdf")]
+    assert {file.name for file in tmp_path.iterdir()} == {"report.html", "Report.pdf"}
+    pdf = pypdfium2.PdfDocument((tmp_path / "Report.pdf").read_bytes())
+    text = " ".join(page.get_textpage().get_text_range() for page in pdf)
+    assert all(word in text for word in ("Small #runs", "Learning curves", "Figure 1", "All 12 runs", "hidden_size"))
 
 
 def test_a_pdf_flag_may_precede_names(output_dir: Path, tmp_path: Path, monkeypatch) -> None:

@@ -1,1 +1,1 @@
-"""Charts as data, and their drawing by matplotlib. What is known of runs and networks does not belong here."""
+"""Charts as data, and their drawing by Vega. What is known of runs and networks does not belong here."""

@@ -1,7 +1,7 @@
 """Charts as data, independent of how they are drawn.
 
-A chart is computed once and can be stored as JSON. Plotly draws it on an HTML page, matplotlib (`mpl_charts`) in PDF,
-SVG and PNG files.
+A chart is computed once and can be stored as JSON. Vega draws it, on an HTML page and in PDF, SVG and PNG files (see
+`renderer`).
 """
 
 from __future__ import annotations

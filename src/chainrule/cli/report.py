@@ -27,7 +27,7 @@ class ReportSettings(Configurable):
     to = OptionalStr(None, "folder for the report; `report` in the folder with the runs if left out")
     metric = Choice(METRICS[0], "metric by which runs are compared", METRICS)
     title = Str("Report", "title of the report")
-    pdf = Bool(False, "also write report.tex and Report.pdf, which needs latexmk")
+    pdf = Bool(False, "also write Report.pdf")
 
 
 def run(words: Sequence[str], program: str) -> int:

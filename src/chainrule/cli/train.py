@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -51,8 +50,6 @@ def run(words: Sequence[str], program: str, defaults: Mapping[str, object] | Non
     if print_only:
         return print_text(_format_yaml(config))
     check_figures(given)
-    # matplotlib would warn in the middle of a run if its cache folder is read-only.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     console = Console(quiet=config.quiet)
     if resume == "auto":
         resumed = _find_interrupted(config, output_dir)

@@ -17,7 +17,8 @@ class Section:
 
     Attributes:
         title: the heading.
-        text: Markdown (CommonMark and tables). A paragraph `![caption](chart:NAME)` inserts a chart.
+        text: Markdown (CommonMark, tables, and formulas in LaTeX between `$` signs). A paragraph
+            `![caption](chart:NAME)` inserts a chart.
         charts: the charts by name.
     """
 

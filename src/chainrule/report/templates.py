@@ -1,4 +1,4 @@
-"""The Jinja environment and the Markdown dialect that the HTML page and the PDF share."""
+"""The Jinja environment of the HTML page, and the Markdown dialect that the page and the PDF share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Collection
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
+
+from chainrule.report.formulas import add_formulas
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -29,10 +31,12 @@ def load_template(path: str, **syntax: Any) -> Template:
 
 
 def new_markdown_parser() -> MarkdownIt:
-    """A parser of CommonMark with tables and without HTML."""
+    """A parser of CommonMark with tables and formulas, and without HTML."""
     from markdown_it import MarkdownIt
 
-    return MarkdownIt("commonmark", {"html": False}).enable("table")
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    add_formulas(markdown)
+    return markdown
 
 
 def split_at_charts(text: str, charts: Collection[str], markdown: MarkdownIt) -> list[tuple[str, list[Token]]]:

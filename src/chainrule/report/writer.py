@@ -8,7 +8,7 @@ from pathlib import Path
 from chainrule.core.errors import ConfigError, OutputError
 from chainrule.report.html.page import write_page
 from chainrule.report.overview import build_overview
-from chainrule.report.pdf.document import compile_pdf, write_document
+from chainrule.report.pdf.document import write_pdf
 from chainrule.report.run_records import find_run_records
 
 __all__ = ["METRICS", "write_report"]
@@ -31,15 +31,15 @@ def write_report(
         to: output folder, created if missing. It gets `report.html`.
         title: heading of the report; "Report" if empty.
         metric: one of `METRICS`, by which runs are compared. Losses are minimized, accuracies maximized.
-        pdf: also write `report.tex` and `Report.pdf`. This needs LaTeX.
+        pdf: also write `Report.pdf`.
 
     Returns:
         The path of `report.html`, one file that works offline.
 
     Raises:
         ConfigError: a source does not exist, there are no runs, the metric is unknown, or a package of the extra
-            `report` or LaTeX is not installed.
-        OutputError: the report cannot be written, or LaTeX failed.
+            `report` is not installed.
+        OutputError: the report cannot be written, or the PDF cannot be compiled.
     """
     if metric not in METRICS:
         raise ConfigError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}.")
@@ -50,7 +50,7 @@ def write_report(
         folder.mkdir(parents=True, exist_ok=True)
         write_page(report, folder / "report.html")
         if pdf:
-            compile_pdf(write_document(report, folder))
+            write_pdf(report, folder / "Report.pdf")
     except OSError as error:
         raise OutputError(f"Cannot write the report to {folder}: {error.strerror or error}.") from error
     return folder / "report.html"

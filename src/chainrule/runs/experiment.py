@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from chainrule.core.errors import ConfigError, OutOfMemoryError, missing_extra
-from chainrule.core.extras import is_installed
+from chainrule.charts.renderer import check_renderer
+from chainrule.core.errors import ConfigError, OutOfMemoryError
 from chainrule.core.files import read_json
 from chainrule.core.plugins import load_plugin
 from chainrule.data import Dataset, load_dataset
@@ -92,8 +92,8 @@ def load_plugins(given: Mapping[str, object]) -> None:
 def check_figures(given: Mapping[str, object]) -> None:
     """Raise ConfigError if figures were requested explicitly but cannot be drawn. By default they are left out."""
     requested = "figures" in given and TrainConfig.fields()["figures"].parse(given["figures"])
-    if requested and not is_installed("matplotlib"):
-        raise missing_extra("Figures", "train", ImportError(name="matplotlib"))
+    if requested:
+        check_renderer()
 
 
 def resume_run(run: RunFolder, config: TrainConfig, console: Console, *, data: Dataset | None = None) -> RunResult:
@@ -219,7 +219,7 @@ def _convert_memory_errors(folder: Path | None) -> Iterator[None]:
     except OutOfMemoryError:
         raise
     except (MemoryError, ImportError) as error:
-        # The dynamic linker's message if there is no memory for a library that is imported late, such as matplotlib.
+        # The dynamic linker's message if there is no memory for a library that is imported late, such as vl-convert.
         is_memory = isinstance(error, MemoryError) or "failed to map segment" in str(error)
         if not is_memory or folder is None or not (folder / JOURNAL).exists():
             raise

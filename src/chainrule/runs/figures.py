@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chainrule.charts.chart import ConfusionMatrix, ImageGrid, encode_png
-from chainrule.charts.mpl_charts import draw_chart, save_figure
-from chainrule.charts.mpl_style import new_figure, use_style
-from chainrule.charts.palette import LIGHT
+from chainrule.charts.chart import ConfusionMatrix, ImageGrid, LineChart, Series, encode_png
+from chainrule.charts.renderer import build_panels, build_spec, save_spec
 from chainrule.core.extras import needs_extra
 from chainrule.data import Dataset
 from chainrule.nn.metrics import Evaluation
 from chainrule.training.history import History
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["draw_all"]
 
@@ -42,43 +37,38 @@ def draw_all(
     Returns:
         Path by name: `learning_curves`, `confusion_matrix`, `worst_mistakes`, `samples`.
     """
-    figures = {"confusion_matrix": draw_chart(ConfusionMatrix(dataset.classes, counts, {}))}
+    specs = {"confusion_matrix": build_spec(ConfusionMatrix(dataset.classes, counts, {}))}
     if len(history):
-        figures["learning_curves"] = _draw_learning_curves(history)
+        specs["learning_curves"] = build_panels(_chart_learning_curves(history))
     if dataset.image_shape is not None:
-        figures["samples"] = _draw_samples(dataset)
+        specs["samples"] = build_spec(_chart_samples(dataset))
         if (test.predictions != test.labels).any():
-            figures["worst_mistakes"] = _draw_worst_mistakes(dataset, test)
-    paths = {name: folder / f"{name}.png" for name in figures}
+            specs["worst_mistakes"] = build_spec(_chart_worst_mistakes(dataset, test))
+    paths = {name: folder / f"{name}.png" for name in specs}
     for name, path in paths.items():
-        save_figure(figures[name], path)
+        save_spec(specs[name], path)
     return paths
 
 
-def _draw_learning_curves(history: History) -> Figure:
-    """Draw loss and accuracy by epoch, of training and validation."""
-    from matplotlib.ticker import MaxNLocator
+def _chart_learning_curves(history: History) -> list[LineChart]:
+    """Chart loss and accuracy by epoch, of training and validation."""
 
-    epochs = history.column("epoch")
-    with use_style():
-        figure = new_figure(6.5, 2.6)
-        for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-            scale, unit = (100, " (%)") if name == "accuracy" else (1, "")
-            for part, color in zip(("train", "val"), LIGHT.series, strict=False):
-                values = history.column(f"{part}_{name}")
-                if values[-1] is not None:
-                    label = "training (running mean)" if part == "train" else "validation (after the epoch)"
-                    axes.plot(
-                        epochs, [scale * (v or 0.0) for v in values], "o-", color=color, label=label, markersize=3
-                    )
-            axes.set(xlabel="epoch", ylabel=name + unit)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-            axes.legend()
-    return figure
+    def column(name: str, scale: float = 1) -> list[float]:
+        return [math.nan if value is None else scale * value for value in history.column(name)]
+
+    charts = []
+    for name, scale, label in (("loss", 1, "loss"), ("accuracy", 100, "accuracy (%)")):
+        parts = {
+            "training (running mean)": column(f"train_{name}", scale),
+            "validation (after the epoch)": column(f"val_{name}", scale),
+        }
+        series = [Series(part, column("epoch"), values) for part, values in parts.items() if math.isfinite(values[-1])]
+        charts.append(LineChart("epoch", label, series))
+    return charts
 
 
-def _draw_worst_mistakes(dataset: Dataset, test: Evaluation) -> Figure:
-    """Draw the misclassified test images, the most confident predictions first."""
+def _chart_worst_mistakes(dataset: Dataset, test: Evaluation) -> ImageGrid:
+    """Chart the misclassified test images, the most confident predictions first."""
     confidence = test.probabilities[np.arange(len(test.labels)), test.predictions]
     wrong = np.flatnonzero(test.predictions != test.labels)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:_MAX_MISTAKES]
@@ -87,11 +77,11 @@ def _draw_worst_mistakes(dataset: Dataset, test: Evaluation) -> Figure:
         for i in worst
     ]
     images = [encode_png(dataset.x_test[i].reshape(dataset.image_shape)) for i in worst]
-    return draw_chart(ImageGrid(images, titles))
+    return ImageGrid(images, titles)
 
 
-def _draw_samples(dataset: Dataset) -> Figure:
-    """Draw the first training image of each class."""
+def _chart_samples(dataset: Dataset) -> ImageGrid:
+    """Chart the first training image of each class."""
     labels, first = np.unique(dataset.y_train, return_index=True)
     images = [encode_png(dataset.x_train[i].reshape(dataset.image_shape)) for i in first[:_MAX_SAMPLES]]
-    return draw_chart(ImageGrid(images, [dataset.classes[label] for label in labels[:_MAX_SAMPLES]]))
+    return ImageGrid(images, [dataset.classes[label] for label in labels[:_MAX_SAMPLES]])

@@ -9,7 +9,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from chainrule.core.extras import is_installed
+from chainrule.charts.renderer import check_renderer
+from chainrule.core.errors import ConfigError
 from chainrule.runs.checkpointing import RunCheckpoints
 from chainrule.runs.config import TrainConfig
 from chainrule.runs.figures import draw_all
@@ -137,11 +138,9 @@ class TrainingRun:
     def _test(self, status: Status) -> dict[str, Any]:
         """Evaluate the kept parameters on the test set; save metrics, figures and model."""
         data, trainer, folder = self.run.dataset, self.trainer, self.run.folder
-        drawing = self.config.figures and is_installed("matplotlib")
+        drawing = self.config.figures and self._can_draw()
         kept = restore_kept_epoch(trainer, self.config.keep)
         self.console.note("Testing and drawing figures." if drawing else "Testing.")
-        if self.config.figures and not drawing:
-            self.console.note("Note: no figures are drawn, because matplotlib is not installed.")
         test = trainer.evaluate(data.x_test, data.y_test)
         metrics = make_metrics(status, trainer, kept, test, data.classes)
         model = self.writer.save_model(trainer.network)
@@ -162,3 +161,12 @@ class TrainingRun:
             f"{stopped}Test accuracy {100 * test.score:.2f} %, loss {test.loss:.4f}{of_epoch}. Results in {folder}"
         )
         return metrics
+
+    def _can_draw(self) -> bool:
+        """Whether figures can be drawn; otherwise note why not."""
+        try:
+            check_renderer()
+        except ConfigError as error:
+            self.console.note(f"Note: no figures are drawn. {error}")
+            return False
+        return True

@@ -2,7 +2,7 @@
 // set as textContent.
 "use strict";
 
-const { figures, runs, palettes } = JSON.parse(document.getElementById("data").textContent);
+const { figures, runs, configs } = JSON.parse(document.getElementById("data").textContent);
 
 // ---- Theme -----------------------------------------------------------------------------------------------------
 
@@ -22,72 +22,43 @@ systemDark.addEventListener("change", applyTheme);
 
 // ---- Charts ----------------------------------------------------------------------------------------------------
 
-/** Loads Plotly, which the page holds compressed. */
-const plotlyLoaded = (async () => {
-  const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
+/** Loads Vega, which the page holds compressed. */
+const vegaLoaded = (async () => {
+  const packed = Uint8Array.from(atob(document.getElementById("vega").textContent), (c) => c.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   (0, eval)(await new Response(stream).text());
 })();
 
-const CONFIG = {
-  responsive: true,
-  displaylogo: false,
-  showTips: false,
-  // The button would send the report's data to Plotly's servers.
-  showSendToCloud: false,
-  plotlyServerURL: "",
-  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d", "pan2d", "zoom2d"],
-};
-
-/** A copy of a figure in the colors of the current theme. */
-function colorFigure(figure) {
-  const palette = palettes[isDark() ? "dark" : "light"];
+/** Draws a chart in the colors of the current theme; after a change of the theme, in the state it was in. */
+async function embed(plot) {
+  await vegaLoaded;
+  const figure = figures[plot.dataset.figure];
+  const theme = isDark() ? "dark" : "light";
+  const config = structuredClone(configs[theme]);
   const style = getComputedStyle(document.body);
-  const [ink, paper] = [style.color, style.backgroundColor];
-  const { data, layout } = structuredClone(figure);
-  for (const trace of data) {
-    const { color, part } = trace.meta;
-    const own = palette.series[color % palette.series.length];
-    if (part === "correct" || part === "wrong") trace.colorscale = palette[part];
-    else if (part === "parallel") {
-      trace.line.colorscale = palette.metric;
-      trace.unselected = { line: { color: ink, opacity: 0.04 } };
-      trace.labelfont = { color: ink, size: 13 };
-      trace.tickfont = { color: ink, size: 11 };
-      trace.rangefont = { color: "rgba(0,0,0,0)", size: 1 };
-    } else if (part === "reference") trace.line.color = ink;
-    else {
-      trace.line = { ...trace.line, color: trace.type === "bar" ? undefined : own };
-      trace.marker = { ...trace.marker, color: own };
-      trace.fillcolor = own + "2e";
-      trace.insidetextfont = { color: paper };
-      for (const errors of [trace.error_x, trace.error_y]) if (errors) errors.color = trace.type === "bar" ? ink : own;
-    }
+  config.background = style.backgroundColor;
+  config.font = config.text.font = style.fontFamily;
+  const signals = plot.view?.getState({ signals: (name) => ["brushes", "row", "column"].includes(name), data: () => false });
+  plot.view?.finalize();
+  const { view } = await vegaEmbed(plot, structuredClone(figure.spec), {
+    config,
+    renderer: "svg",
+    tooltip: { theme },
+    // The editor would send the report's data to a server.
+    actions: { export: true, source: false, compiled: false, editor: false },
+  });
+  plot.view = view;
+  if (figure.kind === "ConfusionMatrix") initPanel(plot, figure);
+  if (figure.kind === "ParallelCoordinates") {
+    view.addSignalListener("brushes", (_, brushes) => applyBrushes(plot, figure, brushes));
   }
-  layout.font = { color: ink, family: style.fontFamily, size: 12.5 };
-  // Saved images, and the halo around the labels of parallel axes, need the color of the page.
-  layout.paper_bgcolor = paper;
-  layout.hoverlabel = { bgcolor: paper, bordercolor: ink, font: { color: ink }, align: "left", namelength: -1 };
-  layout.modebar = { orientation: "v", bgcolor: "rgba(0,0,0,0)", color: palette.series.at(-1), activecolor: ink };
-  // On a touch screen, dragging over a chart scrolls the page.
-  if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
-  for (const axis of [layout.xaxis, layout.yaxis]) {
-    if (axis) Object.assign(axis, { gridcolor: palette.grid, zerolinecolor: palette.grid, linecolor: palette.grid });
-  }
-  return { data, layout };
+  if (signals) await view.setState(signals).runAsync();
 }
 
-async function draw(plot) {
-  const figure = figures[plot.dataset.figure];
-  const { data, layout } = colorFigure(figure);
-  if (plot.cell) layout.shapes = [makeOutline(plot.cell)];
-  const first = !plot.classList.contains("drawn");
+/** Draws a chart once those before it are finished, so that quick changes of the theme do not overlap. */
+function draw(plot) {
   plot.classList.add("drawn");
-  await plotlyLoaded;
-  await Plotly.react(plot, data, layout, CONFIG);
-  if (!first) return;
-  if (figure.meta.descriptions) initPanel(plot, figure.meta);
-  if (data[0].type === "parcoords") plot.on("plotly_restyle", () => applyBrush(plot, figure.data[0].customdata));
+  plot.drawing = (plot.drawing || Promise.resolve()).then(() => embed(plot));
 }
 
 // Charts are drawn when they come near the viewport, so that a page with many opens quickly.
@@ -101,39 +72,36 @@ addEventListener("beforeprint", () => document.querySelectorAll(".plot:not(.draw
 
 // ---- Confusion matrix: examples of a cell ------------------------------------------------------------------------
 
-/** The outline of the selected cell. */
-function makeOutline([i, j]) {
-  const ink = getComputedStyle(document.body).color;
-  return { type: "rect", x0: j - 0.5, x1: j + 0.5, y0: i - 0.5, y1: i + 0.5, line: { color: ink, width: 2 } };
-}
-
-function initPanel(plot, { descriptions, examples, start }) {
+function initPanel(plot, { spec, classes, examples }) {
   const [description, images] = plot.closest(".ConfusionMatrix").querySelector(".panel").children;
-  const select = (cell) => {
-    const [i, j] = cell;
-    plot.cell = cell;
-    description.textContent = descriptions[i][j];
-    const found = examples[`${i},${j}`] || [];
+  const { view } = plot;
+  const getCell = () => [view.signal("row"), view.signal("column")];
+  const show = () => {
+    const [row, column] = getCell();
+    const { n, share } = spec.data.values.find(({ i, j }) => i === row && j === column) || { n: 0, share: 0 };
+    const text = `true ${classes[row]}, predicted as ${classes[column]}: ${n} (${(100 * share).toFixed(1)} %)`;
+    description.textContent = text;
+    const found = examples[`${row},${column}`] || [];
     images.replaceChildren(...found.map((source) => {
       const image = new Image();
       image.src = "data:image/png;base64," + source;
-      image.alt = descriptions[i][j];
+      image.alt = text;
       return image;
     }));
     if (!found.length) images.textContent = "No examples of this cell.";
-    Plotly.relayout(plot, { shapes: [makeOutline(cell)] });
   };
-  plot.on("plotly_click", ({ points }) => select([points[0].y, points[0].x]));
+  const select = ([row, column]) => view.signal("row", row).signal("column", column).runAsync().then(show);
+  view.addEventListener("click", (_, item) => item?.datum?.i !== undefined && select([item.datum.i, item.datum.j]));
   plot.tabIndex = 0;
   plot.setAttribute("role", "application");
   plot.setAttribute("aria-label", "Confusion matrix. The arrow keys select a cell.");
-  plot.addEventListener("keydown", (event) => {
+  plot.onkeydown = (event) => {
     const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
     if (!step) return;
     event.preventDefault();
-    select(plot.cell.map((at, axis) => Math.min(Math.max(at + step[axis], 0), descriptions.length - 1)));
-  });
-  select(start);
+    select(getCell().map((at, axis) => Math.min(Math.max(at + step[axis], 0), classes.length - 1)));
+  };
+  view.runAfter(show);
 }
 
 // ---- Table of runs ---------------------------------------------------------------------------------------------
@@ -292,24 +260,20 @@ function initTable() {
   document.getElementById("clear-brush").addEventListener("click", () => {
     const plots = [...table.brushes.keys()];
     table.brushes.clear();
-    for (const plot of plots) {
-      Plotly.restyle(plot, Object.fromEntries(plot.data[0].dimensions.map((_, i) => [`dimensions[${i}].constraintrange`, null])));
-    }
+    for (const { view } of plots) view.signal("brushes", view.signal("brushes").map(() => null)).runAsync();
     showRows();
   });
   showRows();
 }
 
 /** Limits the table to the runs whose lines pass through all ranges selected on the axes of a chart. */
-function applyBrush(plot, names) {
+function applyBrushes(plot, { spec, names }, brushes) {
   const column = runs.columns.findIndex((_, at) => runs.rows.some((row) => row[at] !== null && row[at] === names[0]));
   if (column < 0) return;
-  const limits = plot.data[0].dimensions
-    .filter((axis) => axis.constraintrange)
-    .map(({ values, constraintrange: range }) => ({ values, ranges: Array.isArray(range[0]) ? range : [range] }));
-  const inside = (i) => limits.every(({ values, ranges }) =>
-    ranges.some(([low, high]) => low <= values[i] && values[i] <= high));
-  if (limits.length) table.brushes.set(plot, { column, names: new Set(names.filter((_, i) => inside(i))) });
+  const isInside = ({ h }) => brushes.every((range, axis) =>
+    !range || (h[axis] !== null && range[0] <= h[axis] && h[axis] <= range[1]));
+  const inside = spec.data[0].values.filter(isInside);
+  if (brushes.some(Boolean)) table.brushes.set(plot, { column, names: new Set(inside.map(({ run }) => names[run])) });
   else table.brushes.delete(plot);
   showRows();
 }

@@ -9,20 +9,22 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
-import html
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chainrule.charts.chart import Chart, ImageGrid
+import numpy as np
+
+from chainrule.charts.chart import Chart, ConfusionMatrix, ImageGrid, ParallelCoordinates
 from chainrule.charts.palette import DARK, LIGHT
+from chainrule.charts.renderer import build_spec, check_renderer
+from chainrule.charts.theme import make_config
+from chainrule.charts.values import to_finite
 from chainrule.core.extras import needs_extra
 from chainrule.core.files import write_text
-from chainrule.report.html.plotly_figures import build_figure, to_json_types
 from chainrule.report.section import Report, Section
 from chainrule.report.templates import load_template, new_markdown_parser, split_at_charts
 
@@ -43,12 +45,15 @@ def write_page(report: Report, file: Path) -> None:
         file: path of the page in an existing folder; replaced atomically.
 
     Raises:
-        ConfigError: a package of the extra `report` is not installed.
+        ConfigError: a package of the extra `report` is not installed, or charts cannot be drawn (see
+            `check_renderer`).
         ValueError: a text refers to a chart that its section does not have, or outside a paragraph of its own.
         OSError: the file cannot be written.
     """
-    from plotly.offline import get_plotlyjs
+    import vl_convert
 
+    check_renderer()
+    vega = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub requires the argument
     markdown = _new_page_parser()
     figures: list[dict[str, Any]] = []
     sections = [
@@ -59,15 +64,15 @@ def write_page(report: Report, file: Path) -> None:
     data = {
         "figures": figures,
         "runs": _tabulate(report.runs),
-        "palettes": {"light": asdict(LIGHT), "dark": asdict(DARK)},
+        "configs": {"light": make_config(LIGHT), "dark": make_config(DARK)},
     }
     page = load_template("html/page.html.jinja", autoescape=True, lstrip_blocks=True).render(
         report=report,
         sections=sections,
         script=script,
         policy=_build_security_policy(script),
-        # Compressed to a third of its size, which is most of the page's. No time stamp: equal reports give equal pages.
-        plotly=base64.b64encode(gzip.compress(get_plotlyjs().encode("utf-8"), mtime=0)).decode("ascii"),
+        # Compressed to a third of its size. No time stamp: equal reports give equal pages.
+        vega=base64.b64encode(gzip.compress(vega.encode("utf-8"), mtime=0)).decode("ascii"),
         data=_dump_json(data),
     )
     # Folder names may contain bytes that are not valid UTF-8, which Python represents by lone surrogates.
@@ -77,7 +82,7 @@ def write_page(report: Report, file: Path) -> None:
 def _build_security_policy(script: str) -> str:
     """The page's Content-Security-Policy: no requests, and no script but this one.
 
-    The script evaluates the compressed Plotly, which in turn compiles functions for WebGL; hence `unsafe-eval`.
+    The script evaluates the compressed Vega, which in turn compiles the expressions of charts; hence `unsafe-eval`.
     """
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
     return (
@@ -103,18 +108,20 @@ def _tabulate(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _to_cell(value: Any) -> str | float | None:
     """Convert a value to a number, text or None (also for numbers that are not finite)."""
-    value = to_json_types(value)
-    if value is None or (isinstance(value, (int, float, str)) and not isinstance(value, bool)):
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float):
+        return to_finite(value)
+    if value is None or (isinstance(value, (int, str)) and not isinstance(value, bool)):
         return value
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, default=lambda part: part.tolist())
 
 
 def _new_page_parser() -> MarkdownIt:
     """A Markdown parser that renders images as their description, and headings below those of sections."""
 
     def render_image(renderer: RendererHTML, tokens: Sequence[Token], index: int, *context: Any) -> str:
-        """The description alone: a page that loads images tells others who reads it."""
-        return html.escape(renderer.renderInlineAsText(tokens[index].children, *context))
+        """The description: a page that loads images tells others who reads it."""
+        return renderer.renderInline(tokens[index].children or [], *context)
 
     def render_heading(renderer: RendererHTML, tokens: Sequence[Token], index: int, *context: Any) -> str:
         return f"<{'/' * (tokens[index].nesting < 0)}h{min(int(tokens[index].tag[1]) + 2, 6)}>"
@@ -138,7 +145,7 @@ def _split_into_blocks(section: Section, markdown: MarkdownIt, figures: list[dic
     Args:
         section: the section.
         markdown: the parser.
-        figures: the Plotly figures of the page so far; those of the section are appended.
+        figures: the figures of the page so far; those of the section are appended.
     """
     blocks = []
     for name, tokens in split_at_charts(section.text, section.charts, markdown):
@@ -149,7 +156,8 @@ def _split_into_blocks(section: Section, markdown: MarkdownIt, figures: list[dic
 
 
 def _make_chart_block(chart: Chart, figures: list[dict[str, Any]]) -> dict[str, Any]:
-    """The template's variables for a chart: the number of a Plotly figure, or images."""
+    """The template's variables for a chart: the number of a figure, or images."""
+    kind = type(chart).__name__
     if isinstance(chart, ImageGrid):
         rows = [_rank_classes(row, chart.classes) for row in chart.probabilities] or [[]] * len(chart.images)
         return {
@@ -157,11 +165,17 @@ def _make_chart_block(chart: Chart, figures: list[dict[str, Any]]) -> dict[str, 
             "columns": max(chart.columns, 1),
             "images": list(zip(chart.images, chart.titles, rows, strict=True)),
         }
-    figure = build_figure(chart)
-    if not figure["data"]:
+    spec = build_spec(chart, interactive=True)
+    meta = spec.get("usermeta", {})
+    if meta.get("empty"):
         return {"kind": "empty"}
+    figure: dict[str, Any] = {"kind": kind, "spec": spec}
+    if isinstance(chart, ConfusionMatrix):
+        figure |= {"classes": chart.classes, "examples": chart.examples}
+    elif isinstance(chart, ParallelCoordinates):
+        figure["names"] = chart.runs
     figures.append(figure)
-    return {"kind": type(chart).__name__, "number": len(figures) - 1, "figure": figure}
+    return {"kind": kind, "number": len(figures) - 1, "width": meta.get("width", 0)}
 
 
 def _rank_classes(row: Sequence[float], classes: Sequence[str]) -> list[tuple[str, float, bool]]:

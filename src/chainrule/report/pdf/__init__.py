@@ -1,1 +1,1 @@
-"""A report as LaTeX and PDF."""
+"""A report as PDF."""
