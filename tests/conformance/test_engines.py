@@ -27,6 +27,7 @@ from chainrule.nn.metrics import Evaluation
 from chainrule.optim.optimizer import Optimizer
 
 STEPS, BATCH = 7, 12
+SOFTMAX = [name for name in LOSSES if LOSSES[name].link == "softmax"]
 N = STEPS * BATCH - 5  # the last batch is short
 
 
@@ -81,7 +82,10 @@ def assert_same(one: Trained, other: Trained, *, rtol: float) -> None:
     ("optimizer", "activation", "loss"),
     [
         *((optimizer, "ReLU", "cross_entropy") for optimizer in OPTIMIZERS),
-        *(("eve", activation, loss) for activation, loss in itertools.product(ACTIVATIONS, LOSSES)),
+        *(
+            ("eve", activation, loss)
+            for activation, loss in itertools.product(ACTIVATIONS, ("cross_entropy", "mean_squared_error"))
+        ),
     ],
 )
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-12), ("float32", 2e-5)])

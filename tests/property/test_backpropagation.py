@@ -6,7 +6,7 @@ from gradcheck import numerical_gradient, relative_error
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from chainrule import ACTIVATIONS, INITIALIZERS, LOSSES, NeuralNetwork
+from chainrule import ACTIVATIONS, INITIALIZERS, NeuralNetwork
 
 
 def networks(**parts) -> st.SearchStrategy[NeuralNetwork]:
@@ -17,7 +17,7 @@ def networks(**parts) -> st.SearchStrategy[NeuralNetwork]:
         ),
         activation=st.sampled_from(list(ACTIVATIONS)),
         weight_init=st.sampled_from(list(INITIALIZERS)),
-        loss=st.sampled_from(list(LOSSES)),
+        loss=st.sampled_from(["cross_entropy", "mean_squared_error"]),
         seed=st.integers(0, 1000),
         dtype=st.just("float64"),
         **parts,

@@ -9,8 +9,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from chainrule import ENGINES, OPTIMIZERS, NeuralNetwork
+from chainrule import ENGINES, LOSSES, OPTIMIZERS, NeuralNetwork
 from chainrule.core.errors import CheckpointError
+from chainrule.training.callbacks import ReduceOnPlateau
 from chainrule.training.checkpoint import Checkpoints, load_checkpoint, save_checkpoint
 from chainrule.training.trainer import Trainer
 
@@ -23,7 +24,7 @@ def trainer(digits, *, optimizer="adam", engine="compiled", dtype="float32", bat
 
 def state(run: Trainer) -> tuple:
     kept = run.optimizer.state
-    slots = [kept.slots[slot].flat.tobytes() for slot in run.optimizer.slots]
+    slots = [kept.slots[slot].flat.tobytes() for slot in run.optimizer.kept_slots]
     return (run.network.parameters.flat.tobytes(), run.best_parameters.tobytes(), run.history, kept.scalars, slots)
 
 
@@ -55,6 +56,47 @@ def test_training_goes_on_to_the_bit(digits, tmp_path, monkeypatch, engine, opti
         if len(second.history) < 3:
             list(second.run(3 - len(second.history)))
         assert state(second) == state(whole)
+
+
+@pytest.mark.parametrize("engine", list(ENGINES))
+def test_every_part_of_training_resumes_bit_exactly(digits, tmp_path, monkeypatch, engine) -> None:
+    """Dropout, normalization, averaged weights, warm-up, clipping, weights of samples, a reduced learning rate."""
+    monkeypatch.setattr("chainrule.training.trainer._FIRST_CALL_SAMPLES", 200)
+    data = digits.weigh_classes({number: 1 + number for number in range(10)})
+
+    def make() -> Trainer:
+        loss = LOSSES["cross_entropy"](label_smoothing=0.1)
+        network = NeuralNetwork([64, 12, 10], loss=loss, dropout=0.3, input_dropout=0.1, batch_norm=True, seed=5)
+        optimizer = OPTIMIZERS["adam"](
+            schedule="cosine", warmup=0.2, clip_norm=1.0, ema_decay=0.95, bias_factor=0.5, weight_decay=0.01
+        )
+        return Trainer(
+            network,
+            data,
+            optimizer,
+            batch_size=16,
+            engine=engine,
+            seed=5,
+            epochs=4,
+            callbacks=[ReduceOnPlateau(1, 0.5)],
+        )
+
+    whole = make()
+    list(whole.run(4))
+    for calls in (2, 9, 14):
+        first, left = make(), [calls]
+
+        def enough(left=left) -> bool:
+            left[0] -= 1
+            return left[0] < 0
+
+        list(first.run(4, should_stop=enough))
+        second = make()
+        second.restore(through_a_file(first, tmp_path / "c"))
+        list(second.run(4 - len(second.history)))
+        assert state(second) == state(whole)
+        assert second.network.parameters.memory.tobytes() == whole.network.parameters.memory.tobytes()
+        assert second.optimizer.rate_factor == whole.optimizer.rate_factor
 
 
 def test_the_comparison_above_can_fail(digits, tmp_path) -> None:

@@ -53,7 +53,7 @@ def test_every_sample_is_seen_once_an_epoch_in_a_new_order(digits, monkeypatch) 
     run, seen = trainer(digits, batch_size=100), []
     train = run.engine.train
 
-    def watch(x, y, order):
+    def watch(x, y, order, weights):
         seen.append(order.copy())
         return train(x, y, order)
 

@@ -184,12 +184,6 @@ class Dataset:
         labels: NDArray[Any] = check_labels(y) if has_classes else np.asarray(y)
         check_same_length(features, labels)
         weights = None if sample_weight is None else np.asarray(sample_weight)
-        if class_weight is not None:
-            if not has_classes:
-                raise ConfigError("class_weight needs classes: with classes=() the targets have none.")
-            check_weights(weights, len(features), dtype)
-            by_class = _weigh_classes(class_weight, labels)
-            weights = by_class if weights is None else by_class * weights
         no_data = features[:0], labels[:0]
         x_val, y_val = no_data if validation_data is None else _unpack_pair(validation_data, "validation_data")
         x_test, y_test = no_data if test_data is None else _unpack_pair(test_data, "test_data")
@@ -205,7 +199,22 @@ class Dataset:
             sample_weight=weights,
             train_indices=np.arange(len(labels)),
         )
-        return data._hold_out(fraction, seed) if fraction else data
+        data = data._hold_out(fraction, seed) if fraction else data
+        return data if class_weight is None else data.weigh_classes(class_weight)
+
+    def weigh_classes(self, class_weight: Mapping[int, float] | str) -> Dataset:
+        """The same dataset with the weights of its training samples multiplied by those of their classes.
+
+        Args:
+            class_weight: weights by class number, or "balanced" for n / (k * samples of the class).
+
+        Raises:
+            ConfigError: there are no classes, or no weight for one of them.
+        """
+        if not self.classes:
+            raise ConfigError("class_weight needs classes, and the targets of this dataset are other numbers.")
+        weights = _weigh_classes(class_weight, self.y_train)
+        return replace(self, sample_weight=weights if self.sample_weight is None else weights * self.sample_weight)
 
     def _hold_out(self, fraction: float, seed: int) -> Dataset:
         """Move a fraction of the training set to the validation set."""

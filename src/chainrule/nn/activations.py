@@ -21,7 +21,7 @@ from chainrule.nn.parameters import Array
 
 __all__ = [
     *("ACTIVATIONS", "ELU", "GELU", "GELUTanh", "SELU", "Activation", "Identity", "LeakyReLU", "Mish", "ReLU"),
-    *("SiLU", "Sigmoid", "Softplus", "Tanh", "erf"),
+    *("SiLU", "Sigmoid", "Softplus", "Tanh", "erf", "sigmoid"),
 ]
 
 
@@ -78,16 +78,21 @@ class Identity(Activation):
         return z**0
 
 
+def sigmoid(z: Array) -> Array:
+    """1 / (1 + exp(-z)), with the exponential taken of -|z| only: that cannot overflow."""
+    small = np.exp(-np.abs(z))
+    a: Array = np.where(z >= 0, 1, small) / (1 + small)
+    return a
+
+
 @ACTIVATIONS.register("sigmoid")
 class Sigmoid(Activation):
     """f(z) = 1 / (1 + exp(-z)), f'(z) = a (1 - a): from 0 to 1; flat, and so slow to learn, far from z = 0."""
 
     @staticmethod
     def function(z: Array) -> Array:
-        """1 / (1 + exp(-z)), with the exponential taken of -|z| only: that cannot overflow."""
-        small = np.exp(-np.abs(z))
-        a: Array = np.where(z >= 0, 1, small) / (1 + small)
-        return a
+        """1 / (1 + exp(-z))."""
+        return sigmoid(z)
 
     @staticmethod
     def derivative(z: Array, a: Array) -> Array:
@@ -209,12 +214,12 @@ class SiLU(Activation):
     @staticmethod
     def function(z: Array) -> Array:
         """z sigmoid(z)."""
-        return z * Sigmoid.function(z)
+        return z * sigmoid(z)
 
     @staticmethod
     def derivative(z: Array, a: Array) -> Array:
         """s + a (1 - s)."""
-        s = Sigmoid.function(z)
+        s = sigmoid(z)
         return s + a * (1 - s)
 
 
@@ -241,7 +246,7 @@ class Mish(Activation):
     def derivative(z: Array, a: Array) -> Array:
         """t + z (1 - t**2) sigmoid(z)."""
         t = tanh_softplus(z)
-        return t + z * (1 - t * t) * Sigmoid.function(z)
+        return t + z * (1 - t * t) * sigmoid(z)
 
 
 ROOT_HALF = 0.7071067811865476

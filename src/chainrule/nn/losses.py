@@ -31,6 +31,7 @@ import numpy as np
 from chainrule.core.errors import ConfigError
 from chainrule.core.fields import Configurable, Float
 from chainrule.core.registry import Registry, did_you_mean
+from chainrule.nn.activations import sigmoid
 from chainrule.nn.parameters import Array
 
 __all__ = [
@@ -242,6 +243,4 @@ class BinaryCrossEntropy(ElementwiseLoss):
     @staticmethod
     def derivative(y: Array, z: Array) -> Array:
         """p - y."""
-        small = np.exp(-np.abs(z))
-        slope: Array = np.where(z >= 0, 1, small) / (1 + small) - y
-        return slope
+        return sigmoid(z) - y

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chainrule.core.errors import ConfigError
 from chainrule.core.validation import check_labels, check_targets
-from chainrule.nn.activations import Sigmoid
+from chainrule.nn.activations import sigmoid
 from chainrule.nn.losses import Loss, log_softmax
 from chainrule.nn.metrics import Evaluation
 from chainrule.nn.parameters import Array, Labels
@@ -274,7 +274,7 @@ class MultilabelClassification(_ElementwiseObjective):
 
     def predict_proba(self, z: Array) -> Array:
         """The probability of each label, (n, k)."""
-        return Sigmoid.function(z)
+        return sigmoid(z)
 
     def evaluate(self, z: Array, targets: NDArray[Any], weights: Array | None = None) -> Evaluation:
         """Loss, accuracy, predictions and probabilities."""

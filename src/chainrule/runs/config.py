@@ -99,10 +99,32 @@ class TrainConfig(Configurable):
         group=_MODEL,
     )
     activation = Choice("ReLU", "hidden-layer activation", ACTIVATIONS, flag="-a", group=_MODEL)
+    dropout = Float(0.0, "probability that a hidden unit is left out of a training step", ge=0, lt=1, group=_MODEL)
+    input_dropout = Float(0.0, "probability that an input is left out of a training step", ge=0, lt=1, group=_MODEL)
+    batch_norm = Bool(False, "normalize the hidden layers over the batch", group=_MODEL)
     dtype = Choice("float32", "floating-point type", ("float32", "float64"), group=_MODEL)
     epochs = Int(10, "passes over the training set", flag="-e", ge=1, group=_TRAINING)
     batch_size = Int(64, "samples per step", flag="-b", ge=1, group=_TRAINING)
     loss = Choice("cross_entropy", "loss", LOSSES, flag="-l", group=_TRAINING)
+    class_weight = Choice(
+        "none",
+        "weights of samples; balanced gives every class the same total weight",
+        ("none", "balanced"),
+        group=_TRAINING,
+    )
+    patience = Int(
+        0,
+        "epochs without a better validation score after which training stops; 0 trains to the end",
+        ge=0,
+        group=_TRAINING,
+    )
+    plateau_patience = Int(
+        0,
+        "epochs without a better validation score after which the learning rate is reduced; 0 keeps it",
+        ge=0,
+        group=_TRAINING,
+    )
+    plateau_factor = Float(0.1, "what the learning rate is multiplied by then", gt=0, lt=1, group=_TRAINING)
     optimizer = Choice("adam", "optimizer", OPTIMIZERS, flag="-o", group=_TRAINING)
     seed = Int(
         0,

@@ -34,6 +34,7 @@ from chainrule.runs.tracking.wandb import make_wandb_tracker
 from chainrule.runs.training_run import RunResult, TrainingRun
 from chainrule.runs.writer import RunWriter
 from chainrule.terminal.console import Console
+from chainrule.training.callbacks import Callback, EarlyStopping, ReduceOnPlateau
 from chainrule.training.history import History
 from chainrule.training.trainer import Trainer
 
@@ -165,11 +166,24 @@ def run_experiment(
         data = data or _load_dataset(config, resume)
         if len(data.x_test) == 0:
             raise ConfigError("The data have no test samples. Add some: Dataset.from_arrays(..., test_data=(x, y)).")
-        sizes = [data.x_train.shape[1], *config.hidden_sizes, len(data.classes)]
-        loss = LOSSES[config.loss](**config.loss_hyperparameters)
+        if config.class_weight != "none":
+            data = data.weigh_classes(config.class_weight)
+        outputs = len(data.classes) if data.classes else data.y_train.shape[1]
+        sizes = [data.x_train.shape[1], *config.hidden_sizes, outputs]
         network = NeuralNetwork(
-            sizes, config.activation, config.weight_init, loss, seed=config.seed, dtype=config.dtype
+            sizes,
+            config.activation,
+            config.weight_init,
+            LOSSES[config.loss](**config.loss_hyperparameters),
+            config.dropout,
+            config.input_dropout,
+            config.batch_norm,
+            seed=config.seed,
+            dtype=config.dtype,
         )
+        callbacks: list[Callback] = [EarlyStopping(config.patience)] if config.patience else []
+        if config.plateau_patience:
+            callbacks.append(ReduceOnPlateau(config.plateau_patience, config.plateau_factor))
         trainer = Trainer(
             network,
             data,
@@ -179,6 +193,7 @@ def run_experiment(
             seed=config.seed,
             threads=config.threads,
             epochs=config.epochs,
+            callbacks=callbacks,
         )
         tracker = make_wandb_tracker(config.wandb_mode, config.wandb_project, config.wandb_entity, notify=console.note)
         name = config.run_name or f"{make_run_name(config)}_{datetime.now():%Y%m%d-%H%M%S}"

@@ -23,7 +23,7 @@ _MAX_MISTAKES = 25
 
 @needs_extra("Figures", "train")
 def draw_all(
-    folder: Path, *, history: History, dataset: Dataset, test: Evaluation, counts: Sequence[Sequence[int]]
+    folder: Path, *, history: History, dataset: Dataset, test: Evaluation, counts: Sequence[Sequence[int]] | None
 ) -> dict[str, Path]:
     """Draw every figure that the data allow.
 
@@ -32,15 +32,17 @@ def draw_all(
         history: the finished epochs; without any there are no learning curves.
         dataset: the dataset; its images are drawn if it has an image shape.
         test: the evaluation on the test set.
-        counts: the confusion matrix, (k, k): rows are true classes, columns predictions.
+        counts: the confusion matrix, (k, k): rows are true classes, columns predictions; None without classes.
 
     Returns:
         Path by name: `learning_curves`, `confusion_matrix`, `worst_mistakes`, `samples`.
     """
-    specs = {"confusion_matrix": build_spec(ConfusionMatrix(dataset.classes, counts, {}))}
+    specs = {}
+    if counts is not None:
+        specs["confusion_matrix"] = build_spec(ConfusionMatrix(dataset.classes, counts, {}))
     if len(history):
         specs["learning_curves"] = build_panels(_chart_learning_curves(history))
-    if dataset.image_shape is not None:
+    if dataset.image_shape is not None and dataset.classes:
         specs["samples"] = build_spec(_chart_samples(dataset))
         if (test.predictions != test.labels).any():
             specs["worst_mistakes"] = build_spec(_chart_worst_mistakes(dataset, test))
@@ -51,13 +53,15 @@ def draw_all(
 
 
 def _chart_learning_curves(history: History) -> list[LineChart]:
-    """Chart loss and accuracy by epoch, of training and validation."""
+    """Chart loss and score by epoch, of training and validation."""
 
     def column(name: str, scale: float = 1) -> list[float]:
         return [math.nan if value is None else scale * value for value in history.column(name)]
 
     charts = []
-    for name, scale, label in (("loss", 1, "loss"), ("accuracy", 100, "accuracy (%)")):
+    score = history[0].score_name
+    in_percent = score == "accuracy"
+    for name, scale, label in (("loss", 1, "loss"), (score, 100 if in_percent else 1, score + " (%)" * in_percent)):
         parts = {
             "training (running mean)": column(f"train_{name}", scale),
             "validation (after the epoch)": column(f"val_{name}", scale),
@@ -69,7 +73,7 @@ def _chart_learning_curves(history: History) -> list[LineChart]:
 
 def _chart_worst_mistakes(dataset: Dataset, test: Evaluation) -> ImageGrid:
     """Chart the misclassified test images, the most confident predictions first."""
-    confidence = test.probabilities[np.arange(len(test.labels)), test.predictions]
+    confidence = np.asarray(test.probabilities)[np.arange(len(test.labels)), test.predictions]
     wrong = np.flatnonzero(test.predictions != test.labels)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:_MAX_MISTAKES]
     titles = [

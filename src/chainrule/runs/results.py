@@ -8,7 +8,7 @@ from typing import Any
 from chainrule.core.errors import DivergenceError
 from chainrule.nn.metrics import Evaluation, make_class_report
 from chainrule.runs.tracking.base import Status
-from chainrule.training.history import EpochRecord
+from chainrule.training.history import EpochRecord, record_names
 from chainrule.training.trainer import Trainer
 
 __all__ = ["make_metrics", "restore_kept_epoch"]
@@ -48,8 +48,8 @@ def make_metrics(
         "steps": trainer.step,
         "parameters": trainer.network.parameters.flat.size,
         "kept_epoch": kept.epoch if kept else None,
-        **{name: record.get(name) for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")},
+        **{name: record.get(name) for name in record_names(test.score_name)[2:]},
         "test_loss": test.loss,
-        "test_accuracy": test.score,
-        **make_class_report(test, classes),
+        f"test_{test.score_name}": test.score,
+        **(make_class_report(test, classes) if classes else {}),
     }

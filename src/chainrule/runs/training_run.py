@@ -150,15 +150,16 @@ class TrainingRun:
         if drawing:
             with self.writer.guard(FIGURES):
                 (folder / FIGURES).mkdir(exist_ok=True)
-                counts = metrics["confusion_matrix"]
+                counts = metrics.get("confusion_matrix")
                 figures = draw_all(folder / FIGURES, history=trainer.history, dataset=data, test=test, counts=counts)
         for tracker in self.trackers:
             tracker.report(metrics, test, figures, model)
+        score = f"{100 * test.score:.2f} %" if test.score_name == "accuracy" else f"{test.score:.4f}"
         stopped = "Stopped early. " if status == "aborted" else ""
         is_last = kept is not None and kept is trainer.history[-1]
         of_epoch = f" with the parameters of epoch {kept.epoch}" if kept and (stopped or not is_last) else ""
         self.console.note(
-            f"{stopped}Test accuracy {100 * test.score:.2f} %, loss {test.loss:.4f}{of_epoch}. Results in {folder}"
+            f"{stopped}Test {test.score_name} {score}, loss {test.loss:.4f}{of_epoch}. Results in {folder}"
         )
         return metrics
 

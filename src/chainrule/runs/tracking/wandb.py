@@ -262,20 +262,21 @@ class WandbTracker:
         import wandb
 
         numbers = {name: value for name, value in metrics.items() if isinstance(value, (int, float))}
-        scores = ("precision", "recall", "f1", "support")
-        rows = [[name, *(of_class[score] for score in scores)] for name, of_class in metrics["per_class"].items()]
         # Numbers first: tables and artifacts, unlike these, cannot be logged while the server fails.
         self._wandb_run.summary.update(numbers)
         tests = {name: value for name, value in numbers.items() if name.startswith("test_")}
         self._wandb_run.log(tests | _load_images(figures))
-        chart = wandb.plot.confusion_matrix(
-            y_true=test.labels.tolist(),
-            preds=test.predictions.tolist(),
-            class_names=list(self._run.dataset.classes),
-            title="Confusion matrix (test set)",
-        )
-        table = wandb.Table(columns=["class", *scores], data=rows)
-        self._wandb_run.log({"confusion_matrix": chart, "per_class": table})
+        if "per_class" in metrics:
+            scores = ("precision", "recall", "f1", "support")
+            rows = [[name, *(of_class[score] for score in scores)] for name, of_class in metrics["per_class"].items()]
+            chart = wandb.plot.confusion_matrix(
+                y_true=test.labels.tolist(),
+                preds=test.predictions.tolist(),
+                class_names=list(self._run.dataset.classes),
+                title="Confusion matrix (test set)",
+            )
+            table = wandb.Table(columns=["class", *scores], data=rows)
+            self._wandb_run.log({"confusion_matrix": chart, "per_class": table})
         # W&B allows these characters in the name of an artifact, and at most 128.
         artifact = wandb.Artifact(re.sub(r"[^A-Za-z0-9_.-]", "-", self._run.name)[:128], type="model")
         # The model file does not change any more, so it need not be copied.
