@@ -83,7 +83,7 @@ def test_every_part_of_training_resumes_bit_exactly(digits, tmp_path, monkeypatc
 
     whole = make()
     list(whole.run(4))
-    for calls in (2, 9, 14):
+    for calls in (1, 2, 4):
         first, left = make(), [calls]
 
         def enough(left=left) -> bool:
@@ -93,6 +93,7 @@ def test_every_part_of_training_resumes_bit_exactly(digits, tmp_path, monkeypatc
         list(first.run(4, should_stop=enough))
         second = make()
         second.restore(through_a_file(first, tmp_path / "c"))
+        assert len(second.history) < 4
         list(second.run(4 - len(second.history)))
         assert state(second) == state(whole)
         assert second.network.parameters.memory.tobytes() == whole.network.parameters.memory.tobytes()
