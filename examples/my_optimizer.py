@@ -9,7 +9,7 @@ from chainrule.nn.parameters import Array
 from chainrule.optim.optimizer import OPTIMIZERS, Optimizer
 
 
-@OPTIMIZERS.register("lion")
+@OPTIMIZERS.register("my_lion")
 class Lion(Optimizer):
     """Steps of the same length in every element; only their sign depends on the gradients.
 

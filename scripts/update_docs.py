@@ -29,6 +29,7 @@ import chainrule
 from chainrule.cli.flags import format_default
 from chainrule.core.fields import Field
 from chainrule.core.registry import Registry
+from chainrule.optim.optimizer import Optimizer
 from chainrule.runs.config import TrainConfig, find_hyperparameters
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,9 +97,11 @@ def _format_registry(registry: Registry[Any]) -> str:
 
 
 def _format_hyperparameters(part: Any) -> str:
-    """Format the names and defaults of a part's own fields."""
+    """Format the names and defaults of a part's fields, but for those that all optimizers share."""
     fields: Mapping[str, Field[Any]] = part.fields() if hasattr(part, "fields") else {}
-    return ", ".join(f"`{name}={format_default(field.default)}`" for name, field in fields.items())
+    shared = {name: field for name, field in Optimizer.fields().items() if name != "learning_rate"}
+    own = {name: field for name, field in fields.items() if shared.get(name) is not field}
+    return ", ".join(f"`{name}={format_default(field.default)}`" for name, field in own.items())
 
 
 def _summarize(part: Any) -> str:

@@ -183,8 +183,7 @@ def test_the_public_names_of_the_package() -> None:
         assert getattr(chainrule, name).__doc__, name
     with pytest.raises(AttributeError, match="no attribute 'Adma'"):
         chainrule.Adma  # noqa: B018
-    registered = {part.__name__ for part in OPTIMIZERS.values()}
-    assert registered & set(chainrule.__all__) == {"SGD", "Momentum", "NAG", "RMSprop", "Adam", "Nadam", "Eve"}
+    assert set(chainrule.__all__) >= {part.__name__ for part in OPTIMIZERS.values()}
 
 
 def test_versions_agree() -> None:

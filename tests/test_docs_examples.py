@@ -24,7 +24,7 @@ RUNNABLE = [page for page in PAGES if ">>>" in page.read_text(encoding="utf-8")]
 
 # The page that shows each plugin, the flags that use it, and the key and value that its run records.
 PLUGINS = {
-    "my_optimizer": ("adding-an-optimizer", ("-d", "digits", "-o", "lion"), ("mean_decay", 0.99)),
+    "my_optimizer": ("adding-an-optimizer", ("-d", "digits", "-o", "my_lion"), ("mean_decay", 0.99)),
     "my_schedule": (
         "adding-a-schedule",
         ("-d", "digits", "--schedule", "warmup_cosine"),
@@ -139,7 +139,8 @@ def test_the_errors_of_plugins_are_as_shown(tmp_path: Path) -> None:
         return result.stderr.strip().replace(str(tmp_path), "").replace("/my_optimizer.py", "my_optimizer.py")
 
     assert message(source.replace("gradient: Array, mean", "gradiant: Array, mean")) in shown
-    boosted = source.replace('"lion"', '"mine"').replace("slots =", 'boost = Float(1.0, "...", flag="-b")\n    slots =')
+    boost = 'boost = Float(1.0, "...", flag="-b")\n    slots ='
+    boosted = source.replace('"my_lion"', '"mine"').replace("slots =", boost)
     assert message(boosted) in shown
     missing = python("-m", "chainrule", "train", "--plugin", "examples/missing.py")
     assert missing.returncode == 2
@@ -191,7 +192,7 @@ def test_both_engines_run_the_plugins() -> None:
     ends = []
     for loss in losses:
         compiled, reference = (
-            train_on_digits(engine, "lion", loss, "warmup_cosine") for engine in ("compiled", "numpy")
+            train_on_digits(engine, "my_lion", loss, "warmup_cosine") for engine in ("compiled", "numpy")
         )
         np.testing.assert_allclose(compiled, reference, rtol=0, atol=1e-10)
         ends.append(reference)

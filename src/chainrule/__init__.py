@@ -18,9 +18,9 @@ from chainrule.neural_network import NeuralNetwork, load_model, save_model
 from chainrule.nn.activations import ACTIVATIONS
 from chainrule.nn.initializers import INITIALIZERS
 from chainrule.nn.losses import LOSSES
-from chainrule.optim.optimizers import NAG, OPTIMIZERS, SGD, Adam, Eve, Momentum, Nadam, RMSprop
+from chainrule.optim.optimizers import NAG, OPTIMIZERS, SGD, AdaGrad, Adam, Eve, Lion, Momentum, Nadam, RAdam, RMSprop
 from chainrule.optim.schedules import SCHEDULES
-from chainrule.training.callbacks import Callback
+from chainrule.training.callbacks import Callback, EarlyStopping, ReduceOnPlateau
 
 if TYPE_CHECKING:
     from chainrule.core.plugins import load_plugin as load_plugin
@@ -41,15 +41,20 @@ __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
     "SGD",
+    "AdaGrad",
     "Adam",
     "Callback",
     "ChainruleError",
     "Dataset",
+    "EarlyStopping",
     "Eve",
+    "Lion",
     "Momentum",
     "Nadam",
     "NeuralNetwork",
+    "RAdam",
     "RMSprop",
+    "ReduceOnPlateau",
     "TrainConfig",
     "load_dataset",
     "load_model",

@@ -36,7 +36,7 @@ USAGE = [
     (["--wandb_mode", "onlin"], "Did you mean 'online'"),
     (
         ["-o", "adm"],
-        "Unknown optimizer 'adm'. Did you mean 'adam'? Choose from: sgd, momentum, nag, rmsprop, adam, nadam, eve",
+        "Unknown optimizer 'adm'. Did you mean 'adam'? Choose from: sgd, momentum, nag, adagrad, rmsprop, adam, nadam",
     ),
     (["-d", "mnsit"], "Did you mean 'mnist'"),
     (["-a", "relo"], "Did you mean 'ReLU'"),

@@ -254,7 +254,7 @@ def test_trials_that_fail_are_written_down(tmp_path: Path) -> None:
 def test_a_plugin_and_another_current_folder(tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "my_optimizer.py").write_text((ROOT / "examples" / "my_optimizer.py").read_text())
-    text = GRID.replace("  optimizer: {values: [sgd, adam, nadam]}", "  optimizer: {values: [lion, sgd]}")
+    text = GRID.replace("  optimizer: {values: [sgd, adam, nadam]}", "  optimizer: {values: [my_lion, sgd]}")
     sweeps = Sweeps(tmp_path, text + "  plugin: {value: plugins/my_optimizer.py}\n")
     assert sweeps.run("s.yaml") == 0, sweeps.err
     assert {row["status"] for row in sweeps.table("s")} == {"finished"}

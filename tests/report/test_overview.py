@@ -118,7 +118,7 @@ def test_a_damaged_storage_costs_nothing_that_the_runs_know(output_dir: Path, tm
 def test_runs_of_a_plugin_are_reported_without_it(tmp_path: Path) -> None:
     plugin = Path(__file__).parents[2] / "examples" / "my_optimizer.py"
     words = ["-d", "digits", "-e", "1", "--quiet", "--figures", "False", "--wandb_mode", "disabled"]
-    command = [sys.executable, "-m", "chainrule", "train", *words, "--plugin", str(plugin), "-o", "lion"]
+    command = [sys.executable, "-m", "chainrule", "train", *words, "--plugin", str(plugin), "-o", "my_lion"]
     subprocess.run([*command, "--output_dir", str(tmp_path)], check=True)
     report = build_overview(find_run_records([tmp_path]), "Plugin")
     assert [section.title for section in report.sections] == ["Results", "Learning curves", "Mistakes"]

@@ -200,10 +200,8 @@ class Optimizer(Configurable):
         if self.schedule == "constant" and not self.warmup:
             return 1.0
         if steps < 1:
-            raise ConfigError(
-                f"The schedule {self.schedule!r} with warmup={self.warmup:g} needs to know for how many steps: set "
-                "schedule_span = (0, steps)."
-            )
+            what = f"schedule {self.schedule!r}" if self.schedule != "constant" else "warm-up"
+            raise ConfigError(f"The {what} needs to know for how many steps: set schedule_span = (0, steps).")
         return compute_factor(SCHEDULES[self.schedule], self.state.step_count - first, steps, self.warmup)
 
     def averaged(self, name: str) -> Array:

@@ -94,6 +94,31 @@ def backward(layer, below, number, rows, columns, first_row, first_column, below
     activation_backward(below_delta, below.delta_stride // width, below.z, layer.inputs, rows, columns, stays)
 
 
+def normalize_together(layer, rows, thread, sched_yield):
+    """Normalize this thread's samples (data parallel). Returns False if another thread failed.
+
+    The means need the z of the whole batch, and every thread needs the means.
+    """
+    if not wait(thread, arrive(thread), sched_yield):
+        return False
+    measure(layer, thread.rows)
+    if not wait(thread, arrive(thread), sched_yield):
+        return False
+    normalize(layer, rows, layer.fan_out, 0)
+    return True
+
+
+def normalize_together_backward(layer, rows, thread, sched_yield):
+    """The same for the derivatives: dL/dz of this thread's samples from dL/dy."""
+    if not wait(thread, arrive(thread), sched_yield):
+        return False
+    sum_slopes(layer, thread.rows)
+    if not wait(thread, arrive(thread), sched_yield):
+        return False
+    normalize_backward(layer, layer.delta, rows, layer.fan_out, 0, thread.rows)
+    return True
+
+
 def multiply_partially(layer, thread, indices, product):
     """This thread's blocks of the product inputs W, each on its own (tensor parallel)."""
     start = layer.fan_in * layer.first_block // layer.blocks
@@ -182,14 +207,8 @@ def train_data_parallel(
                 key,
             )  # fmt: skip
             multiply_inputs(layer, thread, number, rows, product)
-            if layer.scales:
-                # The means need the z of the whole batch, and every thread needs the means.
-                if not wait(thread, arrive(thread), sched_yield):
-                    return -1
-                measure(layer, thread.rows)
-                if not wait(thread, arrive(thread), sched_yield):
-                    return -1
-                normalize(layer, rows, layer.fan_out, 0)
+            if layer.scales and not normalize_together(layer, rows, thread, sched_yield):
+                return -1
             if number < last:
                 activate(layer.z, layers[number + 1].inputs, rows * layer.fan_out)
         gather_targets(targets, order, position, thread)
@@ -204,13 +223,8 @@ def train_data_parallel(
                 layer, below, number, rows, layer.fan_in, thread.first_sample, 0, below.delta, thread, key, product,
                 activation_backward,
             )  # fmt: skip
-            if below.scales:
-                if not wait(thread, arrive(thread), sched_yield):
-                    return -1
-                sum_slopes(below, thread.rows)
-                if not wait(thread, arrive(thread), sched_yield):
-                    return -1
-                normalize_backward(below, below.delta, rows, below.fan_out, 0, thread.rows)
+            if below.scales and not normalize_together_backward(below, rows, thread, sched_yield):
+                return -1
         # The gradients need the inputs and deltas of the whole batch.
         if not wait(thread, arrive(thread), sched_yield):
             return -1
@@ -355,5 +369,5 @@ def evaluate(threads, layers, x, order_, first, steps, logits, product, activate
 FUNCTIONS = (
     *(gather, gather_targets, prefetch_samples, arrive, wait, multiply, mix_row, mix_bits, drop, multiply_inputs),
     *(drop_inputs, backward, multiply_partially, sum_partials, measure, normalize, sum_slopes, normalize_backward),
-    *(reduce_loss, copy, square_rows, shrink_gradients, update_layer),
+    *(normalize_together, normalize_together_backward, reduce_loss, copy, square_rows, shrink_gradients, update_layer),
 )
