@@ -133,7 +133,7 @@ def bad_files():
     return [
         (whole[:-20], ["not a complete gzip file"]),
         (CONTENTS[IMAGES][:-1], [f"expected {size} bytes", f"got {len(CONTENTS[IMAGES]) - 1:,}", "truncated"]),
-        (labels, [f"expected {size} bytes", "declares 40 values", "another file"]),
+        (labels, [f"expected {size} bytes", f"mislabeled: this is tiny_set's {NAMES[1]}"]),
         (CONTENTS[IMAGES] + b"x", [f"got more than {size}"]),
         (bytes(flipped), [TINY.files[0].sha256, "corrupted"]),
         (gzip.compress(OTHER[IMAGES]), [TINY.files[0].sha256, f"mislabeled: this is other_set's {IMAGES}"]),

@@ -1,13 +1,11 @@
-"""The protocol between a sweep's coordinator and its workers: the messages, and the interface `Workers`.
-
-`dataclasses.asdict` converts tasks and results to what JSON can represent.
-"""
+"""The protocol between a sweep's coordinator and its workers: the messages, and the interface `Workers`."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 __all__ = ["Event", "Task", "TrialResult", "Workers"]
 
@@ -69,21 +67,26 @@ class Event:
     lost: str = ""
 
 
-class Workers(Protocol):
+class Workers(ABC):
     """Runs trials: in processes on this machine, or on a cluster."""
 
     @property
+    @abstractmethod
     def free_slots(self) -> int:
         """How many more trials can be submitted now."""
 
+    @abstractmethod
     def submit(self, task: Task) -> None:
         """Run a trial on a free worker."""
 
+    @abstractmethod
     def send_decision(self, number: int, *, prune: bool) -> None:
         """Send the decision whether a trial is pruned to its worker, which waits at a rung."""
 
+    @abstractmethod
     def next_event(self, timeout: float) -> Event | None:
         """Wait for the next event; None after `timeout` seconds without one."""
 
+    @abstractmethod
     def stop(self) -> None:
         """Stop all trials, which save a checkpoint first, and shut the workers down."""
