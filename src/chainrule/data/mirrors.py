@@ -32,15 +32,15 @@ def download(url: str, *, limit: int, patience: float = 5.0) -> bytes:
     # A socket's timeout covers one connection attempt and one read, but neither the look-up of the host's name, nor a
     # host with eight addresses that are all down, nor a server that sends a byte a second. So a thread downloads while
     # this one watches the rate.
-    chunks: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
+    chunks: queue.SimpleQueue[bytes | DataError] = queue.SimpleQueue()
     abandoned = threading.Event()
     threading.Thread(target=_fetch, args=(url, patience, chunks, abandoned), daemon=True).start()
     content = bytearray()
     expected, deadline = _CHUNK, time.monotonic() + patience
     try:
         while chunk := chunks.get(timeout=max(0, deadline - time.monotonic())):
-            if isinstance(chunk, Exception):
-                raise _explain(chunk) from chunk
+            if isinstance(chunk, DataError):
+                raise chunk
             content += chunk
             if len(content) > limit:
                 raise DataError(f"it sends more than the {limit:,} bytes that the file can have")
@@ -53,25 +53,19 @@ def download(url: str, *, limit: int, patience: float = 5.0) -> bytes:
     return bytes(content)
 
 
-def _fetch(url: str, patience: float, chunks: queue.SimpleQueue[bytes | Exception], abandoned: threading.Event) -> None:
-    """Put the chunks of a file into a queue, then an empty one; or the exception that ended the download."""
-    try:
-        import urllib.request  # here, because it takes as long to import as the rest of this package
+def _fetch(url: str, patience: float, chunks: queue.SimpleQueue[bytes | DataError], abandoned: threading.Event) -> None:
+    """Put the chunks of a file into a queue, then an empty one; or the error that ended the download."""
+    import urllib.error  # here, because it takes as long to import as the rest of this package
+    import urllib.request
 
+    try:
         with urllib.request.urlopen(url, timeout=patience) as response:
             while not abandoned.is_set() and (chunk := response.read1(_CHUNK)):
                 chunks.put(chunk)
         chunks.put(b"")
-    except Exception as error:
-        chunks.put(error)
-
-
-def _explain(error: Exception) -> DataError:
-    """The failure of a download in a few words."""
-    import urllib.error
-
-    if isinstance(error, urllib.error.HTTPError):
+    except urllib.error.HTTPError as error:
         error.close()
-        return DataError(f"HTTP status {error.code}")
-    reason = getattr(error, "reason", error)
-    return UnreachableError(str(reason) or type(reason).__name__)
+        chunks.put(DataError(f"HTTP status {error.code}"))
+    except Exception as error:
+        reason = getattr(error, "reason", error)
+        chunks.put(UnreachableError(str(reason) or type(reason).__name__))

@@ -45,22 +45,17 @@ def find_files(spec: DatasetSpec, data_dir: Path | None = None) -> dict[str, byt
         DataError: a file in the user's folder is missing or wrong.
         NoSourceError: no source has a file; the message lists what was tried.
     """
-    if data_dir is not None:
-        found = _read_user_folder(spec, data_dir, "data_dir")
-        if not found:
-            names = ", ".join(file.name for file in spec.files)
-            raise DataError(
-                f"data_dir {data_dir} has no files of {spec.name}: expected {names} (.gz or not).\n"
-                f"{spec.how_to_get('data_dir')}"
-            )
-        return found
-    tried = []
-    if environment := os.environ.get("CHAINRULE_DATA_DIR"):
-        if found := _read_user_folder(spec, Path(environment), "CHAINRULE_DATA_DIR"):
+    environment = os.environ.get("CHAINRULE_DATA_DIR")
+    setting = "CHAINRULE_DATA_DIR" if data_dir is None else "data_dir"
+    folder = data_dir if data_dir is not None else environment and Path(environment)
+    tried = [f"{setting}: not set"]
+    if folder:
+        if found := _read_user_folder(spec, folder, setting):
             return found
-        tried.append(f"CHAINRULE_DATA_DIR {environment}: no files of {spec.name}")
-    else:
-        tried.append("CHAINRULE_DATA_DIR: not set")
+        tried = [f"{setting} {folder}: no files of {spec.name}"]
+        if data_dir is not None:
+            names = ", ".join(file.name for file in spec.files)
+            raise DataError(f"{tried[0]}; expected {names} (.gz or not).\n{spec.how_to_get(setting)}")
 
     found = {}
     _read_folder(spec, cache_folder(spec), found, tried, is_cache=True)
@@ -147,19 +142,15 @@ def _download_files(spec: DatasetSpec, found: dict[str, bytes], tried: list[str]
                     bases.remove(base)
             else:
                 found[file.name] = content
-                _write_to_cache(cache_folder(spec) / file.name, content)
+                folder = cache_folder(spec)
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    write_bytes(folder / file.name, content)
+                except OSError as error:  # it costs only the next download
+                    _log.warning("%s is not cached: cannot write to %s (%s).", file.name, folder, error.strerror)
                 break
         else:
             return  # all files are required: without this one, the others are of no use
-
-
-def _write_to_cache(path: Path, content: bytes) -> None:
-    """Cache a verified file. A failure costs only the next download."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, content)
-    except OSError as error:
-        _log.warning("%s is not cached: cannot write to %s (%s).", path.name, path.parent, error.strerror)
 
 
 def _read_file(folder: Path, file: FileSpec) -> bytes | None:

@@ -135,7 +135,6 @@ class Coordinator:
         self._workers.submit(Task(trial.number, settings, self._sweep.metric.name, self._rungs))
 
     def _handle(self, event: Event) -> None:
-        """Store what a worker reports."""
         trial = self.running.get(event.number)
         if trial is None:
             return
@@ -156,15 +155,11 @@ class Coordinator:
                 self.needs_attention = event.result.reason
 
     def _should_prune(self, trial: Trial, curve: Sequence[float]) -> bool:
-        """Whether early stopping prunes the trial."""
-        if self._sweep.early_stopping is None:
-            return False
-        cost = self._sweep.metric.cost
+        hyperband, cost = self._sweep.early_stopping, self._sweep.metric.cost
         others = [[cost(value) for value in other.curve] for other in self._trials if other is not trial]
-        return self._sweep.early_stopping.should_prune([cost(value) for value in curve], others)
+        return hyperband is not None and hyperband.should_prune([cost(value) for value in curve], others)
 
     def _finish(self, trial: Trial, result: TrialResult) -> None:
-        """Store the final result of a trial."""
         del self.running[trial.number]
         self._trials.report(trial, result.curve)
         seconds = time.monotonic() - self._started[trial.number]
@@ -180,7 +175,6 @@ class Coordinator:
                 self.stop_reason = f"the first {_MAX_FAILURES} trials all failed for the same reason: {trial.reason}"
 
     def _describe_result(self, trial: Trial) -> str:
-        """One line about a trial that is over."""
         if trial.status == "failed":
             return f"Trial {trial.number} failed: {trial.reason}"
         best, metric = self._trials.best, self._sweep.metric.name

@@ -145,7 +145,6 @@ class Trials(Sequence[Trial]):
         return self._trials[index]
 
     def _from_frozen_trial(self, frozen: optuna.trial.FrozenTrial) -> Trial:
-        """Convert a stored trial."""
         attributes = frozen.user_attrs
         return Trial(
             number=frozen.number,

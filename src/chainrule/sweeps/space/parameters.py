@@ -213,14 +213,12 @@ def _find_problem(field: Field[Any], value: object) -> str:
 
 def _suggest_number(value: object) -> str:
     """How to write a number that YAML reads as text, such as 1e-4; "" if the value is no such text."""
-    found = re.fullmatch(r"([+-]?)(\d+\.?\d*|\.\d+)(?:[eE]([+-]?)(\d+))?", value) if isinstance(value, str) else None
+    found = re.fullmatch(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[eE]([+-]?)(\d+))?", value) if isinstance(value, str) else None
     if not found:
         return ""
-    sign, mantissa, exponent_sign, exponent = found.groups()
-    number = sign + mantissa
-    if exponent:
-        number += f"{'' if '.' in mantissa else '.0'}e{exponent_sign or '+'}{exponent}"
-    return f" YAML reads {value} as text: write {number}."
+    mantissa, sign, exponent = found.groups()
+    power = f"{'' if '.' in mantissa else '.0'}e{sign or '+'}{exponent}" if exponent else ""
+    return f" YAML reads {value} as text: write {mantissa}{power}."
 
 
 def _shorten(value: object) -> str:

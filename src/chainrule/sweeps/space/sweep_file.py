@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -204,26 +204,43 @@ def _compute_digest(content: Mapping[str, Any]) -> str:
 
 def _find_plugins(content: Mapping[str, Any]) -> list[str]:
     """The plugins in a sweep's parameters and command, to be loaded first because they may define settings."""
-    command = content.get("command")
-    flags = _split_flags(map(str, command)) if isinstance(command, list) else []
-    found = [value for flag, value in flags if flag == "--plugin"]
-    ignored = ErrorCollector("", {})  # errors are reported when the parameters are parsed
-    for _, name, spec in find_leaves(content.get("parameters"), (), ignored):
+    found: list[str] = []
+    # Errors are reported when all is parsed.
+    with suppress(ConfigError):
+        found += [value for flag, value in _parse_command(content) if flag == "--plugin"]
+    for _, name, spec in find_leaves(content.get("parameters"), (), ErrorCollector("", {})):
         if name == "plugin":
             with suppress(ConfigError):
                 found += StrList((), "").parse(spec.get("value"))
     return found
 
 
-def _split_flags(words: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield flags and values from words such as `--dataset=mnist` or `-d mnist`."""
-    remaining = iter(words)
+def _parse_command(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The flags after the program in `command`, which hold for all trials: `-d mnist` or `--dataset=mnist`.
+
+    Raises:
+        ConfigError: the command does something else than running the program.
+    """
+    command = content.get("command", _DEFAULT_COMMAND)
+    if not isinstance(command, list) or not command:
+        raise ConfigError(f"command must be a list such as {_DEFAULT_COMMAND}.")
+    words = [str(word) for word in command]
+    if unknown := [word for word in words if "${" in word and word not in _DEFAULT_COMMAND]:
+        raise ConfigError(f"{', '.join(unknown)} in command is not supported; use {_DEFAULT_COMMAND}.")
+    programs = ("${program}", content.get("program", "train.py"))
+    start = next((index for index, word in enumerate(words) if word in programs), len(words))
+    others = [word for word in words[:start] if not re.fullmatch(r"\$\{\w+\}|(.*/)?(python[\d.]*|env)", word)]
+    if start == len(words) or others or "${args}" not in words:
+        usual = " ".join(_DEFAULT_COMMAND)
+        raise ConfigError(f"command must run ${{program}} with ${{args}} and nothing else, as {usual} does.")
+    found, remaining = [], iter(word for word in words[start + 1 :] if word != "${args}")
     for word in remaining:
         flag, equals, value = word.partition("=")
         if word.startswith("-"):
-            yield flag, value if equals else next(remaining, "")
+            found.append((flag, value if equals else next(remaining, "")))
         else:
-            yield word, ""
+            found.append((word, ""))
+    return found
 
 
 def _check_first_trial(sweep: Sweep, errors: ErrorCollector) -> None:
@@ -273,43 +290,23 @@ def _parse_early_stopping(content: Mapping[str, Any], errors: ErrorCollector) ->
 def _parse_fixed(content: Mapping[str, Any], parameters: Mapping[str, Any], errors: ErrorCollector) -> dict[str, Any]:
     """The settings that `command`, `project` and `entity` give to all trials."""
     fixed = {f"wandb_{key}": content[key] for key in ("project", "entity") if isinstance(content.get(key), str)}
-    command = content.get("command", _DEFAULT_COMMAND)
-    if not isinstance(command, list) or not command:
-        errors.add(("command",), f"command must be a list such as {_DEFAULT_COMMAND}.")
+    try:
+        flags = _parse_command(content)
+    except ConfigError as error:
+        errors.add(("command",), str(error))
         return fixed
-    words = [str(word) for word in command]
-    if unknown := [word for word in words if "${" in word and word not in _DEFAULT_COMMAND]:
-        errors.add(("command",), f"{', '.join(unknown)} in command is not supported; use {_DEFAULT_COMMAND}.")
-        return fixed
-    programs = ("${program}", content.get("program", "train.py"))
-    start = next((index for index, word in enumerate(words) if word in programs), len(words))
-    others = [word for word in words[:start] if not re.fullmatch(r"\$\{\w+\}|(.*/)?(python[\d.]*|env)", word)]
-    if start == len(words) or others or "${args}" not in words:
-        errors.add(
-            ("command",),
-            f"command must run ${{program}} with ${{args}} and nothing else, as {' '.join(_DEFAULT_COMMAND)} does.",
-        )
-        return fixed
-    # Flags after the program hold for all trials: `-d mnist`.
-    given = [word for word in words[start + 1 :] if word != "${args}"]
-    return fixed | _parse_flags(given, parameters, errors)
-
-
-def _parse_flags(words: list[str], parameters: Mapping[str, Any], errors: ErrorCollector) -> dict[str, Any]:
-    """The settings in the flags of the command."""
-    names = {field.flag: name for name, field in TrainConfig.fields().items() if field.flag}
-    found: dict[str, Any] = {}
-    for flag, value in _split_flags(words):
+    fields = TrainConfig.fields()
+    names = {field.flag: name for name, field in fields.items() if field.flag}
+    for flag, value in flags:
         name = names.get(flag, flag.removeprefix("--"))
         try:
             if name in NOT_SWEPT:
                 raise ConfigError(f"{flag} cannot be given: the sweep chooses it.")
+            if name in parameters:
+                raise ConfigError(f"{name} is a parameter too. Remove one of the two.")
             TrainConfig({name: value})
         except ConfigError as error:
             errors.add(("command",), f"command: {error}")
-            continue
-        if name in parameters:
-            errors.add(("command",), f"command gives {name}, which is a parameter too. Remove one of the two.")
-        field = TrainConfig.fields().get(name)
-        found[name] = field.parse(value) if field and field.choices else value  # the canonical name of an alias
-    return found
+        else:  # the canonical name of an alias
+            fixed[name] = fields[name].parse(value) if name in fields and fields[name].choices else value
+    return fixed
