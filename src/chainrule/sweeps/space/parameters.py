@@ -142,15 +142,14 @@ def _get_kind(given: str | None, arguments: Mapping[str, Any]) -> str:
     if given is not None and given not in DISTRIBUTIONS:
         names = ", ".join(DISTRIBUTIONS)
         raise ConfigError(f"unknown distribution {given!r}.{did_you_mean(given, DISTRIBUTIONS)} Choose from: {names}.")
+    natural = given
     if "value" in arguments:
         natural = "constant"
     elif "values" in arguments:
         natural = "categorical_w_probabilities" if "probabilities" in arguments else "categorical"
-    elif given is not None:
-        return given
-    elif {"min", "max"} <= set(arguments):
-        return "int_uniform" if {type(arguments["min"]), type(arguments["max"])} == {int} else "uniform"
-    else:
+    elif given is None and {"min", "max"} <= set(arguments):
+        natural = "int_uniform" if {type(arguments["min"]), type(arguments["max"])} == {int} else "uniform"
+    if natural is None:
         raise ConfigError("it needs a value, values, min and max, or a distribution.")
     if given not in (None, natural):
         raise ConfigError(f"the distribution {given} does not go with {' and '.join(arguments)}; leave it out.")

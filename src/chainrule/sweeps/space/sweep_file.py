@@ -183,9 +183,11 @@ def _parse_sweep(content: Mapping[str, Any], text: str, name: str, errors: Error
         TrainConfig.fields()["run_name"].parse(name or ".")
     except ConfigError:
         errors.add(("name",), f"name must be {TrainConfig.run_name.allowed}, got {name!r}.")
+    # All that determines the trials, which includes the order of the parameters.
+    kept = {key: value for key, value in content.items() if key not in ("run_cap", "description", "name")}
     return Sweep(
         text=text,
-        digest=_compute_digest(content),
+        digest=hashlib.sha256(json.dumps(kept, default=str).encode()).hexdigest(),
         name=name,
         method=method,
         metric=_parse_metric(content, errors),
@@ -194,12 +196,6 @@ def _parse_sweep(content: Mapping[str, Any], text: str, name: str, errors: Error
         early_stopping=_parse_early_stopping(content, errors),
         run_cap=content.get("run_cap"),
     )
-
-
-def _compute_digest(content: Mapping[str, Any]) -> str:
-    """SHA-256 of what determines the trials, which includes the order of the parameters."""
-    kept = {key: value for key, value in content.items() if key not in ("run_cap", "description", "name")}
-    return hashlib.sha256(json.dumps(kept, default=str).encode()).hexdigest()
 
 
 def _find_plugins(content: Mapping[str, Any]) -> list[str]:

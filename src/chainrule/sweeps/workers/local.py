@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -43,8 +44,7 @@ class LocalWorkers(Workers):
     def submit(self, task: Task) -> None:
         process = next((process for process in self._processes.values() if process.number is None), None)
         if process is None:
-            process = _Process(self._log, self._environment)
-            self._processes[process.connection] = process
+            process = self._start_process()
         process.number = task.number
         process.send(task)
 
@@ -74,8 +74,27 @@ class LocalWorkers(Workers):
                 self._remove(process)
         return event
 
+    def _start_process(self) -> _Process:
+        connection, other_end = Pipe()
+        with self._log.open("ab") as log, other_end:
+            popen = subprocess.Popen(
+                [sys.executable, "-m", "chainrule.sweeps.workers.worker", str(other_end.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                pass_fds=[other_end.fileno()],
+                # Ctrl-C must reach the coordinator alone, which then stops the workers.
+                start_new_session=True,
+            )
+        process = self._processes[connection] = _Process(popen, connection)
+        return process
+
     def _remove(self, process: _Process) -> None:
-        process.kill()
+        """End a process that has nothing to save."""
+        process.popen.kill()
+        process.popen.wait()
+        process.connection.close()
         del self._processes[process.connection]
 
     def stop(self) -> None:
@@ -93,37 +112,15 @@ class LocalWorkers(Workers):
                 self._remove(process)
 
 
+@dataclass
 class _Process:
-    """One worker process.
+    """One worker process, and the number of the trial that it runs."""
 
-    Attributes:
-        connection: sends tasks and decisions, receives events.
-        number: of the trial that it runs, or None.
-    """
-
-    def __init__(self, log: Path, environment: Mapping[str, str]) -> None:
-        self.number: int | None = None
-        self.connection: Connection[Task | bool, Event]
-        self.connection, other_end = Pipe()
-        with log.open("ab") as file, other_end:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", "chainrule.sweeps.workers.worker", str(other_end.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                env=dict(environment),
-                pass_fds=[other_end.fileno()],
-                # Ctrl-C must reach the coordinator alone, which then stops the workers.
-                start_new_session=True,
-            )
+    popen: subprocess.Popen[bytes]
+    connection: Connection[Task | bool, Event]
+    number: int | None = None
 
     def send(self, message: Task | bool) -> None:
         """Send a message; if the process is dead, `next_event` reports that."""
         with suppress(OSError):
             self.connection.send(message)
-
-    def kill(self) -> None:
-        """End the process, which has nothing to save."""
-        self.popen.kill()
-        self.popen.wait()
-        self.connection.close()

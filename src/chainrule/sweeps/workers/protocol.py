@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 __all__ = ["Event", "Task", "TrialResult", "Workers"]
 
@@ -67,26 +66,21 @@ class Event:
     lost: str = ""
 
 
-class Workers(ABC):
+class Workers(Protocol):
     """Runs trials: in processes on this machine, or on a cluster."""
 
     @property
-    @abstractmethod
     def free_slots(self) -> int:
         """How many more trials can be submitted now."""
 
-    @abstractmethod
     def submit(self, task: Task) -> None:
         """Run a trial on a free worker."""
 
-    @abstractmethod
     def send_decision(self, number: int, *, prune: bool) -> None:
         """Send the decision whether a trial is pruned to its worker, which waits at a rung."""
 
-    @abstractmethod
     def next_event(self, timeout: float) -> Event | None:
         """Wait for the next event; None after `timeout` seconds without one."""
 
-    @abstractmethod
     def stop(self) -> None:
         """Stop all trials, which save a checkpoint first, and shut the workers down."""
