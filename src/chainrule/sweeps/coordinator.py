@@ -91,7 +91,6 @@ class Coordinator:
 
     @property
     def _has_more(self) -> bool:
-        """Whether there are trials to start or to resume."""
         if self.needs_attention:
             return False
         # Interrupted trials are resumed even if a target is reached: the result must not depend on interruptions.

@@ -153,14 +153,12 @@ def _adopt_coordinator(token: _Token) -> None:
 
 
 def _receive_decision(token: _Token, number: int, prune: bool) -> None:
-    """Store the decision for a trial at a rung."""
     with _changed:
         _decisions[token, number] = prune
         _changed.notify_all()
 
 
 def _run_task(task: Task, token: _Token, topic: str, environment: dict[str, str]) -> TrialResult:
-    """Run a trial as a Dask task."""
     from distributed import get_worker
 
     worker = get_worker()
