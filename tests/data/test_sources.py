@@ -18,8 +18,7 @@ from data.tiny_dataset import NAMES, cut_short, make_contents, make_spec, silent
 
 from chainrule.core.errors import ConfigError, DataError
 from chainrule.data import sources
-from chainrule.data.mirrors import download
-from chainrule.data.sources import cache_folder, find_files
+from chainrule.data.sources import cache_folder, download, find_files
 from chainrule.data.specs import SPECS
 
 CONTENTS = make_contents(0)
@@ -347,8 +346,8 @@ def test_when_nothing_is_reachable_the_error_says_so_at_once(tmp_path, monkeypat
     for words in (
         *NAMES,
         f"CHAINRULE_DATA_DIR {tmp_path}: no files of tiny_set",
-        f"cache {cache_folder(spec)}: none of the files",
-        f"{tmp_path / 'system'}: none of the files",
+        f"cache {cache_folder(spec)}: no {IMAGES}",
+        f"{tmp_path / 'system'}: no {IMAGES}",
         f"{urls[0]}{IMAGES}.gz: [Errno {errno.ECONNREFUSED}]",
         f"{urls[1]}{IMAGES}.gz: ",
         "data_dir=",

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from sweeps.sweep_files import CASES, parameters
 
-from chainrule.sweeps.early_stopping import Hyperband
-from chainrule.sweeps.search import propose
+from chainrule.sweeps.search import Hyperband, propose
 from chainrule.sweeps.space.distributions import DISTRIBUTIONS, Categorical
 from chainrule.sweeps.space.sweep_file import Sweep, read_sweep
 from chainrule.sweeps.summary import draw_sparkline, format_csv

@@ -194,5 +194,7 @@ class Coordinator:
     def _check_target(self, trial: Trial) -> None:
         """End the sweep if the trial has reached the metric's target."""
         metric = self._sweep.metric
-        if trial.value is not None and metric.is_reached(trial.value):
+        if trial.value is None or metric.target is None:
+            return
+        if metric.cost(trial.value) <= metric.cost(metric.target):
             self.stop_reason = f"trial {trial.number} has reached the target: {metric.name} {trial.value:g}"

@@ -119,11 +119,7 @@ def run_sweep(
 
 
 def _check_overrides(overrides: Mapping[str, object], sweep: Sweep) -> dict[str, Any]:
-    """Validate the overrides.
-
-    Raises:
-        ConfigError: one is unknown or not allowed, is chosen by the sweep, or is searched over.
-    """
+    """Validate the overrides; ConfigError if one is unknown or not allowed, or chosen or searched over by the sweep."""
     for name in overrides:
         if name in NOT_SWEPT or not isinstance(sweep.parameters.get(name), Constant | None):
             raise ConfigError(f"overrides must not contain {name}: the sweep chooses it.")

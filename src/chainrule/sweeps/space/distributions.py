@@ -6,7 +6,6 @@ and so does Optuna for distributions that it does not have itself.
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 from abc import ABC, abstractmethod
@@ -93,15 +92,9 @@ class Categorical(Distribution):
         if min(probabilities) < 0 or not math.isclose(math.fsum(probabilities), 1.0, rel_tol=1e-5):
             raise ConfigError(f"probabilities must be 0 or more and add up to 1, got {list(probabilities)}.")
 
-    def map_values(self, function: Callable[[object], object]) -> Categorical:
-        """The same distribution with each value replaced.
-
-        Raises:
-            ConfigError: two values become the same.
-        """
-        mapped = copy.copy(self)
-        Categorical.__init__(mapped, [function(value) for value in self.values], self.probabilities)
-        return mapped
+    def map_values(self, function: Callable[[object], object]) -> None:
+        """Replace each value; ConfigError if two become the same."""
+        Categorical.__init__(self, [function(value) for value in self.values], self.probabilities)
 
     def ppf(self, u: float) -> Any:
         return self.values[self._find_index(u)]

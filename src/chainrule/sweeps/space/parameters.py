@@ -180,7 +180,7 @@ def _check_settings(found: dict[str, tuple[KeyPath, Distribution]], method: str,
             errors.add(path, text)
         if fields[0].choices and isinstance(distribution, Categorical) and not problems:
             try:
-                found[name] = path, distribution.map_values(fields[0].parse)
+                distribution.map_values(fields[0].parse)
             except ConfigError as error:
                 errors.add(path, f"{name}: {error}")
 

@@ -19,7 +19,7 @@ from chainrule.core.fields import StrList
 from chainrule.core.plugins import load_plugin
 from chainrule.core.yaml_with_lines import ErrorCollector, KeyPath, parse_yaml_with_lines, read_yaml_with_lines
 from chainrule.runs.config import TrainConfig
-from chainrule.sweeps.early_stopping import Hyperband
+from chainrule.sweeps.search import Hyperband
 from chainrule.sweeps.space.distributions import Categorical, Distribution, StorageValue
 from chainrule.sweeps.space.parameters import (
     ANYTHING,
@@ -80,10 +80,6 @@ class Metric:
     def cost(self, value: float) -> float:
         """The value as something to minimize."""
         return -value if self.maximize else value
-
-    def is_reached(self, value: float) -> bool:
-        """Whether the value is as good as the target."""
-        return self.target is not None and self.cost(value) <= self.cost(self.target)
 
 
 @dataclass(frozen=True)
@@ -212,11 +208,7 @@ def _find_plugins(content: Mapping[str, Any]) -> list[str]:
 
 
 def _parse_command(content: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The flags after the program in `command`, which hold for all trials: `-d mnist` or `--dataset=mnist`.
-
-    Raises:
-        ConfigError: the command does something else than running the program.
-    """
+    """The flags after the program in `command`, which hold for all trials; ConfigError if it does anything else."""
     command = content.get("command", _DEFAULT_COMMAND)
     if not isinstance(command, list) or not command:
         raise ConfigError(f"command must be a list such as {_DEFAULT_COMMAND}.")
@@ -269,10 +261,8 @@ def _parse_metric(content: Mapping[str, Any], errors: ErrorCollector) -> Metric:
 
 def _parse_early_stopping(content: Mapping[str, Any], errors: ErrorCollector) -> Hyperband | None:
     path: KeyPath = ("early_terminate",)
-    if "early_terminate" not in content:
-        return None
-    given = content["early_terminate"]
-    if not check_keys(given, path, _HYPERBAND_RULES, errors):
+    given: Any = content.get("early_terminate")
+    if "early_terminate" not in content or not check_keys(given, path, _HYPERBAND_RULES, errors):
         return None
     if ("min_iter" in given) == ("max_iter" in given) or ("max_iter" in given) != ("s" in given):
         errors.add(path, "early_terminate needs either min_iter, or max_iter and s.")

@@ -122,10 +122,7 @@ class ClusterWorkers(Workers):
             # A curve may arrive after its trial was given up.
             return message if message.lost or message.number in self._assigned else None
         number, future = message
-        address, expected = self._assigned.get(number, ("", None))
-        if expected is not future:
-            return None
-        del self._assigned[number]
+        address, _ = self._assigned.pop(number)
         if future.status == "finished":
             return Event(number, result=future.result())
         error = future.exception() if future.status == "error" else None

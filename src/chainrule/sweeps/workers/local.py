@@ -42,9 +42,8 @@ class LocalWorkers(Workers):
         return self._count - sum(process.number is not None for process in self._processes.values())
 
     def submit(self, task: Task) -> None:
-        process = next((process for process in self._processes.values() if process.number is None), None)
-        if process is None:
-            process = self._start_process()
+        idle = (process for process in self._processes.values() if process.number is None)
+        process = next(idle, None) or self._start_process()
         process.number = task.number
         process.send(task)
 
