@@ -165,34 +165,16 @@ class Dataset:
             raise ConfigError(f"Give validation_data or val_fraction, not both; val_fraction is {fraction}.")
         features, labels = check_features(x, dtype=dtype), check_labels(y)
         check_same_length(features, labels)
+        names = _number_classes(labels) if classes is None else check_class_names(classes)
         no_data = features[:0], labels[:0]
         x_val, y_val = no_data if validation_data is None else _unpack_pair(validation_data, "validation_data")
         x_test, y_test = no_data if test_data is None else _unpack_pair(test_data, "test_data")
-        data = cls(
-            name,
-            x_train=features,
-            y_train=labels,
-            x_val=x_val,
-            y_val=y_val,
-            x_test=x_test,
-            y_test=y_test,
-            classes=_number_classes(labels) if classes is None else check_class_names(classes),
-            train_indices=np.arange(len(labels)),
-        )
-        return data._hold_out(fraction, seed) if fraction else data
-
-    def _hold_out(self, fraction: float, seed: int) -> Dataset:
-        """Move a fraction of the training set to the validation set."""
-        train, val = stratified_split(self.y_train, fraction, generator(seed, "validation split"))
-        return replace(
-            self,
-            x_train=self.x_train[train],
-            y_train=self.y_train[train],
-            x_val=self.x_train[val],
-            y_val=self.y_train[val],
-            train_indices=train,
-            val_indices=val,
-        )
+        train, val = np.arange(len(labels)), _no_indices()
+        if fraction:
+            check_labels(labels, n_classes=len(names))
+            train, val = stratified_split(labels, fraction, generator(seed, "validation split"))
+            x_val, y_val, features, labels = features[val], labels[val], features[train], labels[train]
+        return cls(name, features, labels, x_val, y_val, x_test, y_test, names, train_indices=train, val_indices=val)
 
     @cached_property
     def digest(self) -> str:
@@ -241,19 +223,12 @@ def load_dataset(
     fraction = check_fraction(val_fraction)
     source = raw or load_raw_dataset(name, data_dir)
     train, val = stratified_split(source.y_train, fraction, rng)
+    x_train, x_val = (_scale_rows(source.x_train, rows, source.scale, dtype) for rows in (train, val))
+    x_test = _scale_rows(source.x_test, np.arange(len(source.y_test)), source.scale, dtype)
+    y_train, y_val, y_test = source.y_train[train], source.y_train[val], source.y_test
     try:
         return Dataset(
-            name,
-            _scale_rows(source.x_train, train, source.scale, dtype),
-            source.y_train[train],
-            _scale_rows(source.x_train, val, source.scale, dtype),
-            source.y_train[val],
-            _scale_rows(source.x_test, np.arange(len(source.y_test)), source.scale, dtype),
-            source.y_test,
-            classes=source.classes,
-            image_shape=source.image_shape,
-            train_indices=train,
-            val_indices=val,
+            name, x_train, y_train, x_val, y_val, x_test, y_test, source.classes, source.image_shape, train, val
         )
     except ConfigError as error:  # the values are not finite as dtype
         raise DataError(f"Dataset {name!r}: {error}") from error

@@ -16,14 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import ConfigError
-from chainrule.core.files import (
-    converting_write_errors,
-    exists,
-    make_write_error,
-    read_json,
-    write_json,
-    write_text,
-)
+from chainrule.core.files import converting_write_errors, exists, make_write_error, read_json, write_json, write_text
 from chainrule.core.lock import hold_lock, is_locked
 from chainrule.runs.config import NON_IDENTITY_KEYS
 from chainrule.runs.folder import CONFIG, find_folder, list_folders

@@ -1,7 +1,4 @@
-"""The protocol between a sweep's coordinator and its workers: the messages, and the interface `Workers`.
-
-`dataclasses.asdict` converts tasks and results to what JSON can represent.
-"""
+"""The protocol between a sweep's coordinator and its workers: the messages, and the interface `Workers`."""
 
 from __future__ import annotations
 
