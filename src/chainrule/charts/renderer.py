@@ -111,7 +111,7 @@ def save_spec(spec: Spec, file: Path) -> None:
     elif suffix == ".png":
         content = vl_convert.svg_to_png(svg, scale=_SCALE)
     else:
-        content = vl_convert.svg_to_pdf(svg)
+        content = _sort_resources(vl_convert.svg_to_pdf(svg))
     with replacing(file) as temporary:
         temporary.write_bytes(content)
 
@@ -132,6 +132,11 @@ def _render_svg(spec: Spec) -> str:
         lambda found: f"{found[1]}{numbers.setdefault(found[2], len(numbers))}",
         svg,
     )
+
+
+def _sort_resources(pdf: bytes) -> bytes:
+    """Sort the resources of pages, which svg2pdf writes in random order. No byte outside of these lists moves."""
+    return re.sub(rb"(?m)(^ +/\w+ \d+ 0 R\n)+", lambda found: b"".join(sorted(found[0].splitlines(keepends=True))), pdf)
 
 
 def check_renderer() -> ModuleType:

@@ -40,7 +40,8 @@ def build_line_spec(chart: LineChart, *, interactive: bool) -> Spec | None:
         return None
     heights = [row[key] for row in rows for key in ("y", "low", "high") if row.get(key) is not None]
     limits = [float(limit) for limit in chart.y_range]
-    y = _make_axis("y", chart.y_label, {"domain": limits} if limits else _make_scale(heights), tickCount=6)
+    y_scale = _make_scale(limits or heights) | ({"domain": limits} if limits else {})
+    y = _make_axis("y", chart.y_label, y_scale, tickCount=6)
     x_scale = {**_make_scale([row["x"] for row in known]), "nice": False, "padding": 8}
     integers = {"tickMinStep": 1, "format": "d"} if all(row["x"] == round(row["x"]) for row in known) else {}
     x = _make_axis("x", chart.x_label, x_scale, grid=False, tickCount={"expr": "ceil(width / 60)"}, **integers)
