@@ -77,7 +77,7 @@ def test_the_notebook_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     notebook = jupytext.read(ROOT / "notebooks" / "assignment.py")
     NotebookClient(notebook, timeout=200, resources={"metadata": {"path": str(ROOT / "notebooks")}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) > 15
+    assert sum("image/svg+xml" in output.get("data", {}) for output in outputs) > 15
 
 
 def test_the_committed_notebook_is_that_of_its_source() -> None:

@@ -21,7 +21,7 @@ from chainrule.charts.values import VEGA, VEGA_LITE, Spec
 from chainrule.charts.xy_specs import build_bar_spec, build_line_spec
 from chainrule.core.errors import ConfigError
 from chainrule.core.extras import needs_extra
-from chainrule.core.files import replacing
+from chainrule.core.files import write_bytes
 
 if sys.platform != "win32":
     import resource
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["build_panels", "build_spec", "check_renderer", "render_svg", "save_chart", "save_spec"]
 
 _PANEL_MARGIN = 66  # pixels, for the y axis
-
 _SUFFIXES = (".pdf", ".png", ".svg")
 _ADDRESS_SPACE = 80 * 2**30  # bytes
 _SCALE = 2  # pixels of a PNG file per pixel of the specification
@@ -106,25 +105,17 @@ def save_spec(spec: Spec, file: Path) -> None:
     svg = _render_svg(spec)
     import vl_convert
 
-    if suffix == ".svg":
-        content = svg.encode("utf-8")
-    elif suffix == ".png":
+    if suffix == ".png":
         content = vl_convert.svg_to_png(svg, scale=_SCALE)
     else:
-        content = _sort_resources(vl_convert.svg_to_pdf(svg))
-    with replacing(file) as temporary:
-        temporary.write_bytes(content)
+        content = svg.encode("utf-8") if suffix == ".svg" else _sort_resources(vl_convert.svg_to_pdf(svg))
+    write_bytes(file, content)
 
 
 def _render_svg(spec: Spec) -> str:
     vl_convert = check_renderer()
-    config = make_config(LIGHT)
-    is_vega = spec["$schema"] == VEGA
-    svg = (
-        vl_convert.vega_to_svg({**spec, "config": config})
-        if is_vega
-        else vl_convert.vegalite_to_svg(spec, config=config)
-    )
+    draw = vl_convert.vega_to_svg if spec["$schema"] == VEGA else vl_convert.vegalite_to_svg
+    svg = draw({**spec, "config": make_config(LIGHT)})
     # Vega numbers the clipping paths of all charts of a process.
     numbers: dict[str, int] = {}
     return re.sub(
