@@ -1,10 +1,11 @@
 """Question 6: which hyperparameters matter: parallel coordinates, correlations, what works and what does not."""
 
+from estimate import estimate_mean
 from study import Study
 
 from chainrule.report.run_charts import build_bar_chart, build_learning_curves, build_parallel_coordinates
 from chainrule.report.run_records import RunRecord, find_varied_hyperparameters
-from chainrule.report.statistics import compute_correlations, compute_importances, estimate_mean, group_by_value
+from chainrule.report.statistics import compute_correlations, compute_importances, group_by_value
 
 METRIC, LOW, PLAIN = "val_accuracy", 0.65, ("sgd", "momentum", "nag")
 SHOWN = ("train_accuracy", "val_accuracy", "test_accuracy")
