@@ -8,7 +8,7 @@ from chainrule.report.run_records import RunRecord, find_varied_hyperparameters
 from chainrule.report.statistics import compute_correlations, compute_importances, group_by_value
 
 METRIC, LOW, PLAIN = "val_accuracy", 0.65, ("sgd", "momentum", "nag")
-SHOWN = ("train_accuracy", "val_accuracy", "test_accuracy")
+SHOWN = ("train_accuracy", METRIC, "test_accuracy")
 # Reasons for failure, each among the runs that the previous ones do not explain.
 REASONS = {
     "weight decay 0.5": lambda c: c["weight_decay"] == 0.5,
@@ -53,8 +53,8 @@ def main() -> None:
     charts = {"survey": build_parallel_coordinates(survey), "search": build_parallel_coordinates(search)}
     charts["correlation"] = build_bar_chart(numbers["correlations"], "rank correlation with validation accuracy")
     charts["importance"] = build_bar_chart(numbers["importances"]["mild"], "share of the variance explained alone")
-    charts["wider"] = build_learning_curves({name: [r.history for r in group] for name, group in wider.items()})
-    study.store(numbers, charts)
+    curves = build_learning_curves({name: [r.history for r in group] for name, group in wider.items()})
+    study.store(numbers, {**charts, "wider": curves})
 
 
 if __name__ == "__main__":

@@ -63,7 +63,8 @@ def build_spec(chart: Chart, *, interactive: bool = False) -> Spec:
         mark = {"type": "text", "text": "no data", "style": "value"}
         spec = {"height": 60, "data": {"values": [{}]}, "mark": mark, "usermeta": {"empty": True}}
     if not {"hconcat", "width"} & set(spec):
-        spec = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}, **spec}
+        # `resize`: a legend may need more rows at the final width.
+        spec = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding", "resize": True}, **spec}
     return {"$schema": VEGA_LITE, **spec}
 
 

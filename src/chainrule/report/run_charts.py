@@ -103,7 +103,8 @@ def build_learning_curves(groups: Mapping[str, Sequence[History]], column: str =
         by_epoch = [[values[epoch] for values in columns if epoch < len(values)] for epoch in range(epochs)]
         means = [float(np.mean(values)) for values in by_epoch]
         band = [list(map(edge, by_epoch)) if len(columns) > 1 else [] for edge in (min, max)]
-        series.append(Series(name, range(1, epochs + 1), means, low=band[0], high=band[1]))
+        x = [float(epoch) for epoch in range(1, epochs + 1)]
+        series.append(Series(name, x, means, low=band[0], high=band[1]))
     return LineChart("epoch", format_metric_label(column), series)
 
 
