@@ -24,8 +24,7 @@ def count_reasons(left: list[RunRecord]) -> list[dict]:
     """How many runs each reason applies to, and how many of these stay low."""
     found = []
     for name, applies in REASONS.items():
-        group = [record for record in left if applies(record.config)]
-        left = [record for record in left if record not in group]
+        group, left = ([run for run in left if applies(run.config) == wanted] for wanted in (True, False))
         low = sum((record.get_metric(METRIC) or 0.0) < LOW for record in group)
         found.append({"reason": name, "runs": len(group), "low": low})
     return found
@@ -53,8 +52,8 @@ def main() -> None:
     charts = {"survey": build_parallel_coordinates(survey), "search": build_parallel_coordinates(search)}
     charts["correlation"] = build_bar_chart(numbers["correlations"], "rank correlation with validation accuracy")
     charts["importance"] = build_bar_chart(numbers["importances"]["mild"], "share of the variance explained alone")
-    curves = build_learning_curves({name: [r.history for r in group] for name, group in wider.items()})
-    study.store(numbers, {**charts, "wider": curves})
+    charts["wider"] = build_learning_curves({name: [r.history for r in group] for name, group in wider.items()})
+    study.store(numbers, charts)
 
 
 if __name__ == "__main__":

@@ -338,7 +338,11 @@ def test_a_long_table_repeats_its_head_and_a_short_one_is_not_broken(tmp_path: P
 
 
 def test_equal_reports_are_equal_files_and_nothing_else_is_left(tmp_path: Path) -> None:
-    charts = {"loss": LINES, "bars": BARS, "grid": ImageGrid([encode_png(np.eye(8) / i) for i in range(1, 8)], [""] * 7)}
+    charts = {
+        "loss": LINES,
+        "bars": BARS,
+        "grid": ImageGrid([encode_png(np.eye(8) / i) for i in range(1, 8)], "1234567"),
+    }
     made = report("\n\n".join(f"![a](chart:{name})" for name in charts) + "\n\n $x$", charts, runs=rows(3))
     folders = [tmp_path / "one", tmp_path / 'an other #x_1 ~% {"']
     for folder in folders:

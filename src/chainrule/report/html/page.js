@@ -50,7 +50,7 @@ async function embed(plot) {
   plot.view = view;
   // At another width, the legend may need another number of rows, for which the chart has to become higher.
   const fit = () => view.resize().runAsync();
-  view.addSignalListener("width", fit);
+  view.addSignalListener("width", () => setTimeout(fit));
   await fit();
   if (figure.kind === "ConfusionMatrix") initPanel(plot, figure);
   if (figure.kind === "ParallelCoordinates") {
