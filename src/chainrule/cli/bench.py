@@ -25,8 +25,7 @@ from chainrule.engine.base import NotCompilableError
 from chainrule.neural_network import NeuralNetwork
 from chainrule.nn.parameters import Array, Labels
 from chainrule.optim.optimizers import OPTIMIZERS
-from chainrule.terminal.console import Console, print_text
-from chainrule.terminal.interrupt import stopping_on_interrupt
+from chainrule.terminal.console import Console, print_text, stopping_on_interrupt
 
 __all__ = ["run"]
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import cast
 
 from chainrule.cli.flags import add_field, new_parser, parse_words
-from chainrule.core.errors import ChainruleError, ConfigError, missing_extra
+from chainrule.core.errors import ChainruleError, ConfigError, missing_extra, printable
 from chainrule.core.fields import Configurable, FolderName, Int, OptionalStr, Str
 from chainrule.core.files import converting_write_errors, exists, write_text
 from chainrule.core.registry import did_you_mean
-from chainrule.core.text import printable
 from chainrule.runs.config import TrainConfig
 from chainrule.sweeps import run_sweep
 from chainrule.sweeps.folder import find_sweep, list_sweeps, read_state, read_trial_config

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chainrule.core.text import printable_lines
-
 __all__ = [
     "ChainruleError",
     "CheckpointError",
@@ -20,7 +18,17 @@ __all__ = [
     "OutOfMemoryError",
     "OutputError",
     "missing_extra",
+    "printable",
 ]
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Escape control characters, except those to `keep`, and characters that cannot be encoded, for terminals.
+
+    >>> printable("a\\x1b[31m b")
+    'a\\\\x1b[31m b'
+    """
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 class ChainruleError(Exception):
@@ -35,7 +43,7 @@ class ChainruleError(Exception):
     def __str__(self) -> str:
         # KeyError, a base of UnknownNameError, would print the message in quotes. Messages quote values and names from
         # files, which may hold control characters.
-        return printable_lines(str(self.args[0])) if self.args else ""
+        return printable(str(self.args[0]), keep="\n") if self.args else ""
 
 
 class ConfigError(ChainruleError, ValueError):

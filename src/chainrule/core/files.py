@@ -1,4 +1,4 @@
-"""Atomic file replacement; defensive reads."""
+"""Atomic file replacement, defensive reads, the cache folder."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from chainrule.core.errors import OutputError
+from chainrule.core.errors import ConfigError, OutputError
 
 __all__ = [
+    "cache_folder",
     "converting_write_errors",
     "exists",
     "make_write_error",
@@ -149,3 +150,22 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def cache_folder(purpose: str) -> Path:
+    """`<cache>/<purpose>`, where <cache> is CHAINRULE_CACHE_DIR or the user's cache folder. It may not exist.
+
+    Raises:
+        ConfigError: CHAINRULE_CACHE_DIR starts with `~` and an unknown user name.
+    """
+    if environment := os.environ.get("CHAINRULE_CACHE_DIR"):
+        try:
+            return Path(environment).expanduser() / purpose
+        except RuntimeError as error:
+            raise ConfigError(
+                f"CHAINRULE_CACHE_DIR {environment} is in no known home folder: there is no such user. "
+                "Set it to a path without `~`."
+            ) from error
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("chainrule")) / purpose

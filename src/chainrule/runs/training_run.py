@@ -17,8 +17,7 @@ from chainrule.runs.folder import FIGURES, MODEL
 from chainrule.runs.results import make_metrics, restore_kept_epoch
 from chainrule.runs.tracking.base import Run, Status, Tracker
 from chainrule.runs.writer import RunWriter
-from chainrule.terminal.console import Console
-from chainrule.terminal.interrupt import stopping_on_interrupt
+from chainrule.terminal.console import Console, stopping_on_interrupt
 from chainrule.training.history import History
 from chainrule.training.trainer import Trainer
 

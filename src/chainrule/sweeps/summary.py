@@ -7,7 +7,7 @@ import io
 from collections import Counter
 from typing import Any
 
-from chainrule.core.text import printable
+from chainrule.core.errors import printable
 from chainrule.sweeps.space.sweep_file import Sweep
 from chainrule.sweeps.trials import STATUSES, Trial, Trials
 
