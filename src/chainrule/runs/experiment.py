@@ -29,7 +29,7 @@ from chainrule.runs.folder import (
     make_run_name,
     run_lock,
 )
-from chainrule.runs.tracking.base import Run
+from chainrule.runs.run import Run
 from chainrule.runs.tracking.wandb import make_wandb_tracker
 from chainrule.runs.training_run import RunResult, TrainingRun
 from chainrule.runs.writer import RunWriter
@@ -195,10 +195,7 @@ def run_experiment(
                 f"Training {'-'.join(map(str, sizes))} ({network.parameters.flat.size:,} parameters) on {data.name} "
                 f"with {config.optimizer}; results in {folder}"
             )
-            trackers = [tracker] if tracker else []
-            return TrainingRun(
-                config, run, trainer, writer, checkpoints, trackers, console, watch, save_every
-            ).execute()
+            return TrainingRun(config, run, trainer, writer, checkpoints, tracker, console, watch, save_every).execute()
 
 
 def _load_dataset(config: TrainConfig, resume: Path | None) -> Dataset:

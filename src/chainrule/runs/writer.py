@@ -26,7 +26,7 @@ from chainrule.runs.folder import (
     get_lock_identity,
     make_run_error,
 )
-from chainrule.runs.tracking.base import Run, Status
+from chainrule.runs.run import Run, Status
 from chainrule.training.history import EpochRecord, History
 
 __all__ = ["RunWriter"]
