@@ -6,6 +6,7 @@ numbers without zeros, so no dataset is needed. On images the compiled engine is
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -56,12 +57,6 @@ class BenchSettings(Configurable):
     seconds = Float(0.3, "seconds per measurement", gt=0, le=3600)
     rounds = Int(3, "measurements per engine, of which the median is reported", ge=1, le=10_000)
     json = OptionalStr(None, "file for the results and a description of the machine")
-
-    @property
-    def problems(self) -> list[tuple[str, int]]:
-        """Name of the network and batch size of each problem."""
-        names, batches = ([QUICK_NETWORK], QUICK_BATCHES) if self.quick else (list(NETWORKS), BATCHES)
-        return [(name, batch) for name in names for batch in batches]
 
 
 def run(words: Sequence[str], program: str) -> int:
@@ -150,7 +145,8 @@ def _measure(settings: BenchSettings, console: Console, should_stop: Callable[[]
     )
     console.note(_ROW.format("network", "batch", *_COMPARED, "ratio", *(f"{name}/s" for name in _COMPARED)))
     results: list[dict[str, Any]] = []
-    for network, batch in settings.problems:
+    names, batches = ([QUICK_NETWORK], QUICK_BATCHES) if settings.quick else (NETWORKS, BATCHES)
+    for network, batch in itertools.product(names, batches):
         timers = {name: _EngineTimer(name, NETWORKS[network], batch, settings.threads, x, y) for name in _COMPARED}
         # Warm-up: memory is touched for the first time, threads start, and their number is tuned.
         for timer in timers.values():
@@ -179,14 +175,12 @@ def _measure(settings: BenchSettings, console: Console, should_stop: Callable[[]
 
 
 def _format_machine(machine: dict[str, Any]) -> str:
-    """Versions and machine in one line."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
     memory = "" if machine["memory_gib"] is None else f", {machine['memory_gib']} GiB"
     return f"{versions}, Python {machine['python']}; {machine['processor']}; {machine['cores']} cores{memory}."
 
 
 def _store(file: Path, machine: dict[str, Any], settings: BenchSettings, results: list[dict[str, Any]]) -> None:
-    """Write the results as JSON."""
     options = {name: value for name, value in settings.as_dict().items() if name != "json"}
     content = {
         "date": datetime.now(UTC).date().isoformat(),

@@ -17,7 +17,6 @@ __all__ = [
     "ModelFileError",
     "OutOfMemoryError",
     "OutputError",
-    "missing_extra",
     "printable",
 ]
 
@@ -72,10 +71,3 @@ class OutOfMemoryError(ChainruleError, MemoryError):
 
 class OutputError(ChainruleError):
     """The results of a run could not be written."""
-
-
-def missing_extra(feature: str, extra: str, error: ImportError) -> ConfigError:
-    """The error for a feature whose optional packages are not installed."""
-    return ConfigError(
-        f"{feature} need packages that are not installed ({error.name}). Install them: pip install 'chainrule[{extra}]'"
-    )

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from chainrule.core.errors import ConfigError, OutOfMemoryError, missing_extra
-from chainrule.core.extras import is_installed
+from chainrule.core.errors import ConfigError, OutOfMemoryError
+from chainrule.core.extras import is_installed, missing_extra
 from chainrule.core.files import read_json
 from chainrule.core.plugins import load_plugin
 from chainrule.data import Dataset, load_dataset
@@ -93,7 +93,7 @@ def check_figures(given: Mapping[str, object]) -> None:
     """Raise ConfigError if figures were requested explicitly but cannot be drawn. By default they are left out."""
     requested = "figures" in given and TrainConfig.fields()["figures"].parse(given["figures"])
     if requested and not is_installed("matplotlib"):
-        raise missing_extra("Figures", "train", ImportError(name="matplotlib"))
+        raise missing_extra("Figures", "train", "matplotlib")
 
 
 def resume_run(run: RunFolder, config: TrainConfig, console: Console, *, data: Dataset | None = None) -> RunResult:

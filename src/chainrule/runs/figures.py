@@ -56,7 +56,6 @@ def draw_all(
 
 
 def _draw_learning_curves(history: History) -> Figure:
-    """Draw loss and accuracy by epoch, of training and validation."""
     from matplotlib.ticker import MaxNLocator
 
     epochs = history.column("epoch")
@@ -91,7 +90,6 @@ def _draw_worst_mistakes(dataset: Dataset, test: Evaluation) -> Figure:
 
 
 def _draw_samples(dataset: Dataset) -> Figure:
-    """Draw the first training image of each class."""
     labels, first = np.unique(dataset.y_train, return_index=True)
     images = [encode_png(dataset.x_train[i].reshape(dataset.image_shape)) for i in first[:_MAX_SAMPLES]]
     return draw_chart(ImageGrid(images, [dataset.classes[label] for label in labels[:_MAX_SAMPLES]]))

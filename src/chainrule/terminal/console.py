@@ -176,7 +176,8 @@ class Console:
     @contextmanager
     def show_logs(self) -> Iterator[None]:
         """Print the package's log messages, such as the start of a download, as notes during a block."""
-        handler = _NoteHandler(self)
+        handler = logging.Handler(logging.INFO)
+        handler.emit = lambda record: self.note(record.getMessage())  # type: ignore[method-assign]
         logger = logging.getLogger("chainrule")
         level = logger.level
         logger.addHandler(handler)
@@ -186,17 +187,6 @@ class Console:
         finally:
             logger.removeHandler(handler)
             logger.setLevel(level)
-
-
-class _NoteHandler(logging.Handler):
-    """Prints log records as notes."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(logging.INFO)
-        self._console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._console.note(record.getMessage())
 
 
 @contextmanager

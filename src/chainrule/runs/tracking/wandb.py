@@ -21,8 +21,8 @@ from typing import Any, Literal
 import numpy as np
 import platformdirs
 
-from chainrule.core.errors import ConfigError, missing_extra
-from chainrule.core.extras import is_installed
+from chainrule.core.errors import ConfigError
+from chainrule.core.extras import is_installed, missing_extra
 from chainrule.core.files import read_json, write_json
 from chainrule.nn.metrics import Evaluation
 from chainrule.runs.config import WANDB_MODES
@@ -76,7 +76,7 @@ def make_wandb_tracker(
         return None
     if not is_installed("wandb"):
         if mode != "auto":
-            raise missing_extra("W&B runs", "train", ImportError(name="wandb"))
+            raise missing_extra("W&B runs", "train", "wandb")
         notify("W&B: not tracking this run, because wandb is not installed (pip install 'chainrule[train]').")
         return None
     return WandbTracker(project, entity, mode, notify=notify)
@@ -270,7 +270,6 @@ class WandbTracker:
         self._wandb_run.log_artifact(artifact)
 
     def _send(self, send: Callable[[], None]) -> None:
-        """Call a function that sends something, unless an earlier one has failed."""
         if self._wandb_run is None or self._has_failed:
             return
         try:
