@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from chainrule.engine.base import NotCompilableError
 from chainrule.neural_network import NeuralNetwork
 from chainrule.nn.parameters import Array, Labels
 from chainrule.optim.optimizers import OPTIMIZERS
-from chainrule.terminal.console import Console, print_text, stopping_on_interrupt
+from chainrule.terminal.console import Console, print_text
 
 __all__ = ["run"]
 
@@ -73,8 +73,8 @@ def run(words: Sequence[str], program: str) -> int:
         return print_text(parser.format_help())
     settings = _parse_settings(parse_words(parser, words))
     console = Console()
-    with console.show_logs(), stopping_on_interrupt(console.note) as stop:
-        results = _measure(settings, console, stop.is_set)
+    with console.show_logs():
+        results = _measure(settings, console)
     machine = describe()
     console.note("\n" + _format_machine(machine))
     if settings.json is not None:
@@ -113,17 +113,11 @@ class _EngineTimer:
         self._random = np.random.default_rng(0)
         self._steps = 1  # per call
 
-    def measure(self, seconds: float, should_stop: Callable[[], bool]) -> float:
-        """Train for about `seconds`; returns the time per step in seconds.
-
-        Raises:
-            KeyboardInterrupt: `should_stop` returned True.
-        """
+    def measure(self, seconds: float) -> float:
+        """Train for about `seconds`; returns the time per step in seconds."""
         time.sleep(_PAUSE_SECONDS)
         spent, steps = 0.0, 0
         while spent < seconds:
-            if should_stop():
-                raise KeyboardInterrupt
             order = self._random.integers(0, len(self._x), self._steps * self._batch)
             start = time.perf_counter()
             done = len(self._engine.train(self._x, self._y, order).losses)
@@ -134,7 +128,7 @@ class _EngineTimer:
         return spent / steps
 
 
-def _measure(settings: BenchSettings, console: Console, should_stop: Callable[[], bool]) -> list[dict[str, Any]]:
+def _measure(settings: BenchSettings, console: Console) -> list[dict[str, Any]]:
     """Measure every problem and print its row; returns an entry per problem and engine."""
     random = np.random.default_rng(0)
     x = random.random((_SAMPLES, 784), np.float32)
@@ -150,11 +144,11 @@ def _measure(settings: BenchSettings, console: Console, should_stop: Callable[[]
         timers = {name: _EngineTimer(name, NETWORKS[network], batch, settings.threads, x, y) for name in _COMPARED}
         # Warm-up: memory is touched for the first time, threads start, and their number is tuned.
         for timer in timers.values():
-            timer.measure(settings.seconds, should_stop)
+            timer.measure(settings.seconds)
         times: dict[str, list[float]] = {name: [] for name in timers}
         for _ in range(settings.rounds):
             for name, timer in timers.items():
-                times[name].append(1e6 * timer.measure(settings.seconds, should_stop))
+                times[name].append(1e6 * timer.measure(settings.seconds))
         medians = {name: statistics.median(found) for name, found in times.items()}
         results += [
             {

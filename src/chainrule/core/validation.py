@@ -6,8 +6,8 @@ expected and what was got. A `Dataset` calls them when it is made, so its arrays
 
 from __future__ import annotations
 
-import math
 import operator
+import sys
 from collections import Counter
 from typing import Any
 
@@ -137,13 +137,10 @@ def check_image_shape(shape: Any, n_features: int) -> tuple[int, int] | None:
 
 def check_scale(scale: Any) -> float:
     """A positive, finite number as a Python float, which leaves the dtype of the arrays it divides alone."""
-    try:
-        number = float(scale) if isinstance(scale, int | float | np.integer | np.floating) else 0.0
-    except OverflowError:
-        number = math.inf
-    if not 0 < number < math.inf:
+    is_number = isinstance(scale, int | float | np.integer | np.floating)
+    if not is_number or not 0 < scale <= sys.float_info.max:  # not isfinite, which fails for a huge integer
         raise ConfigError(f"scale must be a positive number, got {scale!r:.80}.")
-    return number
+    return float(scale)
 
 
 def check_dtype(dtype: Any) -> str:

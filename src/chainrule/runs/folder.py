@@ -20,8 +20,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from chainrule.core.errors import ConfigError, DataError, OutputError
-from chainrule.core.files import converting_write_errors, exists, make_write_error, read_json, read_text
-from chainrule.core.lock import hold_lock, is_locked
+from chainrule.core.files import (
+    converting_write_errors,
+    exists,
+    hold_lock,
+    is_locked,
+    make_write_error,
+    read_json,
+    read_text,
+)
 from chainrule.core.registry import did_you_mean
 from chainrule.runs.config import TrainConfig
 from chainrule.training.checkpoint import FILES

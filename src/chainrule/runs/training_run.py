@@ -70,40 +70,36 @@ class TrainingRun:
 
     def execute(self) -> RunResult:
         """Train and test. In any case, the run folder and the tracker, if it was started, record how the run ended."""
+        status: Status = "failed"
+        reason = ""
         # From before the run is marked as running until its end is recorded: a signal that killed the process in
         # between, while testing for example, would leave a run that says "running".
         with stopping_on_interrupt(self.console.note) as stop:
-            return self._execute(stop)
-
-    def _execute(self, stop: Event) -> RunResult:
-        status: Status = "failed"
-        reason = "an unexpected error"
-        tracker = None
-        try:
-            self.writer.start(self.run)
-            if tracker := self.tracker:
-                tracker.start(self.run)
-            status, reason = self._train(stop)
-            metrics = self._test(status)
-            if status == "finished":
-                self.checkpoints.remove_older()
-            return RunResult(status, self.run.folder, metrics, self.trainer.history)
-        except KeyboardInterrupt:
-            status, reason = "aborted", "stopped by the user"
-            self.console.note(f"Stopped at once. What was saved is in {self.run.folder}")
-            raise
-        except BaseException as error:
-            status, reason = "failed", str(error) or type(error).__name__
-            raise
-        finally:
             try:
-                self.writer.finish(status, reason)
+                self.writer.start(self.run)
+                if self.tracker:
+                    self.tracker.start(self.run)
+                status, reason = self._train(stop)
+                metrics = self._test(status)
+                if status == "finished":
+                    self.checkpoints.remove_older()
+                return RunResult(status, self.run.folder, metrics, self.trainer.history)
+            except KeyboardInterrupt:
+                status, reason = "aborted", "stopped by the user"
+                self.console.note(f"Stopped at once. What was saved is in {self.run.folder}")
+                raise
             except BaseException as error:
-                status, reason = "failed", str(error)
+                status, reason = "failed", str(error) or type(error).__name__
                 raise
             finally:
-                if tracker:
-                    tracker.finish(status, reason)
+                try:
+                    self.writer.finish(status, reason)
+                except BaseException as error:
+                    status, reason = "failed", str(error)
+                    raise
+                finally:
+                    if self.tracker:
+                        self.tracker.finish(status, reason)
 
     def _train(self, stop: Event) -> tuple[Status, str]:
         """Run the epochs; returns the status, and the reason if it ended early."""

@@ -322,10 +322,10 @@ def _set_environment(folder: Path) -> bool:
         os.environ.setdefault(name, value)
     for name in ("WANDB_MODE", "WANDB_API_KEY"):
         # wandb does not start if one of these is empty or ends in a line break.
-        if name in os.environ:
-            os.environ[name] = get_variable(name)
-            if not os.environ[name]:
-                del os.environ[name]
+        value = get_variable(name)
+        os.environ.pop(name, None)
+        if value:
+            os.environ[name] = value
     cache = Path(os.environ.get("WANDB_CACHE_DIR") or platformdirs.user_cache_dir("wandb"))
     with suppress(OSError):
         cache.mkdir(parents=True, exist_ok=True)
