@@ -213,12 +213,10 @@ def _convert_memory_errors(folder: Path | None) -> Iterator[None]:
     """Convert a MemoryError of a run that has a journal to an OutOfMemoryError that says how to resume it."""
     try:
         yield
-    except OutOfMemoryError:
-        raise
     except (MemoryError, ImportError) as error:
         # The dynamic linker's message if there is no memory for a library that is imported late, such as matplotlib.
         is_memory = isinstance(error, MemoryError) or "failed to map segment" in str(error)
-        if not is_memory or folder is None or not (folder / JOURNAL).exists():
+        if not is_memory or isinstance(error, OutOfMemoryError) or folder is None or not (folder / JOURNAL).exists():
             raise
         why = f" ({error})" if str(error) else ""
         converted = OutOfMemoryError(f"Not enough memory{why}. Free some, {describe_resume(folder)}.")
