@@ -20,8 +20,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from chainrule.core.cache import cache_folder as chainrule_cache
 from chainrule.core.errors import DataError
+from chainrule.core.files import cache_folder as chainrule_cache
 from chainrule.core.files import size_of, write_bytes
 from chainrule.data.specs import DatasetSpec, FileSpec, verify
 

@@ -20,8 +20,7 @@ from chainrule.sweeps.summary import LiveTable, format_summary, get_row
 from chainrule.sweeps.trials import Trials, require_optuna
 from chainrule.sweeps.workers.cluster import ClusterWorkers, connect
 from chainrule.sweeps.workers.local import LocalWorkers
-from chainrule.terminal.console import Console
-from chainrule.terminal.interrupt import stopping_on_interrupt
+from chainrule.terminal.console import Console, stopping_on_interrupt
 
 __all__ = ["SweepResult", "run_sweep"]
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from chainrule.core.text import printable
+from chainrule.core.errors import printable
 from chainrule.sweeps.space.distributions import Constant
 from chainrule.sweeps.space.sweep_file import Sweep
 from chainrule.sweeps.trials import STATUSES, Trial, Trials
