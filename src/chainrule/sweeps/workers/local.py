@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from chainrule.sweeps.workers.protocol import Event, Task, Workers
+from chainrule.sweeps.workers.protocol import Event, Task, Workers, decode_event, encode
 
 __all__ = ["LocalWorkers"]
 
@@ -60,7 +60,7 @@ class LocalWorkers(Workers):
             return None
         number = process.number
         try:
-            event: Event = process.connection.recv()
+            event = decode_event(process.connection.recv_bytes())
         except (EOFError, OSError):
             status = process.popen.wait()
             self._remove(process)
@@ -116,10 +116,10 @@ class _Process:
     """One worker process, and the number of the trial that it runs."""
 
     popen: subprocess.Popen[bytes]
-    connection: Connection[Task | bool, Event]
+    connection: Connection[Any, Any]
     number: int | None = None
 
     def send(self, message: Task | bool) -> None:
         """Send a message; if the process is dead, `next_event` reports that."""
         with suppress(OSError):
-            self.connection.send(message)
+            self.connection.send_bytes(encode(message))

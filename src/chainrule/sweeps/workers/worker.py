@@ -15,7 +15,7 @@ import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
-from chainrule.sweeps.workers.protocol import Event, Task
+from chainrule.sweeps.workers.protocol import Event, Task, decode_task, encode
 from chainrule.sweeps.workers.trial_run import run_trial
 
 __all__ = ["main"]
@@ -25,13 +25,13 @@ _ORPHANED_STATUS = 3  # the exit status after the coordinator has died
 
 def main(descriptor: int) -> None:
     """Run trials until the coordinator ends this process."""
-    connection: Connection[Event, Any] = Connection(descriptor)
+    connection: Connection[Any, Any] = Connection(descriptor)
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_read_messages, args=(connection, inbox), daemon=True).start()
 
     def send(event: Event) -> None:
         try:
-            connection.send(event)
+            connection.send_bytes(encode(event))
         except OSError:
             os._exit(_ORPHANED_STATUS)
 
@@ -44,11 +44,11 @@ def main(descriptor: int) -> None:
         send(Event(task.number, result=run_trial(task, report)))
 
 
-def _read_messages(connection: Connection[Event, Any], inbox: queue.SimpleQueue[Any]) -> None:
+def _read_messages(connection: Connection[Any, Any], inbox: queue.SimpleQueue[Any]) -> None:
     """Queue the coordinator's messages; exit the process when they end."""
     try:
         while True:
-            inbox.put(connection.recv())
+            inbox.put(decode_task(connection.recv_bytes()))
     except (EOFError, OSError):
         os._exit(_ORPHANED_STATUS)
 
