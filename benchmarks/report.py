@@ -1,6 +1,6 @@
 """Format tables of the stored results, and plot them.
 
-    python benchmarks/report.py            # print the tables, and draw docs/images/speed.png
+    python benchmarks/report.py            # print the tables, and draw docs/images/speed-*.svg
 
 `PARTS` maps the names of generated parts, `<!-- generated: NAME -->`, to the functions that format them.
 """
@@ -18,9 +18,13 @@ from problem import BATCHES, NETWORKS, OPTIMIZER_NAMES, Problem
 from speed import best
 from systems import SYSTEMS
 
-__all__ = ["PARTS", "draw_plot", "main"]
+from chainrule.charts.chart import LineChart, Series
+from chainrule.charts.renderer import save_chart
 
-PLOT = Path(__file__).resolve().parents[1] / "docs" / "images" / "speed.png"
+__all__ = ["PARTS", "draw_plots", "main"]
+
+PLOTS = Path(__file__).resolve().parents[1] / "docs" / "images"
+_RANGE = (20, 50_000)  # microseconds
 _DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 _OWN = "compiled"
 
@@ -59,8 +63,7 @@ def format_speed(network: str, systems: Mapping[str, Sequence[str]] | None = Non
         for optimizer in system.optimizers if systems is None else systems.get(name, ()):
             cells = [_format_cell(results, name, Problem(network, batch, optimizer)) for batch in BATCHES]
             if any(cells):
-                label = system.label + ("" if optimizer == "rmsprop" else f" ({OPTIMIZER_NAMES[optimizer]})")
-                rows.append(f"| {label} | " + " | ".join(cell or "-" for cell in cells) + " |")
+                rows.append(f"| {_format_label(name, optimizer)} | " + " | ".join(cell or "-" for cell in cells) + " |")
     return "\n".join(rows)
 
 
@@ -151,48 +154,34 @@ def format_footprint() -> str:
     return "\n".join(rows)
 
 
-def draw_plot(file: Path = PLOT) -> Path:
-    """Plot the time per step over the batch size: one panel per network, both axes logarithmic."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
+def draw_plots(folder: Path = PLOTS) -> list[Path]:
+    """Plot the time per step over the batch size: one file per network, with equal logarithmic axes."""
     results = read_results("speed")["results"]
-    figure, panels = plt.subplots(1, len(NETWORKS), figsize=(13, 4.6), sharey=True, layout="constrained")
-    colors = plt.get_cmap("tab10")
-    for panel, network in zip(panels, NETWORKS, strict=True):
-        for number, (name, system) in enumerate(SYSTEMS.items()):
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for network in NETWORKS:
+        series = []
+        for name, system in SYSTEMS.items():
             optimizer = system.optimizers[0]
             found = [(batch, best(results, name, Problem(network, batch, optimizer))) for batch in BATCHES]
             points = [(batch, entry["median"]) for batch, entry in found if entry]
-            if not points:
-                continue
-            label = system.label + ("" if optimizer == "rmsprop" else f" ({OPTIMIZER_NAMES[optimizer]})")
-            style: dict[str, Any] = {"color": colors(number), "marker": "o", "markersize": 4, "linewidth": 1.5}
-            if name == _OWN:
-                style |= {"color": "black", "linewidth": 3, "markersize": 6, "zorder": 3}
-            elif name == "floor":
-                style |= {"color": "grey", "linestyle": ":", "marker": ""}
-            panel.plot(*zip(*points, strict=True), label=label, **style)
-        panel.set(title=network, xlabel="batch size", xscale="log", yscale="log", xticks=BATCHES, xlim=(0.8, 1300))
-        panel.set_xticklabels([str(batch) for batch in BATCHES])
-        panel.minorticks_off()
-        panel.grid(alpha=0.3)
-    panels[0].set_ylabel("microseconds per training step")
-    handles, labels = max((panel.get_legend_handles_labels() for panel in panels), key=lambda pair: len(pair[1]))
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # Without the version of matplotlib in it, the same results give the same file.
-    figure.savefig(file, dpi=120, metadata={"Software": None})
-    plt.close(figure)
-    return file
+            if points:
+                x, y = zip(*points, strict=True)
+                series.append(Series(_format_label(name, optimizer), x, y))
+        chart = LineChart("batch size", f"microseconds per step, {network}", series, y_range=_RANGE)
+        files.append(folder / f"speed-{network}.svg")
+        save_chart(chart, files[-1])
+    return files
 
 
-def format_plot() -> str:
-    """Link to the plot, for a page in docs/."""
-    read_results("speed")  # without results there is none
-    return f"![Time per training step over the batch size]({PLOT.relative_to(PLOT.parents[1])})"
+def _format_label(system: str, optimizer: str) -> str:
+    return SYSTEMS[system].label + ("" if optimizer == "rmsprop" else f" ({OPTIMIZER_NAMES[optimizer]})")
+
+
+def format_plots() -> str:
+    """Link to the plots, for a page in docs/."""
+    read_results("speed")  # without results there are none
+    return "\n\n".join(f"![Time per training step of {name}](images/speed-{name}.svg)" for name in NETWORKS)
 
 
 def format_sweeps() -> str:
@@ -240,7 +229,7 @@ _SUMMARY["sklearn"] = ("adam",)
 PARTS: dict[str, Callable[[], str]] = {
     "sweeps": format_sweeps,
     "machine": format_machine,
-    "plot": format_plot,
+    "plots": format_plots,
     "speed-summary": lambda: format_speed("784-128x4-10", _SUMMARY),
     "speed-small": lambda: format_speed("784-128-10"),
     "speed-default": lambda: format_speed("784-128x4-10"),
@@ -253,13 +242,13 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def main() -> None:
-    """Print every part that has results, and draw the plot."""
+    """Print every part that has results, and draw the plots."""
     for name, make in PARTS.items():
         try:
             print(f"{name}\n\n{make()}\n")
         except FileNotFoundError as error:
             print(f"{name}: no results yet ({Path(error.filename).name})\n")
-    print(f"Drawn: {draw_plot().relative_to(PLOT.parents[2])}")
+    print(f"Drawn: {', '.join(file.name for file in draw_plots())}")
 
 
 if __name__ == "__main__":

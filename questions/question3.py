@@ -4,11 +4,11 @@ from collections import defaultdict
 from itertools import product
 
 import numpy as np
+from estimate import estimate_mean
 from study import Study
 
 from chainrule import NeuralNetwork
 from chainrule.report.run_charts import build_learning_curves
-from chainrule.report.statistics import estimate_mean
 
 OPTIMIZERS = ["sgd", "momentum", "nag", "rmsprop", "adam", "nadam", "eve"]
 RATES, SEEDS = [0.00003, 0.0003, 0.003, 0.03, 0.3], [0, 1, 2]

@@ -1,10 +1,11 @@
 """Question 7: the test accuracy of the best model, chosen by validation accuracy, and its mistakes."""
 
+from estimate import estimate_mean
 from study import Study
 
 from chainrule.report.run_charts import build_confusion_matrix, build_learning_curves
 from chainrule.report.run_records import RunRecord
-from chainrule.report.statistics import estimate_mean, select_scored
+from chainrule.report.statistics import select_scored
 
 SPACE = ("epochs", "num_layers", "hidden_size", "weight_decay", "learning_rate", "optimizer", "batch_size")
 SETTINGS = ("dataset", *SPACE, "weight_init", "activation")

@@ -1,11 +1,11 @@
 """Question 8: cross-entropy against squared error: the same configurations and seeds under both."""
 
 import numpy as np
+from estimate import Estimate, estimate_mean
 from study import Study
 
 from chainrule.charts.chart import BarChart, Series
 from chainrule.report.run_charts import build_learning_curves
-from chainrule.report.statistics import Estimate, estimate_mean
 
 LOSSES = ("cross_entropy", "mean_squared_error")
 CONFIG = ("optimizer", "learning_rate", "activation")

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from estimate import estimate_mean
 
 from chainrule.charts.chart import chart_from_dict
 from chainrule.report.overview import format_markdown_table
 from chainrule.report.section import Section
-from chainrule.report.statistics import estimate_mean
 
 __all__ = ["QUESTIONS", "ROOT", "build_section"]
 

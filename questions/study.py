@@ -23,7 +23,7 @@ from chainrule.charts.renderer import save_chart
 from chainrule.core.files import write_json
 from chainrule.report.run_records import RunRecord, find_run_records, select_best
 from chainrule.runs.config import WANDB_MODES
-from chainrule.runs.tracking.base import Run
+from chainrule.runs.run import Run
 from chainrule.runs.tracking.wandb import make_wandb_tracker
 from chainrule.sweeps import run_sweep
 from chainrule.terminal.console import Console

@@ -77,6 +77,7 @@ CHARTS: dict[str, Chart] = {
     "infinite": LineChart("x", "y", [line("worse", 1, float("inf"), 3), line("gone", NAN, NAN)]),
     "no series": LineChart("x", "y", []),
     "empty series": LineChart("x", "y", [line("nothing")]),
+    "long legend": BarChart("%", ["a"], [line("the mean of the seeds, with its 95 % interval", 1), line("b", 2)]),
     "bars": BarChart("%", ["first", HOSTILE, "third"], [line("", 1, -2, NAN)]),
     "dots": BarChart(
         HOSTILE, ["a", "b"], [line("x", 1, 2, low=[0, 1], high=[2, 3]), line("y", 2, 3)], mark="points", reference=1.5
@@ -165,7 +166,7 @@ def test_specifications_are_valid(name: str, interactive: bool, capfd: pytest.Ca
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("suffix", [".svg", ".png"])
+@pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf"])
 def test_equal_charts_are_equal_files(suffix: str, tmp_path: Path) -> None:
     one, other = tmp_path / f"one{suffix}", tmp_path / f"other{suffix}"
     for name, chart in CHARTS.items():
@@ -225,9 +226,12 @@ def test_few_lines_that_end_apart_have_their_names_there() -> None:
     assert "role-legend" in render_svg(together)
 
 
-def test_equal_colors_are_told_apart_by_dashes() -> None:
+def test_equal_colors_are_told_apart_by_dashes_in_the_legend_too() -> None:
     lines = LineChart("x", "y", [line(f"line {i}", i, i + 1) for i in range(8)])
-    assert render_svg(lines).count("stroke-dasharray") == 1
+    dashed = [mark for mark in re.findall("<path [^>]*>", render_svg(lines)) if 'stroke-dasharray="6,3"' in mark]
+    assert all(LIGHT.series[0] in mark for mark in dashed)
+    assert sum("aria-label" in mark for mark in dashed) == 3  # the line and its two points
+    assert sum("aria-label" not in mark for mark in dashed) == 1  # the legend
 
 
 def test_a_line_through_few_points_shows_them() -> None:

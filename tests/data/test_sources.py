@@ -18,8 +18,7 @@ from data.tiny_dataset import NAMES, cut_short, make_contents, make_spec, silent
 
 from chainrule.core.errors import ConfigError, DataError
 from chainrule.data import sources
-from chainrule.data.mirrors import download
-from chainrule.data.sources import cache_folder, find_files
+from chainrule.data.sources import cache_folder, download, find_files
 from chainrule.data.specs import SPECS
 
 CONTENTS = make_contents(0)
@@ -133,7 +132,7 @@ def bad_files():
     return [
         (whole[:-20], ["not a complete gzip file"]),
         (CONTENTS[IMAGES][:-1], [f"expected {size} bytes", f"got {len(CONTENTS[IMAGES]) - 1:,}", "truncated"]),
-        (labels, [f"expected {size} bytes", "declares 40 values", "another file"]),
+        (labels, [f"expected {size} bytes", f"mislabeled: this is tiny_set's {NAMES[1]}"]),
         (CONTENTS[IMAGES] + b"x", [f"got more than {size}"]),
         (bytes(flipped), [TINY.files[0].sha256, "corrupted"]),
         (gzip.compress(OTHER[IMAGES]), [TINY.files[0].sha256, f"mislabeled: this is other_set's {IMAGES}"]),
@@ -347,8 +346,8 @@ def test_when_nothing_is_reachable_the_error_says_so_at_once(tmp_path, monkeypat
     for words in (
         *NAMES,
         f"CHAINRULE_DATA_DIR {tmp_path}: no files of tiny_set",
-        f"cache {cache_folder(spec)}: none of the files",
-        f"{tmp_path / 'system'}: none of the files",
+        f"cache {cache_folder(spec)}: no {IMAGES}",
+        f"{tmp_path / 'system'}: no {IMAGES}",
         f"{urls[0]}{IMAGES}.gz: [Errno {errno.ECONNREFUSED}]",
         f"{urls[1]}{IMAGES}.gz: ",
         "data_dir=",

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from e2e.faulty import Disk, Program
 
-from chainrule.core.cache import cache_folder
+from chainrule.core.files import cache_folder
 from chainrule.runs import figures
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -132,8 +132,7 @@ def test_ctrl_c_ends_it(tmp_path: Path) -> None:
     while not process.stdout.readline().startswith("network"):
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
-    assert "press Ctrl-C again to stop at once" in out
     assert err == "Stopped.\n"
     assert not (tmp_path / "speed.json").exists()

@@ -69,6 +69,19 @@ def test_a_question_that_needs_another_says_so(tmp_path: Path) -> None:
     assert "Run questions/question4.py --quick first." in done.stderr
 
 
+def test_an_estimate_by_students_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "questions"))
+    from estimate import estimate_mean
+
+    found = estimate_mean([1.0, 2.0, 3.0])
+    # t for two degrees of freedom and 97.5 % is 4.3027 in every table.
+    assert found.high == pytest.approx(2 + 4.3027 / 3**0.5, abs=1e-4)
+    assert found.low == pytest.approx(2 - 4.3027 / 3**0.5, abs=1e-4)
+    assert (found.mean, found.std) == (2.0, 1.0)
+    alone = estimate_mean([0.5])
+    assert (alone.mean, alone.std, alone.low, alone.high) == (0.5, 0.0, 0.5, 0.5)
+
+
 def test_the_notebook_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import jupytext
     from nbclient import NotebookClient
@@ -77,7 +90,7 @@ def test_the_notebook_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     notebook = jupytext.read(ROOT / "notebooks" / "assignment.py")
     NotebookClient(notebook, timeout=200, resources={"metadata": {"path": str(ROOT / "notebooks")}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) > 15
+    assert sum("image/svg+xml" in output.get("data", {}) for output in outputs) > 15
 
 
 def test_the_committed_notebook_is_that_of_its_source() -> None:

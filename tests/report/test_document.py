@@ -9,12 +9,13 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pypdfium2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainrule.charts.chart import BarChart, Chart, LineChart, Series
+from chainrule.charts.chart import BarChart, Chart, ImageGrid, LineChart, Series, encode_png
 from chainrule.core.errors import ConfigError, OutputError
 from chainrule.report.overview import escape_markdown
 from chainrule.report.pdf import document
@@ -205,7 +206,7 @@ def rows(count: int) -> list[dict[str, object]]:
 
 def test_the_best_twenty_runs_are_listed(tmp_path: Path) -> None:
     table = read(write(report("", runs=rows(300)), tmp_path)).partition("Runs ")[2]
-    assert all(word in table for word in ("best 20 of 300", "validation accuracy", "HTML page"))
+    assert all(word in table for word in ("best", "20 of 300", "validation accuracy", "HTML page"))
     assert "run val accuracy optimizer" in table
     assert [float(value) for value in re.findall(r" (0\.\d{4}) ", table)] == [i / 1000 for i in range(299, 279, -1)]
     assert "run-299-…" in table
@@ -221,7 +222,8 @@ def test_few_runs_are_all_listed_and_those_without_a_result_come_last(tmp_path: 
     assert table.index(" 0.0030 ") < table.index(" 0.0020 ") < table.index(" – ")
     assert "Runs" not in read(write(report(""), tmp_path))
     table = read(write(report("", runs=[{"run": f"run {i}", "loss": i} for i in range(30)]), tmp_path))
-    assert "first runs" in table
+    assert "20 of 30 runs" in table
+    assert "best" not in table
     assert "run 19" in table
     assert "run 20" not in table
 
@@ -336,7 +338,12 @@ def test_a_long_table_repeats_its_head_and_a_short_one_is_not_broken(tmp_path: P
 
 
 def test_equal_reports_are_equal_files_and_nothing_else_is_left(tmp_path: Path) -> None:
-    made = report("![a](chart:loss) \n\n $x$", {"loss": LINES}, runs=rows(3))
+    charts = {
+        "loss": LINES,
+        "bars": BARS,
+        "grid": ImageGrid([encode_png(np.eye(8) / i) for i in range(1, 8)], "1234567"),
+    }
+    made = report("\n\n".join(f"![a](chart:{name})" for name in charts) + "\n\n $x$", charts, runs=rows(3))
     folders = [tmp_path / "one", tmp_path / 'an other #x_1 ~% {"']
     for folder in folders:
         folder.mkdir()

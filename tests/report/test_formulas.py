@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from chainrule.report.formulas import parse_formula
 from chainrule.report.html.page import write_page
+from chainrule.report.markdown import new_markdown_parser
 from chainrule.report.pdf.mathml_to_typst import convert_formula
 from chainrule.report.section import Report, Section
-from chainrule.report.templates import new_markdown_parser
 
 # A formula, words of its MathML, words of its Typst.
 FORMULAS = {

@@ -305,6 +305,27 @@ def test_light_and_dark(visit: Visit) -> None:
         assert visit.page.inner_text("#theme") == ("Light" if dark else "Dark")
 
 
+def test_a_legend_is_complete_at_every_width(browser: Any, tmp_path: Path) -> None:
+    names = ["finished", "pruned", "the best so far"]
+    chart = LineChart("x", "y", [Series(name, [1, 2], [2, 1], mark="points") for name in names])
+    write_page(Report("r", "", [Section("s", "![c](chart:c)", {"c": chart})]), tmp_path / "page.html")
+    visit = Visit(browser, tmp_path / "page.html", viewport={"width": 1200, "height": 800})
+    visit.draw_all()
+    for width in (1200, 300, 1200):
+        visit.page.set_viewport_size({"width": width, "height": 800})
+        visit.page.wait_for_function(
+            """width => {
+              const box = document.querySelector(".plot svg").getBoundingClientRect();
+              const labels = [...document.querySelectorAll(".plot .role-legend-label text")];
+              return labels.length === 3 && (width === 1200) === (box.width > 600)
+                && labels.every((label) => label.getBoundingClientRect().top >= box.top);
+            }""",
+            arg=width,
+        )
+    assert visit.errors == []
+    visit.page.close()
+
+
 def test_a_phone_scrolls_no_page_sideways(browser: Any, tmp_path: Path) -> None:
     long = "a_name_without_any_place_to_break_it_that_goes_on_and_on_and_on_and_on"
     runs = [{f"{long}_{i}": long for i in range(12)}]

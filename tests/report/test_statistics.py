@@ -11,7 +11,7 @@ import pytest
 
 from chainrule.report.run_charts import build_best_so_far, build_learning_curves, build_parallel_coordinates
 from chainrule.report.run_records import RunRecord
-from chainrule.report.statistics import compute_correlations, compute_importances, estimate_mean, group_by_value
+from chainrule.report.statistics import compute_correlations, compute_importances, group_by_value
 from chainrule.training.history import EpochRecord, History
 
 WIDTHS, OPTIMIZERS, RATES = (32, 64, 128), ("adam", "sgd"), (0.1, 0.01)
@@ -26,16 +26,6 @@ def record(score: float | None, number: int = 0, **settings: object) -> RunRecor
 def grid(score) -> list[RunRecord]:
     every = enumerate(itertools.product(WIDTHS, OPTIMIZERS, RATES))
     return [record(score(w, o, r), i, hidden_size=w, optimizer=o, learning_rate=r) for i, (w, o, r) in every]
-
-
-def test_an_estimate_by_students_table() -> None:
-    found = estimate_mean([1.0, 2.0, 3.0])
-    # t for two degrees of freedom and 97.5 % is 4.3027 in every table.
-    assert found.high == pytest.approx(2 + 4.3027 / 3**0.5, abs=1e-4)
-    assert found.low == pytest.approx(2 - 4.3027 / 3**0.5, abs=1e-4)
-    assert (found.mean, found.std) == (2.0, 1.0)
-    alone = estimate_mean([0.5])
-    assert (alone.mean, alone.std, alone.low, alone.high) == (0.5, 0.0, 0.5, 0.5)
 
 
 def test_the_only_relevant_hyperparameter_correlates_fully_and_explains_all_the_variance() -> None:

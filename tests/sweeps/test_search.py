@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 from sweeps.sweep_files import CASES, parameters
 
-from chainrule.sweeps.early_stopping import Hyperband
-from chainrule.sweeps.live_table import draw_sparkline
-from chainrule.sweeps.search import propose
+from chainrule.sweeps.search import Hyperband, propose
 from chainrule.sweeps.space.distributions import DISTRIBUTIONS, Categorical
 from chainrule.sweeps.space.sweep_file import Sweep, read_sweep
-from chainrule.sweeps.summary import format_csv
+from chainrule.sweeps.summary import draw_sparkline, format_csv
 from chainrule.sweeps.trials import Trials
 
 SPACE = """{learning_rate: {distribution: log_uniform_values, min: 1.0e-4, max: 1.0e-1}, num_layers: {min: 1, max: 4},

@@ -17,9 +17,6 @@ from tracking.wandb_fake import FakeWandb, started
 from chainrule.core.errors import ConfigError
 from chainrule.runs.tracking.wandb import make_wandb_tracker
 
-network: Any = None
-
-
 # What is sent
 
 
@@ -71,8 +68,8 @@ def test_data_that_are_not_images_have_no_samples(wandb: FakeWandb, tmp_path: Pa
 
 def test_log_sends_an_epoch_without_what_is_missing(wandb: FakeWandb, tmp_path: Path) -> None:
     tracker = started(tmp_path / "run", [], shape=None)
-    tracker.log(RECORDS[0], network)
-    tracker.log(type(RECORDS[0])(2, 20, 0.5, 0.625, None, None), network)
+    tracker.log(RECORDS[0])
+    tracker.log(type(RECORDS[0])(2, 20, 0.5, 0.625, None, None))
     assert wandb.run.of("log") == [
         {"epoch": 1, "step": 10, "train_loss": 0.75, "train_accuracy": 0.5, "val_loss": 0.875, "val_accuracy": 0.25},
         {"epoch": 2, "step": 20, "train_loss": 0.5, "train_accuracy": 0.625},
@@ -177,7 +174,7 @@ def test_wandb_that_cannot_start_at_all(wandb: FakeWandb, tmp_path: Path, error:
     wandb.fails["offline"] = error
     messages: list[str] = []
     tracker = started(tmp_path / "run", messages)
-    tracker.log(RECORDS[0], network)
+    tracker.log(RECORDS[0])
     tracker.finish("finished")
     assert messages == [f"W&B: not tracking this run, because wandb does not start ({said})."]
     assert wandb.run.calls == []
@@ -198,12 +195,12 @@ def test_the_first_failure_is_reported_and_is_the_last(wandb: FakeWandb, tmp_pat
     tracker = started(tmp_path / "run", messages, shape=None)
     messages.clear()
     wandb.run.fails["log"] = error
-    tracker.log(RECORDS[0], network)
+    tracker.log(RECORDS[0])
     assert len(messages) == 1
     facts = ("tracking stops", "training continues", f"{type(error).__name__}: Connection lost", "wandb sync")
     assert all(fact in messages[0] for fact in facts)
     del wandb.run.fails["log"]
-    tracker.log(RECORDS[1], network)
+    tracker.log(RECORDS[1])
     figures, model = toy_files(tmp_path)
     tracker.report(METRICS, toy_test(), figures, model)
     tracker.finish("finished")
@@ -215,7 +212,7 @@ def test_an_interrupt_in_the_middle_is_left_to_the_training_loop(wandb: FakeWand
     tracker = started(tmp_path / "run", [], shape=None)
     wandb.run.fails["log"] = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
-        tracker.log(RECORDS[0], network)
+        tracker.log(RECORDS[0])
 
 
 @pytest.mark.parametrize(
@@ -249,13 +246,13 @@ def test_tables_are_staged_in_the_run_folder_and_the_variable_is_taken_back(
     seen: list[str | None] = []
     monkeypatch.setattr(wandb.run, "log", lambda _: seen.append(os.environ.get("WANDB_DATA_DIR")))
     tracker = started(tmp_path / "run", [], shape=None)
-    tracker.log(RECORDS[0], network)
+    tracker.log(RECORDS[0])
     tracker.finish("finished")
     assert seen == [str(tmp_path / "run" / "wandb")]
     assert "WANDB_DATA_DIR" not in os.environ
     monkeypatch.setenv("WANDB_DATA_DIR", "/chosen")
     tracker = started(tmp_path / "run", [], shape=None)
-    tracker.log(RECORDS[1], network)
+    tracker.log(RECORDS[1])
     tracker.finish("finished")
     assert seen[-1] == os.environ["WANDB_DATA_DIR"] == "/chosen"
 

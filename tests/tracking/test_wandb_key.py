@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -157,10 +156,6 @@ class TestLogin:
     def test_a_user_in_the_address_is_no_part_of_the_name(self, home: Path) -> None:
         (home / ".netrc").write_text(self.ENTRY)
         assert read_login_key("https://me:secret@api.wandb.ai") == KEY
-
-    def test_a_pipe_is_not_waited_for(self, home: Path) -> None:
-        os.mkfifo(home / ".netrc")
-        assert read_login_key("https://api.wandb.ai") is None
 
     def test_a_broken_file_is_like_none(self, home: Path) -> None:
         (home / ".netrc").write_text("machine\n  what is this\n")

@@ -223,6 +223,11 @@ def test_an_online_run_sends_everything_and_shows_the_key_to_nobody_else(
     assert files_with(tmp_path, KEY) == ([] if place == "environment" else [kept])
 
 
+def test_a_mode_that_wandb_does_not_know_does_not_stop_training(tmp_path: Path) -> None:
+    (line,) = TrackedProgram(tmp_path, {"mode": "auto"}, WANDB_MODE="sometimes").end()["messages"]
+    assert "not tracking this run, because wandb does not start" in line
+
+
 def test_no_key_and_no_network_start_offline_at_once(tmp_path: Path) -> None:
     program = TrackedProgram(tmp_path, {"mode": "auto"}, WANDB_BASE_URL="http://127.0.0.1:9")
     ended = program.end()

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from chainrule.nn.metrics import Evaluation
+from chainrule.runs.run import Run
 from chainrule.runs.tracking import wandb as tracking
-from chainrule.runs.tracking.base import Run
 from chainrule.training.history import EpochRecord
 
 CLASSES = ("cat", "T-shirt/top", "dog")
@@ -82,13 +82,12 @@ def main(options: dict[str, Any]) -> None:
         return
     folder = Path(options["folder"])
     tracker.start(toy_run(folder))
-    network: Any = None
-    tracker.log(RECORDS[0], network)
+    tracker.log(RECORDS[0])
     say({"messages": messages})
     if options.get("wait"):
         sys.stdin.readline()
     for record in RECORDS[1:]:
-        tracker.log(record, network)
+        tracker.log(record)
     if options.get("report", True):
         figures, model = toy_files(folder)
         tracker.report(METRICS, toy_test(), figures, model)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chainrule.core.errors import OutputError
-from chainrule.core.lock import hold_lock, is_locked
+from chainrule.core.files import hold_lock, is_locked
 
 
 def refuse(error: OSError) -> OutputError:

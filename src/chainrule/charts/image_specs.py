@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,20 +50,22 @@ def build_confusion_spec(chart: ConfusionMatrix, *, interactive: bool) -> Spec |
         for i, j in np.ndindex(k, k)
         if k <= _MAX_FULL or counts[i, j]
     ]
-    tooltip = None
-    if interactive:
-        names = make_label_expression([shorten(name) for name in chart.classes])
-        fields = {"true class": names.replace("value", "i"), "predicted class": names.replace("value", "j")}
-        tooltip = [{"field": title, "title": title} for title in fields]
-        tooltip += [{"field": "n", "title": "samples"}, {"field": "share", "format": ".1%", "title": "of the class"}]
-    layers = [_build_cells(part, largest[part], gap=cell >= _MIN_COUNTED, tooltip=tooltip) for part in largest]
+    layers = [_build_cells(part, largest[part], gap=cell >= _MIN_COUNTED) for part in largest]
     if cell >= _MIN_COUNTED:
-        layers.append(_build_counts(min(11, 0.36 * cell)))
+        count = {"text": {"field": "n"}, "color": {"condition": {"test": "datum.dark", "value": "white"}}}
+        text = {"type": "text", "fontSize": min(11, 0.36 * cell)}
+        layers.append({"transform": [{"filter": "datum.n > 0"}], "mark": text, "encoding": count})
     matrix: Spec = {"width": {"step": cell}, "height": {"step": cell}, "data": {"values": rows}, "layer": layers}
     matrix["encoding"] = _encode_classes(chart.classes, shares.diagonal(), cell)
     matrix["resolve"] = {"scale": {"color": "independent"}}
     if interactive:
-        matrix["transform"] = [{"calculate": value, "as": title} for title, value in fields.items()]
+        names = make_label_expression([shorten(name) for name in chart.classes])
+        cell_texts = {
+            name: names.replace("value", key) for name, key in (("true class", "i"), ("predicted class", "j"))
+        }
+        cell_texts |= {"samples": "datum.n", "of the class": "format(datum.share, '.1%')"}
+        tooltip = ", ".join(f"'{title}': {text}" for title, text in cell_texts.items())
+        matrix["encoding"]["tooltip"] = {"value": {"expr": f"{{{tooltip}}}"}}
         row, column = find_worst_cell(chart)
         matrix["params"] = [{"name": "row", "value": row}, {"name": "column", "value": column}]
         outline = {"filter": "datum.i == row && datum.j == column"}
@@ -79,43 +80,27 @@ def find_worst_cell(chart: ConfusionMatrix) -> tuple[int, int]:
     return int(row), int(column)
 
 
-def _build_cells(part: str, largest: float, *, gap: bool, tooltip: Any) -> Spec:
+def _build_cells(part: str, largest: float, *, gap: bool) -> Spec:
     """The cells on the diagonal ("correct") or the others ("wrong"), which have different color scales."""
     positions = [position for position, _ in getattr(LIGHT, part)]
     scale = {"type": "linear", "domain": [largest * position for position in positions], "range": part}
     return {
         "transform": [{"filter": "datum.i == datum.j" if part == "correct" else "datum.i != datum.j"}],
         "mark": {"type": "rect", "style": "cell" if gap else []},
-        "encoding": {
-            "color": {"field": "shade", "type": "quantitative", "scale": scale, "legend": None},
-            **({"tooltip": tooltip} if tooltip else {}),
-        },
-    }
-
-
-def _build_counts(size: float) -> Spec:
-    return {
-        "transform": [{"filter": "datum.n > 0"}],
-        "mark": {"type": "text", "fontSize": size},
-        "encoding": {
-            "text": {"field": "n"},
-            "color": {"condition": {"test": "datum.dark", "value": "white"}},
-        },
+        "encoding": {"color": {"field": "shade", "type": "quantitative", "scale": scale, "legend": None}},
     }
 
 
 def _encode_classes(classes: Sequence[str], recalls: NDArray[np.float64], cell: float) -> Spec:
     k = len(classes)
     names = [shorten(name, 18) for name in classes]
-    axis: Spec = {"labels": cell >= _MIN_NAMED, "labelFontSize": min(11, 0.9 * cell), "labelLimit": 0}
-    axis |= {"labelOverlap": False}
+    size = min(11, 0.9 * cell)
+    axis: Spec = {"labels": cell >= _MIN_NAMED, "labelFontSize": size, "labelLimit": 0, "labelOverlap": False}
     angle = 0 if max(map(len, names)) <= 3 and k <= 15 else -45 if cell >= _MIN_COUNTED else -90
     tilt = {"labelAngle": angle, "labelAlign": "right" if angle else "center"}
-    if angle == -90:
-        tilt["labelBaseline"] = "middle"
+    tilt |= {"labelBaseline": "middle"} if angle == -90 else {}
     labels = [f"{name}  {100 * recall:.1f} %" for name, recall in zip(names, recalls, strict=True)]
-    scale = {"domain": list(range(k)), "padding": 0}
-    shared: Spec = {"type": "ordinal", "scale": scale}
+    shared: Spec = {"type": "ordinal", "scale": {"domain": list(range(k)), "padding": 0}}
     x = axis | tilt | {"title": "predicted class", "labelExpr": make_label_expression(names)}
     y = axis | {"title": "true class (recall)", "labelExpr": make_label_expression(labels)}
     return {"x": {"field": "j", **shared, "axis": x}, "y": {"field": "i", **shared, "axis": y}}
@@ -142,12 +127,10 @@ def _build_examples(
             images.append({"x": column * (side + 6), "y": row * block + 31, "url": _PNG + file})
     position = {name: {"field": name, "type": "quantitative", "scale": None, "axis": None} for name in ("x", "y")}
     image = {"type": "image", "width": side, "height": side, "align": "left", "baseline": "top", "smooth": False}
+    text = {"type": "text", "align": "left", "baseline": "top", "fontSize": 10, "lineHeight": 13}
     layers = [
         {"data": {"values": rows}, "mark": mark, "encoding": {**position, field: {"field": field}}}
-        for field, rows, mark in (
-            ("url", images, image),
-            ("text", captions, {"type": "text", "align": "left", "baseline": "top", "fontSize": 10, "lineHeight": 13}),
-        )
+        for field, rows, mark in (("url", images, image), ("text", captions, text))
     ]
     return {"width": _EXAMPLES_WIDTH, "height": block * (len(cells) - 1) + 31 + side, "layer": layers}
 

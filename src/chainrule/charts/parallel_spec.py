@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,27 +39,41 @@ def build_parallel_spec(chart: ParallelCoordinates) -> Spec | None:
     lower_is_better = any(word in focused.name.lower() for word in ("loss", "error"))
     order = np.argsort(np.nan_to_num(-metric if lower_is_better else metric, nan=-np.inf), kind="stable")
     runs = []
-    for run, rank in zip(order, np.linspace(0, 1, len(order)), strict=True):
-        row = {
-            "run": int(run),
-            "h": [_round(height) for height in heights[:, run]],
-            "metric": _round(focused.values[run]),
-        }
-        values = [f"{shorten(axis.name, 40)}: {_describe(axis, int(run))}" for axis in chart.axes]
+    for run, rank in zip(order.tolist(), np.linspace(0, 1, len(order)), strict=True):
+        row = {"run": run, "h": [_round(height) for height in heights[:, run]], "metric": _round(focused.values[run])}
+        names = [shorten(name) for name in chart.runs[run : run + 1]]
+        values = [f"{shorten(axis.name, 40)}: {_describe(axis, run)}" for axis in chart.axes]
         opacity = round(0.2 + 0.55 * rank**2, 3) if len(order) > _MAX_BOLD else 0.9
-        names = [shorten(chart.runs[run], 60)] if run < len(chart.runs) else []
         runs.append({**row, "opacity": opacity, "tip": "\n".join([*names, *values])})
-    ticks: list[Spec] = [
-        {"axis": number, "h": h, "label": shorten(label, 24)}
-        for number, (_, found) in enumerate(scaled)
-        for h, label in found
+    ticks = [
+        (number, height, shorten(label, 24)) for number, (_, found) in enumerate(scaled) for height, label in found
     ]
     outside = int(((metric < low) | (metric > high)).sum())
     note = f"{outside} of {len(metric)} runs are beyond the end of the last axis and are drawn at its end."
-    room = max(max((7 * len(tick["label"]) for tick in ticks), default=0) + 16, 64)
-    return _assemble(axes, runs, ticks, (low, high), lower_is_better=lower_is_better) | {
+    room = max(max((7 * len(label) for *_, label in ticks), default=0) + 16, 64)
+    names = [shorten(axis.name, 28) for axis in axes]
+    positions = [position for position, _ in LIGHT.metric]
+    domain = [low + (high - low) * position for position in positions] if high > low else [low - 1, low + 1]
+    color = {"type": "linear", "domain": domain, "zero": False, "clamp": True, "reverse": lower_is_better}
+    count = len(axes)
+    brushed = (f"(!brushes[{n}] || isValid(datum.h[{n}]) && inrange(datum.h[{n}], brushes[{n}]))" for n in range(count))
+    inside = {"type": "formula", "as": "inside", "expr": " && ".join(brushed)}
+    return {
+        "$schema": VEGA,
+        "height": _HEIGHT,
+        "signals": _build_signals(count),
+        "data": [
+            {"name": "runs", "values": runs, "transform": [inside]},
+            {"name": "ticks", "values": [{"axis": number, "h": h, "label": label} for number, h, label in ticks]},
+            {"name": "axes", "values": [{"axis": number, "name": name} for number, name in enumerate(names)]},
+        ],
+        "scales": [
+            {"name": "x", "type": "linear", "domain": [0, max(count - 1, 1)], "range": "width"},
+            {"name": "metric", "range": "metric", **color},
+        ],
+        "marks": _build_marks(count, is_tilted=count > 6 or max(map(len, names)) * 6.5 > WIDTH / count),
         **({"title": {"text": note, "orient": "bottom", "anchor": "start", "offset": 10}} if outside else {}),
-        "usermeta": {"width": room * len(axes)},
+        "usermeta": {"width": room * count},
     }
 
 
@@ -109,40 +122,9 @@ def _scale_axis(axis: Axis, number: int, *, log: bool) -> tuple[Array, list[tupl
         unit = 10.0 ** math.floor(math.log10(raw))
         step = next(factor * unit for factor in (1, 2, 2.5, 5, 10) if factor * unit >= raw)
         start, size = low, high - low
-        first = math.ceil(low / step)
-        ticks = [
-            ((mark * step - low) / size, f"{mark * step:.6g}") for mark in range(first, math.floor(high / step) + 1)
-        ]
+        marks = [step * mark for mark in range(math.ceil(low / step), math.floor(high / step) + 1)]
+        ticks = [((mark - low) / size, f"{mark:.6g}") for mark in marks]
     return (values - start) / size, [(height, label) for height, label in ticks if -1e-9 <= height <= 1 + 1e-9]
-
-
-def _assemble(
-    axes: Sequence[Axis], runs: list[Spec], ticks: list[Spec], focus: tuple[float, float], *, lower_is_better: bool
-) -> Spec:
-    count = len(axes)
-    names = [{"axis": number, "name": shorten(axis.name, 28)} for number, axis in enumerate(axes)]
-    inside = " && ".join(
-        f"(!brushes[{n}] || isValid(datum.h[{n}]) && inrange(datum.h[{n}], brushes[{n}]))" for n in range(count)
-    )
-    positions = [position for position, _ in LIGHT.metric]
-    low, high = focus
-    domain = [low + (high - low) * position for position in positions] if high > low else [low - 1, low + 1]
-    color = {"type": "linear", "domain": domain, "zero": False, "clamp": True, "reverse": lower_is_better}
-    return {
-        "$schema": VEGA,
-        "height": _HEIGHT,
-        "signals": _build_signals(count),
-        "data": [
-            {"name": "runs", "values": runs, "transform": [{"type": "formula", "as": "inside", "expr": inside}]},
-            {"name": "ticks", "values": ticks},
-            {"name": "axes", "values": names},
-        ],
-        "scales": [
-            {"name": "x", "type": "linear", "domain": [0, max(count - 1, 1)], "range": "width"},
-            {"name": "metric", "range": "metric", **color},
-        ],
-        "marks": _build_marks(count, is_tilted=count > 6 or max(len(axis.name) for axis in axes) * 6.5 > WIDTH / count),
-    }
 
 
 def _build_signals(count: int) -> list[Spec]:
@@ -155,16 +137,12 @@ def _build_signals(count: int) -> list[Spec]:
     def react(name: str, value: Any, *handlers: Spec, **keys: Any) -> Spec:
         return {"name": name, "value": value, **keys, "on": list(handlers)}
 
+    drag = {"events": dragged, "update": f"[min(drag.start, {height}), max(drag.start, {height})]"}
     return [
         react("width", WIDTH, {"events": "window:resize", "update": container}, update=container),
         {"name": "step", "update": f"width / {max(count - 1, 1)}"},
         react("drag", {"axis": -1}, {"events": pressed, "update": f"{{axis: datum.axis, start: {height}}}"}),
-        react(
-            "range",
-            None,
-            {"events": dragged, "update": f"[min(drag.start, {height}), max(drag.start, {height})]"},
-            {"events": pressed, "update": "null", "force": True},
-        ),
+        react("range", None, drag, {"events": pressed, "update": "null", "force": True}),
         react("brushes", [None] * count, {"events": {"signal": "range"}, "update": f"[{brushes}]"}),
     ]
 
@@ -174,13 +152,8 @@ def _build_marks(count: int, *, is_tilted: bool) -> list[Spec]:
 
     def mark(kind: str, data: str, style: str, **update: Any) -> Spec:
         encoding = {name: value if isinstance(value, dict) else {"value": value} for name, value in update.items()}
-        return {
-            "type": kind,
-            "from": {"data": data},
-            "style": style,
-            "interactive": False,
-            "encode": {"update": encoding},
-        }
+        source = {"from": {"data": data}, "encode": {"update": encoding}}
+        return {"type": kind, "style": style, "interactive": False, **source}
 
     # A line has gaps where a value is missing.
     path = " + ".join(
@@ -189,17 +162,10 @@ def _build_marks(count: int, *, is_tilted: bool) -> list[Spec]:
         for n in range(count)
     )
     is_brushed = " || ".join(f"brushes[{number}]" for number in range(count))
-    lines = mark(
-        "path",
-        "runs",
-        "run",
-        path={"signal": path},
-        stroke={"scale": "metric", "field": "metric"},
-        strokeWidth=1.2,
-        strokeOpacity={"signal": f"!datum.inside ? 0.04 : ({is_brushed}) ? 0.9 : datum.opacity"},
-        tooltip={"field": "tip"},
-    )
-    lines["interactive"] = True
+    color = {"scale": "metric", "field": "metric"}
+    opacity = {"signal": f"!datum.inside ? 0.04 : ({is_brushed}) ? 0.9 : datum.opacity"}
+    look = {"stroke": color, "strokeWidth": 1.2, "strokeOpacity": opacity}
+    lines = mark("path", "runs", "run", path={"signal": path}, tooltip={"field": "tip"}, **look)
     lines["encode"]["hover"] = {"strokeWidth": {"value": 4}, "strokeOpacity": {"value": 1}}
     x = {"scale": "x", "field": "axis"}
     full = {"y": 0, "y2": {"signal": "height"}}
@@ -207,16 +173,14 @@ def _build_marks(count: int, *, is_tilted: bool) -> list[Spec]:
     limit = {"signal": f"datum.axis < {count - 1} ? step - 6 : 90"}
     tick = {"x": x, "y": {"signal": "height * (1 - datum.h)"}, "dx": 6, "text": {"field": "label"}, "limit": limit}
     handle = mark("rect", "axes", "brush", xc=x, width=22, opacity=0, cursor="crosshair", **full)
-    range_ends = {
-        name: {"signal": f"height * (1 - (brushes[datum.axis] ? brushes[datum.axis][{end}] : 0))"}
-        for name, end in (("y", 1), ("y2", 0))
-    }
+    end = "height * (1 - (brushes[datum.axis] ? brushes[datum.axis][{}] : 0))"
+    selected = {"y": {"signal": end.format(1)}, "y2": {"signal": end.format(0)}}
     return [
-        lines,
+        {**lines, "interactive": True},
         mark("rule", "axes", "axis-line", x=x, **full),
         mark("text", "axes", "axis-name", x=x, y=-10, text={"field": "name"}, **tilt),
         mark("text", "ticks", "halo", **tick),
         mark("text", "ticks", "tick", **tick),
         {**handle, "name": "axis", "interactive": True},
-        mark("rect", "axes", "brush", xc=x, width=14, **range_ends),
+        mark("rect", "axes", "brush", xc=x, width=14, **selected),
     ]

@@ -21,7 +21,7 @@ from chainrule.charts.values import VEGA, VEGA_LITE, Spec
 from chainrule.charts.xy_specs import build_bar_spec, build_line_spec
 from chainrule.core.errors import ConfigError
 from chainrule.core.extras import needs_extra
-from chainrule.core.files import replacing
+from chainrule.core.files import write_bytes
 
 if sys.platform != "win32":
     import resource
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["build_panels", "build_spec", "check_renderer", "render_svg", "save_chart", "save_spec"]
 
 _PANEL_MARGIN = 66  # pixels, for the y axis
-
 _SUFFIXES = (".pdf", ".png", ".svg")
 _ADDRESS_SPACE = 80 * 2**30  # bytes
 _SCALE = 2  # pixels of a PNG file per pixel of the specification
@@ -64,7 +63,8 @@ def build_spec(chart: Chart, *, interactive: bool = False) -> Spec:
         mark = {"type": "text", "text": "no data", "style": "value"}
         spec = {"height": 60, "data": {"values": [{}]}, "mark": mark, "usermeta": {"empty": True}}
     if not {"hconcat", "width"} & set(spec):
-        spec = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}, **spec}
+        # `resize`: a legend may need more rows at the final width.
+        spec = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding", "resize": True}, **spec}
     return {"$schema": VEGA_LITE, **spec}
 
 
@@ -106,25 +106,17 @@ def save_spec(spec: Spec, file: Path) -> None:
     svg = _render_svg(spec)
     import vl_convert
 
-    if suffix == ".svg":
-        content = svg.encode("utf-8")
-    elif suffix == ".png":
+    if suffix == ".png":
         content = vl_convert.svg_to_png(svg, scale=_SCALE)
     else:
-        content = vl_convert.svg_to_pdf(svg)
-    with replacing(file) as temporary:
-        temporary.write_bytes(content)
+        content = svg.encode("utf-8") if suffix == ".svg" else _sort_resources(vl_convert.svg_to_pdf(svg))
+    write_bytes(file, content)
 
 
 def _render_svg(spec: Spec) -> str:
     vl_convert = check_renderer()
-    config = make_config(LIGHT)
-    is_vega = spec["$schema"] == VEGA
-    svg = (
-        vl_convert.vega_to_svg({**spec, "config": config})
-        if is_vega
-        else vl_convert.vegalite_to_svg(spec, config=config)
-    )
+    draw = vl_convert.vega_to_svg if spec["$schema"] == VEGA else vl_convert.vegalite_to_svg
+    svg = draw({**spec, "config": make_config(LIGHT)})
     # Vega numbers the clipping paths of all charts of a process.
     numbers: dict[str, int] = {}
     return re.sub(
@@ -132,6 +124,11 @@ def _render_svg(spec: Spec) -> str:
         lambda found: f"{found[1]}{numbers.setdefault(found[2], len(numbers))}",
         svg,
     )
+
+
+def _sort_resources(pdf: bytes) -> bytes:
+    """Sort the resources of pages, which svg2pdf writes in random order. No byte outside of these lists moves."""
+    return re.sub(rb"(?m)(^ +/\w+ \d+ 0 R\n)+", lambda found: b"".join(sorted(found[0].splitlines(keepends=True))), pdf)
 
 
 def check_renderer() -> ModuleType:

@@ -14,7 +14,7 @@ from chainrule.charts.values import Spec, make_label_expression, shorten, to_fin
 __all__ = ["build_bar_spec", "build_line_spec"]
 
 _COLORS = 7
-_DASHES = (None, [6, 3], [2, 2], [8, 3, 2, 3])
+_DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 _MAX_LEGEND = _COLORS * len(_DASHES)  # of more series, two would look the same
 _MAX_PLAIN_POINTS = 100  # more points are drawn smaller and translucent
 _MAX_MARKED = 15  # points of a line that are marked
@@ -40,7 +40,8 @@ def build_line_spec(chart: LineChart, *, interactive: bool) -> Spec | None:
         return None
     heights = [row[key] for row in rows for key in ("y", "low", "high") if row.get(key) is not None]
     limits = [float(limit) for limit in chart.y_range]
-    y = _make_axis("y", chart.y_label, {"domain": limits} if limits else _make_scale(heights), tickCount=6)
+    y_scale = _make_scale(limits or heights) | ({"domain": limits} if limits else {})
+    y = _make_axis("y", chart.y_label, y_scale, tickCount=6)
     x_scale = {**_make_scale([row["x"] for row in known]), "nice": False, "padding": 8}
     integers = {"tickMinStep": 1, "format": "d"} if all(row["x"] == round(row["x"]) for row in known) else {}
     x = _make_axis("x", chart.x_label, x_scale, grid=False, tickCount={"expr": "ceil(width / 60)"}, **integers)
@@ -49,23 +50,21 @@ def build_line_spec(chart: LineChart, *, interactive: bool) -> Spec | None:
         select = {"type": "point", "on": "pointerover", "nearest": True, "clear": "pointerout"}
         opacity = {"condition": {"param": "hover", "empty": False, "value": 1}, "value": 0}
         tooltip = _describe(chart.series, [], y=chart.y_label, x=chart.x_label)
-        layers.append(
-            {
-                "transform": [{"filter": "isValid(datum.x) && isValid(datum.y)"}],
-                "params": [{"name": "hover", "select": select}],
-                "mark": {"type": "circle", "size": 70},
-                "encoding": {"opacity": opacity, "tooltip": tooltip},
-            }
-        )
+        hover = _make_layer("circle", {"opacity": opacity, "tooltip": tooltip}, size=70)
+        known_points = [{"filter": "isValid(datum.x) && isValid(datum.y)"}]
+        layers.append({**hover, "transform": known_points, "params": [{"name": "hover", "select": select}]})
     for layer in layers:
         layer["mark"]["clip"] = bool(limits)
     ends = _find_ends(chart.series, known, limits or [min(heights), max(heights)])
     if ends:
-        mark = {"type": "text", "align": "left", "dx": 6}
-        layers.append({"data": {"values": ends}, "mark": mark, "encoding": {"text": {"field": "series"}}})
+        label = _make_layer("text", {"text": {"field": "series"}}, align="left", dx=6)
+        layers.append({**label, "data": {"values": ends}})
     symbol = "circle" if any(series.mark == "points" for series in chart.series) else "stroke"
-    color = _encode_color(chart.series, symbol=None if ends else symbol)
-    return {"height": 260, "data": {"values": rows}, "encoding": {"x": x, "y": y, "color": color}, "layer": layers}
+    encoding = {"x": x, "y": y, "color": _encode_color(chart.series, symbol=None if ends else symbol)}
+    if len(chart.series) > _COLORS:
+        dashes = [_DASHES[number // _COLORS % len(_DASHES)] for number in range(len(chart.series))]
+        encoding["strokeDash"] = {**encoding["color"], "scale": {**encoding["color"]["scale"], "range": dashes}}
+    return {"height": 260, "data": {"values": rows}, "encoding": encoding, "layer": layers}
 
 
 def _tabulate(number: int, series: Series) -> list[Spec]:
@@ -82,6 +81,10 @@ def _tabulate(number: int, series: Series) -> list[Spec]:
 def _make_scale(values: Sequence[float]) -> Spec:
     is_log = min(values) > 0 and max(values) >= 10**_MIN_DECADES * min(values)
     return {"type": "log"} if is_log else {"zero": False}
+
+
+def _make_layer(kind: str, encoding: Spec | None = None, **mark: Any) -> Spec:
+    return {"mark": {"type": kind, **mark}, "encoding": encoding or {}}
 
 
 def _make_axis(field: str, title: str, scale: Spec, **keys: Any) -> Spec:
@@ -107,32 +110,25 @@ def _encode_color(series: Sequence[Series], *, symbol: str | None) -> Spec:
     named = [number for number, name in enumerate(names) if name]
     legend = None
     if symbol and 0 < len(named) <= _MAX_LEGEND:
-        legend = {
-            "columns": {"expr": f"max(1, floor(width / {6.2 * max(map(len, names)) + 36}))"},
-            "values": named,
-            "labelExpr": make_label_expression(names),
-            "symbolType": symbol,
-        }
+        columns = {"expr": f"max(1, floor(width / {6.2 * max(map(len, names)) + 36}))"}
+        legend = {"columns": columns, "values": named, "symbolType": symbol, "labelExpr": make_label_expression(names)}
     return {"field": "s", "type": "nominal", "scale": {"domain": list(range(len(series)))}, "legend": legend}
 
 
 def _build_layers(number: int, series: Series, y: Spec) -> list[Spec]:
     """The layers of a series: its band or error bars, and above them the line or the points."""
-
-    def layer(kind: str, encoding: Spec | None = None, **mark: Any) -> Spec:
-        chosen = [{"filter": f"datum.s === {number}"}]
-        return {"transform": chosen, "mark": {"type": kind, **mark}, "encoding": encoding or {}}
-
     interval = {"y": {**y, "field": "low"}, "y2": {"field": "high"}}
     if series.mark == "points":
         look = {"size": 28, "opacity": 1} if len(series.x) <= _MAX_PLAIN_POINTS else {"size": 14, "opacity": 0.6}
-        return [*([layer("rule", interval)] if series.has_interval else []), layer("circle", **look)]
-    shape = "step-after" if series.mark == "step" else "linear"
-    band = [layer("area", interval, opacity=0.18, interpolate=shape)] if series.has_interval else []
-    # Marks keep points visible that have no neighbor to be connected with.
-    is_marked = sum(to_finite(value) is not None for value in series.y) <= _MAX_MARKED
-    dash = _DASHES[number // _COLORS % len(_DASHES)]
-    return [*band, layer("line", interpolate=shape, point={"size": 16} if is_marked else False, strokeDash=dash)]
+        layers = [_make_layer("rule", interval), _make_layer("circle", **look)]
+    else:
+        shape = "step-after" if series.mark == "step" else "linear"
+        # Marks keep points visible that have no neighbor to be connected with.
+        is_marked = sum(to_finite(value) is not None for value in series.y) <= _MAX_MARKED
+        line = _make_layer("line", interpolate=shape, point={"size": 16} if is_marked else False)
+        layers = [_make_layer("area", interval, opacity=0.18, interpolate=shape), line]
+    chosen = {"transform": [{"filter": f"datum.s === {number}"}]}
+    return [{**chosen, **layer} for layer in layers[0 if series.has_interval else 1 :]]
 
 
 def _find_ends(series: Sequence[Series], known: Sequence[Spec], limits: Sequence[float]) -> list[Spec]:
@@ -141,15 +137,11 @@ def _find_ends(series: Sequence[Series], known: Sequence[Spec], limits: Sequence
     bottom, top = limits
     left, right = (limit(row["x"] for row in known) for limit in (min, max))
     heights = sorted((row["y"] - bottom) / ((top - bottom) or 1) for row in ends.values())
-    fits = (
-        2 <= len(ends) == len(series) <= 6
-        and all(0 < len(one.name) <= 24 and one.mark != "points" for one in series)
-        and heights[0] >= 0
-        and heights[-1] <= 1
-        and all(high - low >= 0.06 for low, high in pairwise(heights))
-        and all(row["x"] >= left + 0.95 * (right - left) for row in ends.values())
-    )
-    return list(ends.values()) if fits else []
+    is_short = 2 <= len(ends) == len(series) <= 6 and all(0 < len(one.name) <= 24 for one in series)
+    is_apart = heights[0] >= 0 and heights[-1] <= 1 and all(b - a >= 0.06 for a, b in pairwise(heights))
+    is_right = all(row["x"] >= left + 0.95 * (right - left) for row in ends.values())
+    has_points = any(one.mark == "points" for one in series)
+    return list(ends.values()) if is_short and is_apart and is_right and not has_points else []
 
 
 def build_bar_spec(chart: BarChart) -> Spec | None:
@@ -177,14 +169,14 @@ def build_bar_spec(chart: BarChart) -> Spec | None:
     plain = {"color": None} if has_bars else {}
     if any(series.has_interval for series in chart.series):
         interval = {"x": {**x, "field": "low"}, "x2": {"field": "high"}, **plain}
-        layers.append({"mark": {"type": "rule", "style": "interval"}, "encoding": interval})
+        layers.append(_make_layer("rule", interval, style="interval"))
     elif has_bars and step / count >= 9:
         side = {name: {"expr": f"datum.y < 0 ? {left} : {right}"} for name, left, right in _VALUE_SIDES}
-        mark = {"type": "text", "style": "value", "fontSize": min(10.5, 0.75 * step / count), **side}
-        layers.append({"mark": mark, "encoding": {"x": x, "text": {"field": "y", "format": ".3~g"}, **plain}})
+        text = {"x": x, "text": {"field": "y", "format": ".3~g"}, **plain}
+        layers.append(_make_layer("text", text, style="value", fontSize=min(10.5, 0.75 * step / count), **side))
     if to_finite(chart.reference) is not None:
         reference = {"x": {"datum": to_finite(chart.reference)}, "y": None, "yOffset": None, "color": None}
-        layers.append({"data": {"values": [{}]}, "mark": {"type": "rule", "style": "reference"}, "encoding": reference})
+        layers.append({"data": {"values": [{}]}, **_make_layer("rule", reference, style="reference")})
     axis = {"title": None, "labelExpr": make_label_expression(labels), "labelFontSize": min(11, 0.85 * step)}
     scale = {"domain": list(range(groups)), "paddingInner": 0.2, "paddingOuter": 0.15}
     encoding: Spec = {

@@ -6,9 +6,10 @@ numbers without zeros, so no dataset is needed. On images the compiled engine is
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,6 @@ from chainrule.neural_network import NeuralNetwork
 from chainrule.nn.parameters import Array, Labels
 from chainrule.optim.optimizers import OPTIMIZERS
 from chainrule.terminal.console import Console, print_text
-from chainrule.terminal.interrupt import stopping_on_interrupt
 
 __all__ = ["run"]
 
@@ -58,12 +58,6 @@ class BenchSettings(Configurable):
     rounds = Int(3, "measurements per engine, of which the median is reported", ge=1, le=10_000)
     json = OptionalStr(None, "file for the results and a description of the machine")
 
-    @property
-    def problems(self) -> list[tuple[str, int]]:
-        """Name of the network and batch size of each problem."""
-        names, batches = ([QUICK_NETWORK], QUICK_BATCHES) if self.quick else (list(NETWORKS), BATCHES)
-        return [(name, batch) for name in names for batch in batches]
-
 
 def run(words: Sequence[str], program: str) -> int:
     """Measure and print; with `--json`, store the results."""
@@ -79,8 +73,8 @@ def run(words: Sequence[str], program: str) -> int:
         return print_text(parser.format_help())
     settings = _parse_settings(parse_words(parser, words))
     console = Console()
-    with console.show_logs(), stopping_on_interrupt(console.note) as stop:
-        results = _measure(settings, console, stop.is_set)
+    with console.show_logs():
+        results = _measure(settings, console)
     machine = describe()
     console.note("\n" + _format_machine(machine))
     if settings.json is not None:
@@ -119,17 +113,11 @@ class _EngineTimer:
         self._random = np.random.default_rng(0)
         self._steps = 1  # per call
 
-    def measure(self, seconds: float, should_stop: Callable[[], bool]) -> float:
-        """Train for about `seconds`; returns the time per step in seconds.
-
-        Raises:
-            KeyboardInterrupt: `should_stop` returned True.
-        """
+    def measure(self, seconds: float) -> float:
+        """Train for about `seconds`; returns the time per step in seconds."""
         time.sleep(_PAUSE_SECONDS)
         spent, steps = 0.0, 0
         while spent < seconds:
-            if should_stop():
-                raise KeyboardInterrupt
             order = self._random.integers(0, len(self._x), self._steps * self._batch)
             start = time.perf_counter()
             done = len(self._engine.train(self._x, self._y, order).losses)
@@ -140,7 +128,7 @@ class _EngineTimer:
         return spent / steps
 
 
-def _measure(settings: BenchSettings, console: Console, should_stop: Callable[[], bool]) -> list[dict[str, Any]]:
+def _measure(settings: BenchSettings, console: Console) -> list[dict[str, Any]]:
     """Measure every problem and print its row; returns an entry per problem and engine."""
     random = np.random.default_rng(0)
     x = random.random((_SAMPLES, 784), np.float32)
@@ -151,15 +139,16 @@ def _measure(settings: BenchSettings, console: Console, should_stop: Callable[[]
     )
     console.note(_ROW.format("network", "batch", *_COMPARED, "ratio", *(f"{name}/s" for name in _COMPARED)))
     results: list[dict[str, Any]] = []
-    for network, batch in settings.problems:
+    names, batches = ([QUICK_NETWORK], QUICK_BATCHES) if settings.quick else (NETWORKS, BATCHES)
+    for network, batch in itertools.product(names, batches):
         timers = {name: _EngineTimer(name, NETWORKS[network], batch, settings.threads, x, y) for name in _COMPARED}
         # Warm-up: memory is touched for the first time, threads start, and their number is tuned.
         for timer in timers.values():
-            timer.measure(settings.seconds, should_stop)
+            timer.measure(settings.seconds)
         times: dict[str, list[float]] = {name: [] for name in timers}
         for _ in range(settings.rounds):
             for name, timer in timers.items():
-                times[name].append(1e6 * timer.measure(settings.seconds, should_stop))
+                times[name].append(1e6 * timer.measure(settings.seconds))
         medians = {name: statistics.median(found) for name, found in times.items()}
         results += [
             {
@@ -180,14 +169,12 @@ def _measure(settings: BenchSettings, console: Console, should_stop: Callable[[]
 
 
 def _format_machine(machine: dict[str, Any]) -> str:
-    """Versions and machine in one line."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
     memory = "" if machine["memory_gib"] is None else f", {machine['memory_gib']} GiB"
     return f"{versions}, Python {machine['python']}; {machine['processor']}; {machine['cores']} cores{memory}."
 
 
 def _store(file: Path, machine: dict[str, Any], settings: BenchSettings, results: list[dict[str, Any]]) -> None:
-    """Write the results as JSON."""
     options = {name: value for name, value in settings.as_dict().items() if name != "json"}
     content = {
         "date": datetime.now(UTC).date().isoformat(),

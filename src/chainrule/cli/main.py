@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None, program: str = "", defaults: Mapping
         The exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.
     """
     _open_closed_streams()
-    words, stderr = list(sys.argv[1:] if argv is None else argv), Output("stderr")
+    words, stderr = list(sys.argv[1:] if argv is None else argv), Output(sys.stderr)
     if not words or words[0] in ("-h", "--help"):
         status = print_text(_HELP.format(commands="\n".join(f"  {name:8} {text}" for name, text in _COMMANDS.items())))
         return status if words else 2

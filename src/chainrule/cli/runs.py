@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from chainrule.cli.flags import new_parser
-from chainrule.core.text import printable
+from chainrule.core.errors import printable
 from chainrule.runs.config import TrainConfig
 from chainrule.runs.folder import RunFolder, list_runs
 from chainrule.terminal.console import print_text

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import cast
 
 from chainrule.cli.flags import add_field, new_parser, parse_words
-from chainrule.core.errors import ChainruleError, ConfigError, missing_extra
+from chainrule.core.errors import ChainruleError, ConfigError, printable
+from chainrule.core.extras import missing_extra
 from chainrule.core.fields import Configurable, FolderName, Int, OptionalStr, Str
 from chainrule.core.files import converting_write_errors, exists, write_text
 from chainrule.core.registry import did_you_mean
-from chainrule.core.text import printable
 from chainrule.runs.config import TrainConfig
 from chainrule.sweeps import run_sweep
 from chainrule.sweeps.folder import find_sweep, list_sweeps, read_state, read_trial_config
@@ -96,7 +96,6 @@ def run(words: Sequence[str], program: str) -> int:
 
 
 def _show(words: Sequence[str], flags: SweepFlags) -> int:
-    """Run one of the subcommands that show a sweep."""
     output_dir = Path(flags.output_dir)
     if flags.export and (words[0] != "status" or flags.export != "csv"):
         raise ConfigError(f"--export csv goes with status, got {words[0]} --export {flags.export}.")
@@ -112,7 +111,6 @@ def _show(words: Sequence[str], flags: SweepFlags) -> int:
 
 
 def _list(output_dir: Path) -> Iterator[str]:
-    """One line for each sweep."""
     for folder in list_sweeps(output_dir):
         name = printable(folder.name)
         try:
@@ -151,7 +149,7 @@ def _open_dashboard(folder: Path, sweep: Sweep, trials: Trials, flags: SweepFlag
     name = "optuna-dashboard"
     program = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
     if program is None:
-        raise missing_extra("Dashboards", "dashboard", ImportError(name=name))
+        raise missing_extra("Dashboards", "dashboard", name)
     trials.close()
     print_text(f"Dashboard of {sweep.name}: http://127.0.0.1:{flags.port}/  (Ctrl-C ends it)\n")
     words = [program, get_storage_url(folder), "--host", "127.0.0.1", "--port", str(flags.port)]

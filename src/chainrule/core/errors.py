@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chainrule.core.text import printable_lines
-
 __all__ = [
     "ChainruleError",
     "CheckpointError",
@@ -19,8 +17,17 @@ __all__ = [
     "ModelFileError",
     "OutOfMemoryError",
     "OutputError",
-    "missing_extra",
+    "printable",
 ]
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Escape control characters, except those to `keep`, and characters that cannot be encoded, for terminals.
+
+    >>> printable("a\\x1b[31m b")
+    'a\\\\x1b[31m b'
+    """
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 class ChainruleError(Exception):
@@ -35,7 +42,7 @@ class ChainruleError(Exception):
     def __str__(self) -> str:
         # KeyError, a base of UnknownNameError, would print the message in quotes. Messages quote values and names from
         # files, which may hold control characters.
-        return printable_lines(str(self.args[0])) if self.args else ""
+        return printable(str(self.args[0]), keep="\n") if self.args else ""
 
 
 class ConfigError(ChainruleError, ValueError):
@@ -64,10 +71,3 @@ class OutOfMemoryError(ChainruleError, MemoryError):
 
 class OutputError(ChainruleError):
     """The results of a run could not be written."""
-
-
-def missing_extra(feature: str, extra: str, error: ImportError) -> ConfigError:
-    """The error for a feature whose optional packages are not installed."""
-    return ConfigError(
-        f"{feature} need packages that are not installed ({error.name}). Install them: pip install 'chainrule[{extra}]'"
-    )

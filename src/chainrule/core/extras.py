@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
-from chainrule.core.errors import missing_extra
+from chainrule.core.errors import ConfigError
 
-__all__ = ["is_installed", "needs_extra"]
+__all__ = ["is_installed", "missing_extra", "needs_extra"]
 
 
 def is_installed(package: str) -> bool:
@@ -17,6 +17,13 @@ def is_installed(package: str) -> bool:
     if package in sys.modules:
         return sys.modules[package] is not None
     return find_spec(package) is not None
+
+
+def missing_extra(feature: str, extra: str, package: str | None) -> ConfigError:
+    """The error for a feature of which an optional package is not installed."""
+    return ConfigError(
+        f"{feature} need packages that are not installed ({package}). Install them: pip install 'chainrule[{extra}]'"
+    )
 
 
 @contextmanager
@@ -29,4 +36,4 @@ def needs_extra(feature: str, extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise missing_extra(feature, extra, error) from error
+        raise missing_extra(feature, extra, error.name) from error

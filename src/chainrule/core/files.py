@@ -1,4 +1,4 @@
-"""Atomic file replacement; defensive reads."""
+"""Atomic file replacement, defensive reads, file locks, the cache folder."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from chainrule.core.errors import OutputError
+from chainrule.core.errors import ChainruleError, ConfigError, OutputError
 
 __all__ = [
+    "cache_folder",
     "converting_write_errors",
     "exists",
+    "hold_lock",
+    "is_locked",
     "make_write_error",
     "read_json",
     "read_text",
@@ -149,3 +152,68 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+@contextmanager
+def hold_lock(path: Path, *, busy: str, unwritable: Callable[[OSError], ChainruleError]) -> Iterator[None]:
+    """Hold the lock file `path` during a block. Its folder is created if missing, but not the folder's parents.
+
+    The operating system releases the lock when the process dies.
+
+    Args:
+        path: the lock file.
+        busy: the message if another process holds the lock.
+        unwritable: makes the error to raise if the lock file cannot be created.
+
+    Raises:
+        OutputError: another process holds the lock.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        # `is_locked` of another process holds the lock for a moment.
+        lock.acquire(timeout=1, poll_interval=0.05)
+    except Timeout:
+        raise OutputError(busy) from None
+    except OSError as error:
+        raise unwritable(error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock file `path`."""
+    from filelock import FileLock, Timeout
+
+    if not exists(path):
+        return False
+    try:
+        with FileLock(path).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return False
+
+
+def cache_folder(purpose: str) -> Path:
+    """`<cache>/<purpose>`, where <cache> is CHAINRULE_CACHE_DIR or the user's cache folder. It may not exist.
+
+    Raises:
+        ConfigError: CHAINRULE_CACHE_DIR starts with `~` and an unknown user name.
+    """
+    if environment := os.environ.get("CHAINRULE_CACHE_DIR"):
+        try:
+            return Path(environment).expanduser() / purpose
+        except RuntimeError as error:
+            raise ConfigError(
+                f"CHAINRULE_CACHE_DIR {environment} is in no known home folder: there is no such user. "
+                "Set it to a path without `~`."
+            ) from error
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("chainrule")) / purpose

@@ -69,7 +69,6 @@ def describe(libraries: Iterable[str] = ("chainrule", "numpy", "numba")) -> dict
 
 
 def _describe_processor() -> str:
-    """The model, family and vector instructions of the processor."""
     fields: dict[str, str] = {}
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections import Counter
 from typing import Any
 
@@ -159,12 +160,12 @@ def check_same_length(x: NDArray[Any], y: NDArray[Any], *, names: tuple[str, str
 def check_class_names(classes: Any) -> tuple[str, ...]:
     """The names of at least two classes, all different and printable, as a tuple."""
     if not isinstance(classes, tuple | list | np.ndarray) or np.ndim(classes) != 1:
-        raise ConfigError(f"classes must be a tuple of names, got {_shorten(classes)}.")
+        raise ConfigError(f"classes must be a tuple of names, got {classes!r:.80}.")
     for label in classes:
         # Names are written to terminals, files and figures.
         if not isinstance(label, str) or not label or not label.isprintable():
             raise ConfigError(
-                f"classes must hold printable names, got {_shorten(label)}. tuple(map(str, classes)) turns numbers "
+                f"classes must hold printable names, got {label!r:.80}. tuple(map(str, classes)) turns numbers "
                 "into names."
             )
     names = tuple(map(str, classes))  # the elements of an array are of NumPy's own type
@@ -187,20 +188,17 @@ def check_image_shape(shape: Any, n_features: int) -> tuple[int, int] | None:
     if min(height, width) < 1 or height * width != n_features:
         raise ConfigError(
             f"image_shape must be (height, width) with height * width = {n_features}, the number of features, or None. "
-            f"Got {_shorten(shape)}."
+            f"Got {shape!r:.80}."
         )
     return height, width
 
 
 def check_scale(scale: Any) -> float:
     """A positive, finite number as a Python float, which leaves the dtype of the arrays it divides alone."""
-    try:
-        number = float(scale) if isinstance(scale, int | float | np.integer | np.floating) else 0.0
-    except OverflowError:
-        number = math.inf
-    if not 0 < number < math.inf:
-        raise ConfigError(f"scale must be a positive number, got {_shorten(scale)}.")
-    return number
+    is_number = isinstance(scale, int | float | np.integer | np.floating)
+    if not is_number or not 0 < scale <= sys.float_info.max:  # not isfinite, which fails for a huge integer
+        raise ConfigError(f"scale must be a positive number, got {scale!r:.80}.")
+    return float(scale)
 
 
 def check_dtype(dtype: Any) -> str:
@@ -214,7 +212,7 @@ def check_fraction(fraction: Any, *, name: str = "val_fraction") -> float:
     """A number of at least 0 and less than 1."""
     is_number = isinstance(fraction, int | float | np.number) and not isinstance(fraction, bool)
     if not is_number or not 0 <= fraction < 1:
-        raise ConfigError(f"{name} must be a number of at least 0 and less than 1, got {_shorten(fraction)}.")
+        raise ConfigError(f"{name} must be a number of at least 0 and less than 1, got {fraction!r:.80}.")
     return float(fraction)
 
 
@@ -227,9 +225,3 @@ def _as_numbers(values: ArrayLike, name: str, *, hint: str = "") -> NDArray[Any]
     if array.dtype.kind not in "biuf":
         raise ConfigError(f"{name} must hold numbers, got an array of {array.dtype}.{hint}")
     return array
-
-
-def _shorten(value: object) -> str:
-    """The representation of a value, cut after 80 characters."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."

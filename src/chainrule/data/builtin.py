@@ -13,33 +13,22 @@ from chainrule.data.sources import find_files
 from chainrule.data.specs import SPECS
 from chainrule.data.splits import stratified_split
 
-__all__ = ["load_digits", "load_fashion_mnist", "load_idx_dataset", "load_mnist"]
+__all__ = ["load_digits", "load_fashion_mnist", "load_mnist"]
 
 _DIGITS = tuple("0123456789")
-_GARMENTS = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+_GARMENTS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
 @DATASETS.register("fashion_mnist")
 def load_fashion_mnist(data_dir: Path | None) -> RawDataset:
     """Fashion-MNIST (arXiv 1708.07747): 60,000 + 10,000 gray images of 28 x 28 pixels, ten kinds of clothing."""
-    return load_idx_dataset("fashion_mnist", _GARMENTS, data_dir)
+    return _load_idx_dataset("fashion_mnist", _GARMENTS, data_dir)
 
 
 @DATASETS.register("mnist")
 def load_mnist(data_dir: Path | None) -> RawDataset:
     """MNIST: 60,000 + 10,000 gray images of 28 x 28 pixels, handwritten digits."""
-    return load_idx_dataset("mnist", _DIGITS, data_dir)
+    return _load_idx_dataset("mnist", _DIGITS, data_dir)
 
 
 @DATASETS.register("digits")
@@ -59,27 +48,11 @@ def load_digits(_: Path | None) -> RawDataset:
     return RawDataset(x[train], y[train], x[test], y[test], _DIGITS, image_shape=(8, 8), scale=16.0)
 
 
-def load_idx_dataset(name: str, classes: tuple[str, ...], data_dir: Path | None) -> RawDataset:
-    """Load a dataset of four IDX files.
-
-    Args:
-        name: a key of `chainrule.data.specs.SPECS`.
-        classes: the names of its classes.
-        data_dir: a folder that holds the files. None: search for them (see `chainrule.data.sources`).
-
-    Raises:
-        DataError: the files cannot be found or are not the right ones.
-    """
+def _load_idx_dataset(name: str, classes: tuple[str, ...], data_dir: Path | None) -> RawDataset:
+    """Load a dataset of four IDX files, whose `chainrule.data.specs.SPECS` has the key `name`."""
     spec = SPECS[name]
     contents = find_files(spec, data_dir)
     x_train, y_train, x_test, y_test = (read_idx(contents[file.name], name=file.name) for file in spec.files)
     _, height, width = x_train.shape
-    return RawDataset(
-        x_train.reshape(len(x_train), -1),
-        y_train,
-        x_test.reshape(len(x_test), -1),
-        y_test,
-        classes,
-        image_shape=(height, width),
-        scale=255.0,
-    )
+    flat = [images.reshape(len(images), -1) for images in (x_train, x_test)]
+    return RawDataset(flat[0], y_train, flat[1], y_test, classes, image_shape=(height, width), scale=255.0)

@@ -184,22 +184,34 @@ class Dataset:
         labels: NDArray[Any] = check_labels(y) if has_classes else np.asarray(y)
         check_same_length(features, labels)
         weights = None if sample_weight is None else np.asarray(sample_weight)
+        check_weights(weights, len(labels), dtype)
+        names: tuple[str, ...] = ()
+        if has_classes:
+            names = _number_classes(labels) if classes is None else check_class_names(classes)
         no_data = features[:0], labels[:0]
         x_val, y_val = no_data if validation_data is None else _unpack_pair(validation_data, "validation_data")
         x_test, y_test = no_data if test_data is None else _unpack_pair(test_data, "test_data")
+        train, val = np.arange(len(labels)), _no_indices()
+        if fraction:
+            # Other targets than classes are split at random, as one class.
+            groups = check_labels(labels, n_classes=len(names)) if names else np.zeros(len(labels), np.int64)
+            train, val = stratified_split(groups, fraction, generator(seed, "validation split"))
+            x_val, y_val, features, labels = features[val], labels[val], features[train], labels[train]
+            weights = None if weights is None else weights[train]
         data = cls(
             name,
-            x_train=features,
-            y_train=labels,
-            x_val=x_val,
-            y_val=y_val,
-            x_test=x_test,
-            y_test=y_test,
-            classes=_number_classes(labels) if classes is None else check_class_names(classes) if classes else (),
-            sample_weight=weights,
-            train_indices=np.arange(len(labels)),
+            features,
+            labels,
+            x_val,
+            y_val,
+            x_test,
+            y_test,
+            names,
+            None,
+            weights,
+            train_indices=train,
+            val_indices=val,
         )
-        data = data._hold_out(fraction, seed) if fraction else data
         return data if class_weight is None else data.weigh_classes(class_weight)
 
     def weigh_classes(self, class_weight: Mapping[int, float] | str) -> Dataset:
@@ -215,22 +227,6 @@ class Dataset:
             raise ConfigError("class_weight needs classes, and the targets of this dataset are other numbers.")
         weights = _weigh_classes(class_weight, self.y_train)
         return replace(self, sample_weight=weights if self.sample_weight is None else weights * self.sample_weight)
-
-    def _hold_out(self, fraction: float, seed: int) -> Dataset:
-        """Move a fraction of the training set to the validation set."""
-        # Other targets than classes are split at random, as one class.
-        labels = self.y_train if self.classes else np.zeros(len(self.y_train), np.int64)
-        train, val = stratified_split(labels, fraction, generator(seed, "validation split"))
-        return replace(
-            self,
-            sample_weight=None if self.sample_weight is None else self.sample_weight[train],
-            x_train=self.x_train[train],
-            y_train=self.y_train[train],
-            x_val=self.x_train[val],
-            y_val=self.y_train[val],
-            train_indices=train,
-            val_indices=val,
-        )
 
     @cached_property
     def digest(self) -> str:
@@ -280,19 +276,12 @@ def load_dataset(
     fraction = check_fraction(val_fraction)
     source = raw or load_raw_dataset(name, data_dir)
     train, val = stratified_split(source.y_train, fraction, rng)
+    x_train, x_val = (_scale_rows(source.x_train, rows, source.scale, dtype) for rows in (train, val))
+    x_test = _scale_rows(source.x_test, np.arange(len(source.y_test)), source.scale, dtype)
+    y_train, y_val, y_test = source.y_train[train], source.y_train[val], source.y_test
     try:
         return Dataset(
-            name,
-            _scale_rows(source.x_train, train, source.scale, dtype),
-            source.y_train[train],
-            _scale_rows(source.x_train, val, source.scale, dtype),
-            source.y_train[val],
-            _scale_rows(source.x_test, np.arange(len(source.y_test)), source.scale, dtype),
-            source.y_test,
-            classes=source.classes,
-            image_shape=source.image_shape,
-            train_indices=train,
-            val_indices=val,
+            name, x_train, y_train, x_val, y_val, x_test, y_test, source.classes, source.image_shape, train, val
         )
     except ConfigError as error:  # the values are not finite as dtype
         raise DataError(f"Dataset {name!r}: {error}") from error

@@ -22,7 +22,6 @@ from chainrule.core.errors import DataError
 __all__ = ["read_idx", "read_shape", "unpack"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_UNSIGNED_BYTES = 8
 _MAX_DIMENSIONS = 8  # NumPy has at most 64, and no dataset more than 4
 
 
@@ -56,15 +55,11 @@ def read_shape(content: bytes, *, name: str) -> tuple[int, ...]:
     Raises:
         DataError: the bytes do not start with an IDX header for unsigned bytes.
     """
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] != _UNSIGNED_BYTES or content[3] == 0:
+    dimensions = content[3] if len(content) > 3 and content.startswith(b"\0\0\x08") else 0
+    if not 0 < dimensions <= _MAX_DIMENSIONS:
         raise DataError(
             f"{name} is not an IDX file of unsigned bytes: expected it to start with the bytes 00 00 08 and a number "
-            f"of dimensions, got {content[:4].hex(' ') or 'an empty file'}."
-        )
-    dimensions = content[3]
-    if dimensions > _MAX_DIMENSIONS:
-        raise DataError(
-            f"{name} is damaged or not an IDX file: it declares {dimensions} dimensions; {_MAX_DIMENSIONS} are allowed."
+            f"of dimensions from 1 to {_MAX_DIMENSIONS}, got {content[:4].hex(' ') or 'an empty file'}."
         )
     if len(content) < 4 + 4 * dimensions:
         raise DataError(

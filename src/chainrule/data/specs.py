@@ -139,22 +139,20 @@ def verify(content: bytes, file: FileSpec, *, origin: str) -> bytes:
         DataError: the size or the checksum is wrong; the message gives expected, got and the likely reason.
     """
     raw = unpack(content, limit=file.size + 1, name=origin)
-    if len(raw) != file.size:
-        got = f"more than {file.size:,}" if len(raw) > file.size else f"{len(raw):,}"
-        raise DataError(
-            f"{origin} is not the expected {file.name}: expected {file.size:,} bytes (unpacked), got {got}. "
-            f"{_guess_reason(raw)}"
-        )
     checksum = hashlib.sha256(raw).hexdigest()
-    if checksum != file.sha256:
-        raise DataError(
-            f"{origin} is not the expected {file.name}: expected the SHA-256 sum {file.sha256} (unpacked), got "
-            f"{checksum}. {_guess_reason(raw, checksum)}"
-        )
-    return raw
+    if checksum == file.sha256:
+        return raw
+    if len(raw) == file.size:
+        expected, got = f"the SHA-256 sum {file.sha256}", checksum
+    else:
+        expected, got = f"{file.size:,} bytes", f"{len(raw):,}" if len(raw) < file.size else f"more than {file.size:,}"
+    raise DataError(
+        f"{origin} is not the expected {file.name}: expected {expected} (unpacked), got {got}. "
+        f"{_guess_reason(raw, checksum)}"
+    )
 
 
-def _guess_reason(raw: bytes, checksum: str = "") -> str:
+def _guess_reason(raw: bytes, checksum: str) -> str:
     """Why the bytes may be wrong, in a sentence."""
     for spec in SPECS.values():
         for file in spec.files:

@@ -8,14 +8,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from chainrule.charts.chart import Chart
-from chainrule.report.run_charts import (
-    build_bar_chart,
-    build_best_so_far,
-    build_confusion_matrix,
-    build_learning_curves,
-    build_parallel_coordinates,
-    format_metric_label,
-)
+from chainrule.report import run_charts
+from chainrule.report.run_charts import format_metric_label
 from chainrule.report.run_records import RunRecord, find_varied_hyperparameters, get_metric_sign, select_best
 from chainrule.report.section import Report, Section
 from chainrule.report.statistics import compute_correlations, compute_importances, group_by_value, select_scored
@@ -47,15 +41,11 @@ def tabulate_runs(records: Sequence[RunRecord]) -> list[dict[str, object]]:
     names = list(find_varied_hyperparameters(records))
     rows = []
     for record in records:
-        results: dict[str, object] = {
-            "run": record.name,
-            "status": record.status,
-            "epochs trained": len(record.history),
-            "val_accuracy": record.get_metric("val_accuracy"),
-            "test_accuracy": record.get_metric("test_accuracy"),
-            "seconds": record.seconds,
-        }
-        rows.append(results | {name: record.config.get(name) for name in names})
+        about = {"run": record.name, "status": record.status, "epochs trained": len(record.history)}
+        results = {name: record.get_metric(name) for name in ("val_accuracy", "test_accuracy")}
+        rows.append(
+            {**about, **results, "seconds": record.seconds, **{name: record.config.get(name) for name in names}}
+        )
     return rows
 
 
@@ -102,7 +92,7 @@ def _build_results(records: Sequence[RunRecord], metric: str) -> Section:
     if "dataset" in names:
         text.append("The runs use several datasets, whose results are not comparable: select runs or sweeps of one.")
     if len(ranked) > 1:
-        charts["best_so_far"] = build_best_so_far(records, metric)
+        charts["best_so_far"] = run_charts.build_best_so_far(records, metric)
         text.append(f"![The {label} of each run, and the best so far](chart:best_so_far)")
         cells = [
             [
@@ -124,13 +114,13 @@ def _build_differences(records: Sequence[RunRecord], metric: str) -> Section | N
     space = find_varied_hyperparameters([record for record, _ in scored])
     if not space or len(scored) < 3:
         return None
-    charts: dict[str, Chart] = {"parallel": build_parallel_coordinates(records, metric)}
+    charts: dict[str, Chart] = {"parallel": run_charts.build_parallel_coordinates(records, metric)}
     text = ["![One line per run](chart:parallel)"]
     if importances := compute_importances(records, metric):
-        charts["importance"] = build_bar_chart(importances, "share of the variance")
+        charts["importance"] = run_charts.build_bar_chart(importances, "share of the variance")
         text.append(f"![Share of the variance of {label} explained by each hyperparameter alone](chart:importance)")
     if correlations := compute_correlations(records, metric):
-        charts["correlation"] = build_bar_chart(correlations, f"rank correlation with {label}")
+        charts["correlation"] = run_charts.build_bar_chart(correlations, f"rank correlation with {label}")
         text.append(f"![Rank correlation of hyperparameters with {label}](chart:correlation)")
     for name in list(importances or space)[:_MAX_GROUPS]:
         groups = group_by_value(records, metric, name)
@@ -140,8 +130,7 @@ def _build_differences(records: Sequence[RunRecord], metric: str) -> Section | N
             [
                 escape_markdown(value),
                 int(group["runs"]),
-                _format_metric(group["median"], metric),
-                _format_metric(group["best"], metric),
+                *(_format_metric(group[key], metric) for key in ("median", "best")),
             ]
             for value, group in groups.items()
         ]
@@ -155,10 +144,7 @@ def _build_curves(records: Sequence[RunRecord], metric: str) -> Section | None:
         return None
     names = Counter(record.name for record in shown)
     curves = {f"{one.sweep} {one.name}" if names[one.name] > 1 else one.name: [one.history] for one in shown}
-    charts: dict[str, Chart] = {
-        "accuracy": build_learning_curves(curves),
-        "loss": build_learning_curves(curves, "val_loss"),
-    }
+    charts = {name: run_charts.build_learning_curves(curves, f"val_{name}") for name in ("accuracy", "loss")}
     text = f"The best {len(curves)} runs.\n\n" if len(curves) > 1 else ""
     text += "![Validation accuracy by epoch](chart:accuracy)\n\n![Validation loss by epoch](chart:loss)"
     return Section("Learning curves", text, charts)
@@ -166,19 +152,15 @@ def _build_curves(records: Sequence[RunRecord], metric: str) -> Section | None:
 
 def _build_mistakes(records: Sequence[RunRecord], metric: str) -> Section | None:
     best = select_best(records, metric) or (records[0] if len(records) == 1 else None)
-    matrix = build_confusion_matrix(best) if best else None
+    matrix = run_charts.build_confusion_matrix(best) if best else None
     if best is None or matrix is None:
         return None
-    mistakes = [
-        (count, matrix.classes[i], matrix.classes[j])
-        for i, row in enumerate(matrix.counts)
-        for j, count in enumerate(row)
-        if i != j and count
+    names = [escape_markdown(name) for name in matrix.classes]
+    cells = [
+        (count, names[i], names[j]) for i, row in enumerate(matrix.counts) for j, count in enumerate(row) if i != j
     ]
-    most = "; ".join(
-        f"{escape_markdown(true)} as {escape_markdown(predicted)} ({count})"
-        for count, true, predicted in sorted(mistakes, reverse=True)[:3]
-    )
+    worst = [(count, true, predicted) for count, true, predicted in sorted(cells, reverse=True)[:3] if count]
+    most = "; ".join(f"{true} as {predicted} ({count})" for count, true, predicted in worst)
     text = f"The run {escape_markdown(best.name)} on the test set."
     if most:
         text += f" Its most frequent mistakes: {most}."

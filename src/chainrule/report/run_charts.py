@@ -8,15 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chainrule.charts.chart import (
-    Axis,
-    BarChart,
-    ConfusionMatrix,
-    LineChart,
-    ParallelCoordinates,
-    Series,
-    encode_png,
-)
+from chainrule.charts.chart import Axis, BarChart, ConfusionMatrix, LineChart, ParallelCoordinates, Series, encode_png
 from chainrule.core.errors import ChainruleError
 from chainrule.data import load_dataset
 from chainrule.neural_network import load_model
@@ -109,16 +101,10 @@ def build_learning_curves(groups: Mapping[str, Sequence[History]], column: str =
         columns = [[_get_scale(column) * v for v in history.column(column) if v is not None] for history in histories]
         epochs = max(map(len, columns), default=0)
         by_epoch = [[values[epoch] for values in columns if epoch < len(values)] for epoch in range(epochs)]
-        has_band = len(columns) > 1
-        series.append(
-            Series(
-                name,
-                [float(epoch) for epoch in range(1, epochs + 1)],
-                [float(np.mean(values)) for values in by_epoch],
-                low=[min(values) for values in by_epoch] if has_band else [],
-                high=[max(values) for values in by_epoch] if has_band else [],
-            )
-        )
+        means = [float(np.mean(values)) for values in by_epoch]
+        band = [list(map(edge, by_epoch)) if len(columns) > 1 else [] for edge in (min, max)]
+        x = [float(epoch) for epoch in range(1, epochs + 1)]
+        series.append(Series(name, x, means, low=band[0], high=band[1]))
     return LineChart("epoch", format_metric_label(column), series)
 
 
@@ -152,13 +138,9 @@ def _collect_examples(record: RunRecord) -> dict[str, list[str]]:
     """Test images by "true class,predicted class", the most confident predictions first."""
     config = record.config
     network = load_model(record.folder / MODEL)
-    data = load_dataset(
-        config["dataset"],
-        seed=config["seed"],
-        val_fraction=config["val_fraction"],
-        dtype=config["dtype"],
-        data_dir=Path(config["data_dir"]) if config.get("data_dir") is not None else None,
-    )
+    folder = Path(config["data_dir"]) if config.get("data_dir") is not None else None
+    settings = {name: config[name] for name in ("seed", "val_fraction", "dtype")}
+    data = load_dataset(config["dataset"], data_dir=folder, **settings)
     if data.image_shape is None or network.sizes[0] != data.x_test.shape[1]:
         return {}
     probabilities = network.predict_proba(data.x_test)

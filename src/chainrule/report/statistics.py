@@ -1,63 +1,21 @@
-"""How hyperparameters affect results: groups, correlations, importances; and means with confidence intervals."""
+"""How hyperparameters affect results: groups, correlations, importances."""
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from chainrule.report.run_records import RunRecord, find_varied_hyperparameters, get_metric_sign
 
-__all__ = [
-    "Estimate",
-    "compute_correlations",
-    "compute_importances",
-    "estimate_mean",
-    "group_by_value",
-    "select_scored",
-]
+__all__ = ["compute_correlations", "compute_importances", "group_by_value", "select_scored"]
 
 # The running time of fANOVA grows faster than the number of runs: seconds for 500, minutes for thousands.
 _MAX_RUNS = 500
 # A numeric hyperparameter with more values than this is treated as continuous, with fewer as categorical.
 _MAX_CATEGORIES = 12
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """The mean of n independent values with its uncertainty.
-
-    Attributes:
-        mean: the sample mean.
-        std: the sample standard deviation; 0 for a single value.
-        low: lower end of the 95 % confidence interval (Student's t); the mean itself for a single value.
-        high: upper end of the interval.
-        values: the values.
-    """
-
-    mean: float
-    std: float
-    low: float
-    high: float
-    values: tuple[float, ...]
-
-
-def estimate_mean(values: Sequence[float]) -> Estimate:
-    """Estimate the mean of n >= 1 values with a 95 % confidence interval, by Student's t distribution.
-
-    >>> round(estimate_mean([1.0, 2.0, 3.0]).high, 3)
-    4.484
-    """
-    from scipy.stats import t
-
-    n, mean = len(values), float(np.mean(values))
-    std = float(np.std(values, ddof=1)) if n > 1 else 0.0
-    half = float(t.ppf(0.975, n - 1)) * std / math.sqrt(n) if n > 1 else 0.0
-    return Estimate(mean, std, mean - half, mean + half, tuple(float(value) for value in values))
 
 
 def select_scored(records: Sequence[RunRecord], metric: str) -> list[tuple[RunRecord, float]]:

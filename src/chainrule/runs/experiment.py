@@ -29,7 +29,7 @@ from chainrule.runs.folder import (
     make_run_name,
     run_lock,
 )
-from chainrule.runs.tracking.base import Run
+from chainrule.runs.run import Run
 from chainrule.runs.tracking.wandb import make_wandb_tracker
 from chainrule.runs.training_run import RunResult, TrainingRun
 from chainrule.runs.writer import RunWriter
@@ -210,10 +210,7 @@ def run_experiment(
                 f"Training {'-'.join(map(str, sizes))} ({network.parameters.flat.size:,} parameters) on {data.name} "
                 f"with {config.optimizer}; results in {folder}"
             )
-            trackers = [tracker] if tracker else []
-            return TrainingRun(
-                config, run, trainer, writer, checkpoints, trackers, console, watch, save_every
-            ).execute()
+            return TrainingRun(config, run, trainer, writer, checkpoints, tracker, console, watch, save_every).execute()
 
 
 def _load_dataset(config: TrainConfig, resume: Path | None) -> Dataset:
@@ -231,12 +228,10 @@ def _convert_memory_errors(folder: Path | None) -> Iterator[None]:
     """Convert a MemoryError of a run that has a journal to an OutOfMemoryError that says how to resume it."""
     try:
         yield
-    except OutOfMemoryError:
-        raise
     except (MemoryError, ImportError) as error:
         # The dynamic linker's message if there is no memory for a library that is imported late, such as vl-convert.
         is_memory = isinstance(error, MemoryError) or "failed to map segment" in str(error)
-        if not is_memory or folder is None or not (folder / JOURNAL).exists():
+        if not is_memory or isinstance(error, OutOfMemoryError) or folder is None or not (folder / JOURNAL).exists():
             raise
         why = f" ({error})" if str(error) else ""
         converted = OutOfMemoryError(f"Not enough memory{why}. Free some, {describe_resume(folder)}.")

@@ -14,19 +14,25 @@ Except for the journal, equal runs write equal bytes.
 from __future__ import annotations
 
 import itertools
-import json
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from chainrule.core.errors import ConfigError, DataError, OutputError
-from chainrule.core.files import converting_write_errors, exists, make_write_error, read_json, read_text
-from chainrule.core.lock import hold_lock, is_locked
+from chainrule.core.files import (
+    converting_write_errors,
+    exists,
+    hold_lock,
+    is_locked,
+    make_write_error,
+    read_json,
+    read_text,
+)
 from chainrule.core.registry import did_you_mean
 from chainrule.runs.config import TrainConfig
 from chainrule.training.checkpoint import FILES
-from chainrule.training.history import EpochRecord
+from chainrule.training.history import History
 
 __all__ = [
     "CHECKPOINTS",
@@ -97,14 +103,18 @@ class RunFolder:
             started = None
         if started is not None and started.tzinfo is None:
             started = started.replace(tzinfo=UTC)
-        accuracies = _read_val_accuracies(path / HISTORY)
+        try:
+            history = History.from_jsonl(read_text(path / HISTORY, _MAX_HISTORY_BYTES))
+        except (OSError, ValueError, DataError):
+            history = History()
+        best, score = history.best(), metrics.get("test_accuracy")
         return cls(
             path=path,
             status=status if status in _STATUSES else "damaged",
             started=started,
-            epochs=len(accuracies),
-            val_accuracy=max((value for value in accuracies if value is not None), default=None),
-            test_accuracy=_parse_fraction(metrics.get("test_accuracy")),
+            epochs=len(history),
+            val_accuracy=best.val_score if best else None,
+            test_accuracy=score if isinstance(score, float) and 0 <= score <= 1 else None,
         )
 
     @property
@@ -126,25 +136,6 @@ class RunFolder:
             return TrainConfig(content)
         except ConfigError as error:
             raise ConfigError(f"{file} is not a valid configuration: {error}") from error
-
-
-def _parse_fraction(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1 else None
-
-
-def _read_val_accuracies(file: Path) -> list[float | None]:
-    """One per record; unreadable records are left out."""
-    try:
-        lines = read_text(file, _MAX_HISTORY_BYTES).splitlines()
-    except (OSError, ValueError):
-        return []
-    found = []
-    for line in lines:
-        try:
-            found.append(EpochRecord.from_json(json.loads(line)).val_score)
-        except (ValueError, RecursionError, DataError):
-            continue
-    return found
 
 
 def list_runs(output_dir: Path) -> list[RunFolder]:

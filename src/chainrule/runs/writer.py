@@ -26,7 +26,7 @@ from chainrule.runs.folder import (
     get_lock_identity,
     make_run_error,
 )
-from chainrule.runs.tracking.base import Run, Status
+from chainrule.runs.run import Run, Status
 from chainrule.training.history import EpochRecord, History
 
 __all__ = ["RunWriter"]
@@ -153,8 +153,8 @@ class RunWriter:
 
 
 def _remove_temporary_files(folder: Path) -> None:
-    """Remove the temporary files of writes during which the process was killed."""
     names = (JOURNAL, CONFIG, HISTORY, METRICS, MODEL)
+    # Of writes during which the process was killed.
     for pattern in (*(f".{name}.*" for name in names), f"{FIGURES}/.*.png.*"):
         for leftover in folder.glob(pattern):
             with suppress(OSError):
@@ -167,7 +167,6 @@ def _as_list(value: object) -> list[Any]:
 
 
 def _format_now() -> str:
-    """The current time as ISO 8601, in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

@@ -91,7 +91,6 @@ class Coordinator:
 
     @property
     def _has_more(self) -> bool:
-        """Whether there are trials to start or to resume."""
         if self.needs_attention:
             return False
         # Interrupted trials are resumed even if a target is reached: the result must not depend on interruptions.
@@ -135,7 +134,6 @@ class Coordinator:
         self._workers.submit(Task(trial.number, settings, self._sweep.metric.name, self._rungs))
 
     def _handle(self, event: Event) -> None:
-        """Store what a worker reports."""
         trial = self.running.get(event.number)
         if trial is None:
             return
@@ -156,15 +154,11 @@ class Coordinator:
                 self.needs_attention = event.result.reason
 
     def _should_prune(self, trial: Trial, curve: Sequence[float]) -> bool:
-        """Whether early stopping prunes the trial."""
-        if self._sweep.early_stopping is None:
-            return False
-        cost = self._sweep.metric.cost
+        hyperband, cost = self._sweep.early_stopping, self._sweep.metric.cost
         others = [[cost(value) for value in other.curve] for other in self._trials if other is not trial]
-        return self._sweep.early_stopping.should_prune([cost(value) for value in curve], others)
+        return hyperband is not None and hyperband.should_prune([cost(value) for value in curve], others)
 
     def _finish(self, trial: Trial, result: TrialResult) -> None:
-        """Store the final result of a trial."""
         del self.running[trial.number]
         self._trials.report(trial, result.curve)
         seconds = time.monotonic() - self._started[trial.number]
@@ -180,7 +174,6 @@ class Coordinator:
                 self.stop_reason = f"the first {_MAX_FAILURES} trials all failed for the same reason: {trial.reason}"
 
     def _describe_result(self, trial: Trial) -> str:
-        """One line about a trial that is over."""
         if trial.status == "failed":
             return f"Trial {trial.number} failed: {trial.reason}"
         best, metric = self._trials.best, self._sweep.metric.name
@@ -201,5 +194,7 @@ class Coordinator:
     def _check_target(self, trial: Trial) -> None:
         """End the sweep if the trial has reached the metric's target."""
         metric = self._sweep.metric
-        if trial.value is not None and metric.is_reached(trial.value):
+        if trial.value is None or metric.target is None:
+            return
+        if metric.cost(trial.value) <= metric.cost(metric.target):
             self.stop_reason = f"trial {trial.number} has reached the target: {metric.name} {trial.value:g}"

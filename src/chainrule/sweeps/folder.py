@@ -19,12 +19,13 @@ from chainrule.core.errors import ConfigError
 from chainrule.core.files import (
     converting_write_errors,
     exists,
+    hold_lock,
+    is_locked,
     make_write_error,
     read_json,
     write_json,
     write_text,
 )
-from chainrule.core.lock import hold_lock, is_locked
 from chainrule.runs.config import NON_IDENTITY_KEYS
 from chainrule.runs.folder import CONFIG, find_folder, list_folders
 from chainrule.sweeps.space.sweep_file import Sweep, read_sweep

@@ -13,16 +13,14 @@ from chainrule.core.machine import cores
 from chainrule.runs.config import TrainConfig
 from chainrule.sweeps.coordinator import Coordinator
 from chainrule.sweeps.folder import create_or_check_folder, read_trial_config, sweep_lock, write_state
-from chainrule.sweeps.live_table import LiveTable
 from chainrule.sweeps.space.distributions import Constant
 from chainrule.sweeps.space.parameters import NOT_SWEPT
 from chainrule.sweeps.space.sweep_file import Sweep, read_sweep
-from chainrule.sweeps.summary import format_summary, get_row
+from chainrule.sweeps.summary import LiveTable, format_summary, get_row
 from chainrule.sweeps.trials import Trials, require_optuna
 from chainrule.sweeps.workers.cluster import ClusterWorkers, connect
 from chainrule.sweeps.workers.local import LocalWorkers
-from chainrule.terminal.console import Console
-from chainrule.terminal.interrupt import stopping_on_interrupt
+from chainrule.terminal.console import Console, stopping_on_interrupt
 
 __all__ = ["SweepResult", "run_sweep"]
 
@@ -102,36 +100,25 @@ def run_sweep(
             environment = {"WANDB_RUN_GROUP": sweep.name}
             pool = ClusterWorkers(client, folder, environment) if client else LocalWorkers(count, log, environment)
             coordinator = Coordinator(sweep, seed, folder, trials, pool, checked, console.note)
-            return _run(coordinator, sweep, folder, trials, count, console)
-
-
-def _run(
-    coordinator: Coordinator, sweep: Sweep, folder: Path, trials: Trials, workers: int, console: Console
-) -> SweepResult:
-    """Run the trials until the sweep is done or stopped."""
-    table = LiveTable(sweep, trials, coordinator.running, workers)
-    notice = "Stopping: running trials save a checkpoint. Press Ctrl-C again to stop at once."
-    with stopping_on_interrupt(lambda _: console.note(notice)) as stop, console.live(table.render) as redraw:
-        is_done = coordinator.run(stop.is_set, redraw)
-    if coordinator.stop_reason:
-        console.note(f"No more trials: {coordinator.stop_reason.rstrip('.')}.")
-    console.note(format_summary(sweep, trials))
-    state = "done" if is_done else "stopped"
-    write_state(folder, state)
-    if coordinator.needs_attention:
-        raise OutputError(f"The sweep was stopped: {coordinator.needs_attention}\nThen run the sweep again.")
-    rows = [get_row(sweep, trial) for trial in trials]
-    best = trials.best
-    row, config = (rows[best.number], read_trial_config(folder, sweep, best)) if best else (None, None)
-    return SweepResult(folder, rows, row, config, state, coordinator.stop_reason)
+            table = LiveTable(sweep, trials, coordinator.running, count)
+            notice = "Stopping: running trials save a checkpoint. Press Ctrl-C again to stop at once."
+            with stopping_on_interrupt(lambda _: console.note(notice)) as stop, console.live(table.render) as redraw:
+                is_done = coordinator.run(stop.is_set, redraw)
+            if coordinator.stop_reason:
+                console.note(f"No more trials: {coordinator.stop_reason.rstrip('.')}.")
+            console.note(format_summary(sweep, trials))
+            state = "done" if is_done else "stopped"
+            write_state(folder, state)
+            if coordinator.needs_attention:
+                raise OutputError(f"The sweep was stopped: {coordinator.needs_attention}\nThen run the sweep again.")
+            rows = [get_row(sweep, trial) for trial in trials]
+            best = trials.best
+            row, config = (rows[best.number], read_trial_config(folder, sweep, best)) if best else (None, None)
+            return SweepResult(folder, rows, row, config, state, coordinator.stop_reason)
 
 
 def _check_overrides(overrides: Mapping[str, object], sweep: Sweep) -> dict[str, Any]:
-    """Validate the overrides.
-
-    Raises:
-        ConfigError: one is unknown or not allowed, is chosen by the sweep, or is searched over.
-    """
+    """Validate the overrides; ConfigError if one is unknown or not allowed, or chosen or searched over by the sweep."""
     for name in overrides:
         if name in NOT_SWEPT or not isinstance(sweep.parameters.get(name), Constant | None):
             raise ConfigError(f"overrides must not contain {name}: the sweep chooses it.")

@@ -145,7 +145,6 @@ class Trials(Sequence[Trial]):
         return self._trials[index]
 
     def _from_frozen_trial(self, frozen: optuna.trial.FrozenTrial) -> Trial:
-        """Convert a stored trial."""
         attributes = frozen.user_attrs
         return Trial(
             number=frozen.number,
@@ -154,10 +153,10 @@ class Trials(Sequence[Trial]):
             status=_STATES.get(frozen.state.name, "failed"),
             folder=str(attributes.get("folder", "")),
             curve=[frozen.intermediate_values[epoch] for epoch in sorted(frozen.intermediate_values)],
-            value=_parse_finite(attributes.get("value")),
+            value=attributes.get("value"),
             reason=str(attributes.get("reason", "")),
             started=frozen.datetime_start,
-            seconds=_parse_finite(attributes.get("seconds")),
+            seconds=attributes.get("seconds"),
         )
 
 
@@ -202,8 +201,3 @@ def _wrap_errors(folder: Path) -> Iterator[None]:
             f"Cannot use {folder / _FILE}: {what:.300}. If the disk is full or read-only, make room and run the sweep "
             "again: trials that are over are kept. If the file is damaged, start the sweep again under another name."
         ) from error
-
-
-def _parse_finite(value: object) -> float | None:
-    """The value if it is a finite number, or None."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

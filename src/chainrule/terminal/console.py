@@ -1,17 +1,19 @@
-"""Output while a network trains: a progress bar on a terminal, plain lines elsewhere."""
+"""What a user sees and presses while a network trains: a progress bar or plain lines; Ctrl-C, which stops it."""
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Literal, TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
+from chainrule.core.errors import printable
 from chainrule.core.extras import is_installed
-from chainrule.core.text import printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console as Terminal
@@ -20,52 +22,40 @@ if TYPE_CHECKING:
 
     from chainrule.training.history import EpochRecord
 
-__all__ = ["Console", "Output", "print_text"]
+__all__ = ["Console", "Output", "print_text", "stopping_on_interrupt"]
 
 _REDRAW_SECONDS = 0.2
 
 
 class Output:
-    """Standard output or error. It never raises: a closed or full stream must not end a run.
+    """A standard stream, whose `write` never raises: a closed or full stream must not end a run.
 
     Attributes:
         lost: whether some text could not be written.
     """
 
-    def __init__(self, name: Literal["stdout", "stderr"] = "stdout") -> None:
-        self._name = name
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream  # None if it was closed before Python started
+        self.encoding = getattr(stream, "encoding", None) or "utf-8"
         self.lost = False
-
-    @property
-    def _stream(self) -> TextIO | None:
-        # Looked up each time, as print does; None if it was closed before Python started.
-        return cast("TextIO | None", getattr(sys, self._name))
-
-    @property
-    def encoding(self) -> str:
-        """The encoding of the stream."""
-        return getattr(self._stream, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
         """Whether the stream is a terminal."""
-        with suppress(OSError, ValueError):
-            return self._stream is not None and not self.lost and self._stream.isatty()
-        return False
+        return self._stream is not None and not self.lost and self._stream.isatty()
 
     def write(self, text: str) -> int:
         """Write text and flush; characters that the encoding lacks are escaped."""
-        stream = self._stream
-        if stream is None or self.lost:
+        if self._stream is None or self.lost:
             self.lost = True
             return len(text)
         try:
-            stream.write(text.encode(self.encoding, "backslashreplace").decode(self.encoding))
-            stream.flush()
+            self._stream.write(text.encode(self.encoding, "backslashreplace").decode(self.encoding))
+            self._stream.flush()
         except (OSError, ValueError):  # ValueError: the stream was closed in the meantime
             self.lost = True
             # Python would report at exit that buffered text cannot be written.
             with suppress(OSError, ValueError), open(os.devnull, "w") as devnull:  # noqa: PTH123
-                os.dup2(devnull.fileno(), stream.fileno())
+                os.dup2(devnull.fileno(), self._stream.fileno())
         return len(text)
 
     def flush(self) -> None:
@@ -74,7 +64,7 @@ class Output:
 
 def print_text(text: str) -> int:
     """Print to standard output; returns the exit status, 1 if the text could not be printed."""
-    output = Output()
+    output = Output(sys.stdout)
     output.write(text)
     return int(output.lost)
 
@@ -84,7 +74,7 @@ class Console:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._output = Output()
+        self._output = Output(sys.stdout)
         self._bar: tuple[Progress, TaskID] | None = None
         self._terminal: Terminal | None = None  # while rich redraws the lower end of the terminal
         self._epochs = self._samples = self._epoch = 0
@@ -100,7 +90,7 @@ class Console:
         """Print a line, above the progress bar or the table if there is one."""
         if self._quiet:
             return
-        text = printable_lines(text)
+        text = printable(text, keep="\n")
         if self._terminal is not None:
             self._terminal.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
@@ -186,7 +176,8 @@ class Console:
     @contextmanager
     def show_logs(self) -> Iterator[None]:
         """Print the package's log messages, such as the start of a download, as notes during a block."""
-        handler = _NoteHandler(self)
+        handler = logging.Handler(logging.INFO)
+        handler.emit = lambda record: self.note(record.getMessage())  # type: ignore[method-assign]
         logger = logging.getLogger("chainrule")
         level = logger.level
         logger.addHandler(handler)
@@ -198,12 +189,31 @@ class Console:
             logger.setLevel(level)
 
 
-class _NoteHandler(logging.Handler):
-    """Prints log records as notes."""
+@contextmanager
+def stopping_on_interrupt(notify: Callable[[str], object]) -> Iterator[threading.Event]:
+    """During a block, let the first Ctrl-C or SIGTERM set an event; the second one raises KeyboardInterrupt.
 
-    def __init__(self, console: Console) -> None:
-        super().__init__(logging.INFO)
-        self._console = console
+    Args:
+        notify: receives a message for the user when the event is set.
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self._console.note(record.getMessage())
+    Yields:
+        The event, which the block must check now and then.
+    """
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        # Python delivers signals to the main thread only.
+        yield stop
+        return
+
+    def request_stop(_signal: int, _frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        notify("Stopping after the current batches; press Ctrl-C again to stop at once.")
+
+    before = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -58,6 +58,11 @@ class Checkpoint:
     history: History
     fingerprint: Mapping[str, str]
 
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Finished epochs and batches: greater for the newer of two checkpoints of a run."""
+        return len(self.history), self.step
+
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint.
@@ -166,7 +171,7 @@ class Checkpoints:
                     self.problems.append(str(error))
                     continue
                 # Not by the files' times: a clock can be set back.
-                if self.newest is None or _progress(found) > _progress(self.newest):
+                if self.newest is None or found.progress > self.newest.progress:
                     self.newest, self._next = found, other
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -182,11 +187,6 @@ class Checkpoints:
         """Remove the older of the two, once the run is finished."""
         with suppress(OSError):
             (self._folder / self._next).unlink()
-
-
-def _progress(checkpoint: Checkpoint) -> tuple[int, int]:
-    """A key by which the newer of two checkpoints of a run compares greater."""
-    return len(checkpoint.history), checkpoint.step
 
 
 def _digest(description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:

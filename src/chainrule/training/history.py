@@ -133,9 +133,7 @@ class History(Sequence[EpochRecord]):
         for number, line in enumerate(text.splitlines(), start=1):
             try:
                 records.append(EpochRecord.from_json(json.loads(line)))
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"Line {number} of the history is no JSON: {error}. Got {line!r:.100}.") from error
-            except DataError as error:
+            except (ValueError, RecursionError, DataError) as error:
                 raise DataError(f"Line {number} of the history is no record of an epoch: {error}") from error
         return cls(records)
 

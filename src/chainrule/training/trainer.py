@@ -309,6 +309,7 @@ class Trainer:
         lowest, highest = self.network.objective.score_range
         fits = (
             set(checkpoint.scalars) == set(self.optimizer.scalars)
+            and (checkpoint.position or checkpoint.score_sum == 0)
             and (lowest <= score <= highest if self.weights is None else math.isfinite(score))
             and checkpoint.position <= len(self.x)
             and checkpoint.position in (batches * self.batch_size, len(self.x))

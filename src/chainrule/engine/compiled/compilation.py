@@ -19,8 +19,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from chainrule.core.cache import cache_folder
-from chainrule.core.files import write_text
+from chainrule.core.files import cache_folder, write_text
 from chainrule.engine.base import NotCompilableError
 
 __all__ = ["compile_text"]

@@ -48,6 +48,10 @@ async function embed(plot) {
     actions: { export: true, source: false, compiled: false, editor: false },
   });
   plot.view = view;
+  // At another width, the legend may need another number of rows, for which the chart has to become higher.
+  const fit = () => view.resize().runAsync();
+  view.addSignalListener("width", () => setTimeout(fit));
+  await fit();
   if (figure.kind === "ConfusionMatrix") initPanel(plot, figure);
   if (figure.kind === "ParallelCoordinates") {
     view.addSignalListener("brushes", (_, brushes) => applyBrushes(plot, figure, brushes));

@@ -25,8 +25,8 @@ from chainrule.charts.theme import make_config
 from chainrule.charts.values import to_finite
 from chainrule.core.extras import needs_extra
 from chainrule.core.files import write_text
+from chainrule.report.markdown import new_markdown_parser, split_at_charts
 from chainrule.report.section import Report, Section
-from chainrule.report.templates import load_template, new_markdown_parser, split_at_charts
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 __all__ = ["write_page"]
+
+_SOURCES = ("page.html.jinja", "page.js")
 
 
 @needs_extra("Reports", "report")
@@ -50,6 +52,7 @@ def write_page(report: Report, file: Path) -> None:
         ValueError: a text refers to a chart that its section does not have, or outside a paragraph of its own.
         OSError: the file cannot be written.
     """
+    import jinja2
     import vl_convert
 
     check_renderer()
@@ -60,13 +63,13 @@ def write_page(report: Report, file: Path) -> None:
         {"id": f"section-{i}", "title": section.title, "blocks": _split_into_blocks(section, markdown, figures)}
         for i, section in enumerate(report.sections, start=1)
     ]
-    script = files("chainrule.report.html").joinpath("page.js").read_text("utf-8")
-    data = {
-        "figures": figures,
-        "runs": _tabulate(report.runs),
-        "configs": {"light": make_config(LIGHT), "dark": make_config(DARK)},
-    }
-    page = load_template("html/page.html.jinja", autoescape=True, lstrip_blocks=True).render(
+    template, script = (files("chainrule.report.html").joinpath(name).read_text("utf-8") for name in _SOURCES)
+    configs = {"light": make_config(LIGHT), "dark": make_config(DARK)}
+    data = {"figures": figures, "runs": _tabulate(report.runs), "configs": configs}
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.from_string(template).render(
         report=report,
         sections=sections,
         script=script,
@@ -100,10 +103,7 @@ def _dump_json(value: Any) -> str:
 def _tabulate(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The table of runs as column names and rows of cells."""
     columns = list(dict.fromkeys(name for run in runs for name in run))
-    return {
-        "columns": [str(name) for name in columns],
-        "rows": [[_to_cell(run.get(name)) for name in columns] for run in runs],
-    }
+    return {"columns": columns, "rows": [[_to_cell(run.get(name)) for name in columns] for run in runs]}
 
 
 def _to_cell(value: Any) -> str | float | None:
@@ -160,21 +160,18 @@ def _make_chart_block(chart: Chart, figures: list[dict[str, Any]]) -> dict[str, 
     kind = type(chart).__name__
     if isinstance(chart, ImageGrid):
         rows = [_rank_classes(row, chart.classes) for row in chart.probabilities] or [[]] * len(chart.images)
-        return {
-            "kind": "images" if chart.images else "empty",
-            "columns": max(chart.columns, 1),
-            "images": list(zip(chart.images, chart.titles, rows, strict=True)),
-        }
+        images = list(zip(chart.images, chart.titles, rows, strict=True))
+        return {"kind": "images" if images else "empty", "columns": max(chart.columns, 1), "images": images}
     spec = build_spec(chart, interactive=True)
     meta = spec.get("usermeta", {})
     if meta.get("empty"):
         return {"kind": "empty"}
-    figure: dict[str, Any] = {"kind": kind, "spec": spec}
+    extra: dict[str, Any] = {}
     if isinstance(chart, ConfusionMatrix):
-        figure |= {"classes": chart.classes, "examples": chart.examples}
+        extra = {"classes": chart.classes, "examples": chart.examples}
     elif isinstance(chart, ParallelCoordinates):
-        figure["names"] = chart.runs
-    figures.append(figure)
+        extra = {"names": chart.runs}
+    figures.append({"kind": kind, "spec": spec, **extra})
     return {"kind": kind, "number": len(figures) - 1, "width": meta.get("width", 0)}
 
 

@@ -19,8 +19,6 @@ from chainrule.report.section import Report, Section
 
 __all__ = ["write_pdf"]
 
-_CHARTS = ".pdf"  # a third smaller than SVG with outlines, and its text can be searched
-
 # The table of runs: rows, metric to sort by, characters per line and per cell, columns that explain no result.
 _MAX_ROWS, _METRIC = 20, "val_accuracy"
 _LINE_LENGTH, _CELL_LENGTH = 122, 24
@@ -72,7 +70,8 @@ def _build_document(report: Report, folder: Path) -> str:
 
 def _convert_section(section: Section, number: int, section_count: int, folder: Path) -> str:
     """Convert the text of a section, and write those of its charts that it shows."""
-    charts = {name: f"{number}-{i}{_CHARTS}" for i, name in enumerate(section.charts, start=1)}
+    # PDFs hold their font. Text in SVG files would be in whatever font Typst finds on the machine.
+    charts = {name: f"{number}-{i}.pdf" for i, name in enumerate(section.charts, start=1)}
     text = convert_markdown(section.text, charts, section_count)
     for name, file in charts.items():
         if f'#chart("{file}"' in text:
@@ -97,11 +96,10 @@ def _format_runs(runs: Sequence[Mapping[str, Any]]) -> str:
     head = ["#linebreak();".join(map(convert_text, _split_name(name))) for name in columns]
     rows = [list(map(convert_text, row)) for row in zip(*columns.values(), strict=True)]
     words = [find_longest_word([*_split_name(name), *cells]) for name, cells in columns.items()]
-    sentence = f"The best {len(shown)} of {len(runs)} runs by validation accuracy" if scored else "The first runs"
-    if len(runs) <= _MAX_ROWS:
-        sentence = f"All {len(runs)} runs" + (", the best by validation accuracy first" if scored else "")
-    sentence += ". The HTML page has every run with all of its columns."
-    return f"#block(sticky: true, [{convert_text(sentence)}]);\n\n{format_table(head, rows, sides, words)}"
+    count = f"All {len(runs)}" if len(runs) <= _MAX_ROWS else f"{_MAX_ROWS} of {len(runs)}"
+    order = ", the best by validation accuracy first" if scored else ""
+    sentence = convert_text(f"{count} runs{order}. The HTML page has every run with all of its columns.")
+    return f"#block(sticky: true, [{sentence}]);\n\n{format_table(head, rows, sides, words)}"
 
 
 def _split_name(name: str) -> list[str]:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from chainrule.report.markdown import new_markdown_parser, split_at_charts
 from chainrule.report.pdf.mathml_to_typst import convert_formula
 from chainrule.report.pdf.text_to_typst import convert_text, quote
-from chainrule.report.templates import new_markdown_parser, split_at_charts
 
 if TYPE_CHECKING:
     from markdown_it.tree import SyntaxTreeNode

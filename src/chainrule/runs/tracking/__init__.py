@@ -1,1 +1,1 @@
-"""Trackers, which mirror a run elsewhere while it trains. The run folder is no tracker: it is the run."""
+"""Mirroring a run elsewhere while it trains: `start`, `log` after each epoch, `report` and `finish`."""

@@ -21,13 +21,12 @@ from typing import Any, Literal
 import numpy as np
 import platformdirs
 
-from chainrule.core.errors import ConfigError, missing_extra
-from chainrule.core.extras import is_installed
+from chainrule.core.errors import ConfigError
+from chainrule.core.extras import is_installed, missing_extra
 from chainrule.core.files import read_json, write_json
 from chainrule.nn.metrics import Evaluation
-from chainrule.nn.network import Network
 from chainrule.runs.config import WANDB_MODES
-from chainrule.runs.tracking.base import Run, Status
+from chainrule.runs.run import Run, Status
 from chainrule.runs.tracking.wandb_account import (
     KEY_FILE,
     get_host,
@@ -40,12 +39,6 @@ from chainrule.training.history import EpochRecord, record_names
 
 __all__ = ["WandbTracker", "make_wandb_tracker"]
 
-# The values of WANDB_MODE, as our modes.
-_ENVIRONMENT_MODES = {
-    **dict.fromkeys(("online", "run", "shared"), "online"),
-    **dict.fromkeys(("offline", "dryrun"), "offline"),
-    "disabled": "disabled",
-}
 _ENVIRONMENT = {
     # wandb's messages would break the progress bar, and its error reports go to a third party.
     "WANDB_SILENT": "true",
@@ -74,23 +67,16 @@ def make_wandb_tracker(
         notify: receives messages for the user.
 
     Raises:
-        ConfigError: the mode or WANDB_MODE is unknown, the key file is tracked by git, or wandb is not installed.
+        ConfigError: the mode is unknown, the key file is tracked by git, or wandb is not installed.
     """
     if mode not in WANDB_MODES:
         raise ConfigError(f"wandb_mode must be one of {', '.join(WANDB_MODES)}, got {mode!r}.")
-    requested = mode
-    if mode == "auto" and get_variable("WANDB_DISABLED").lower() in ("true", "1", "yes", "on"):
-        mode = "disabled"
-    elif mode == "auto" and (variable := get_variable("WANDB_MODE")):
-        if variable not in _ENVIRONMENT_MODES:
-            allowed = "online, offline, disabled"
-            raise ConfigError(f"The environment variable WANDB_MODE must be one of {allowed}, got {variable!r}.")
-        mode = _ENVIRONMENT_MODES[variable]
-    if mode == "disabled":
+    is_turned_off = get_variable("WANDB_DISABLED").lower() in ("true", "1", "yes", "on")
+    if mode == "disabled" or (mode == "auto" and (is_turned_off or get_variable("WANDB_MODE") == "disabled")):
         return None
     if not is_installed("wandb"):
-        if requested != "auto":
-            raise missing_extra("W&B runs", "train", ImportError(name="wandb"))
+        if mode != "auto":
+            raise missing_extra("W&B runs", "train", "wandb")
         notify("W&B: not tracking this run, because wandb is not installed (pip install 'chainrule[train]').")
         return None
     return WandbTracker(project, entity, mode, notify=notify)
@@ -123,7 +109,7 @@ class WandbTracker:
             self._say(f"not tracking this run, because wandb does not start ({self._describe_error(error)}).")
         self._send(self._send_description)
 
-    def log(self, record: EpochRecord, network: Network) -> None:
+    def log(self, record: EpochRecord) -> None:
         """Send an epoch record."""
         self._send(lambda: self._wandb_run.log({name: x for name, x in record.as_dict().items() if x is not None}))
 
@@ -188,7 +174,9 @@ class WandbTracker:
 
     def _find_obstacle(self, settings: Any) -> str:
         """Why the run cannot go online; empty if it can. Finds the key."""
-        if self._mode == "offline" or (self._mode == "auto" and settings.mode in ("offline", "dryrun")):
+        # wandb reads the environment once per process, but a notebook may have changed it since.
+        chosen = (get_variable("WANDB_MODE") or settings.mode) if self._mode == "auto" else self._mode
+        if chosen in ("offline", "dryrun"):
             return _OFFLINE
         self._key = self._key or read_login_key(settings.base_url)
         if not self._key:
@@ -250,10 +238,9 @@ class WandbTracker:
         data = self._run.dataset
         if data.image_shape is not None:
             images = []
-            for number, name in enumerate(data.classes):
-                for index in np.flatnonzero(data.y_train == number)[:1]:
-                    pixels = np.rint(255 * data.x_train[index].reshape(data.image_shape)).astype(np.uint8)
-                    images.append(wandb.Image(pixels, caption=name))
+            for label, index in zip(*np.unique(data.y_train, return_index=True), strict=True):
+                pixels = np.rint(255 * data.x_train[index].reshape(data.image_shape)).astype(np.uint8)
+                images.append(wandb.Image(pixels, caption=data.classes[label]))
             self._wandb_run.log({"sample_images": images})
 
     def _send_report(
@@ -284,7 +271,6 @@ class WandbTracker:
         self._wandb_run.log_artifact(artifact)
 
     def _send(self, send: Callable[[], None]) -> None:
-        """Call a function that sends something, unless an earlier one has failed."""
         if self._wandb_run is None or self._has_failed:
             return
         try:
@@ -337,10 +323,10 @@ def _set_environment(folder: Path) -> bool:
         os.environ.setdefault(name, value)
     for name in ("WANDB_MODE", "WANDB_API_KEY"):
         # wandb does not start if one of these is empty or ends in a line break.
-        if name in os.environ:
-            os.environ[name] = get_variable(name)
-            if not os.environ[name]:
-                del os.environ[name]
+        value = get_variable(name)
+        os.environ.pop(name, None)
+        if value:
+            os.environ[name] = value
     cache = Path(os.environ.get("WANDB_CACHE_DIR") or platformdirs.user_cache_dir("wandb"))
     with suppress(OSError):
         cache.mkdir(parents=True, exist_ok=True)

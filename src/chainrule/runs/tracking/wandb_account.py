@@ -12,7 +12,6 @@ import os
 import re
 import socket
 import subprocess
-import threading
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
@@ -59,8 +58,7 @@ def read_key_file(folder: Path, notify: Callable[[str], None]) -> str | None:
             f"Revoke it at https://wandb.ai/settings, run `git rm --cached {KEY_FILE}`, add {KEY_FILE} to .gitignore "
             "and put a new key there (or run `wandb login`, or set WANDB_API_KEY)."
         )
-    # 0: ignored, 1: not ignored, anything else: no repository, or no git.
-    if _run_git(folder, "check-ignore", "-q", KEY_FILE) == 1:
+    if _run_git(folder, "check-ignore", "-q", KEY_FILE) == 1:  # 1: not ignored; 128: no repository
         notify(f"W&B: git does not ignore {path}; add {KEY_FILE} to .gitignore, or the key may be committed.")
     key = ""
     with suppress(OSError, UnicodeDecodeError):
@@ -85,16 +83,13 @@ def _run_git(folder: Path, *arguments: str) -> int | None:
 
 def read_login_key(server: str) -> str | None:
     """The key that `wandb login` stored for a server such as https://api.wandb.ai, or None."""
-    chosen, host = os.environ.get("NETRC"), get_host(server)
-    for name in [chosen] if chosen else ["~/.netrc", "~/_netrc"]:
-        # RuntimeError: there is no home folder.
-        with suppress(OSError, UnicodeDecodeError, netrc.NetrcParseError, RuntimeError):
-            path = Path(name).expanduser()
-            if path.is_file():  # opening a pipe would block
-                hosts = netrc.netrc(str(path)).hosts
-                for known in (host, *_PUBLIC_HOSTS) if host in _PUBLIC_HOSTS else (host,):
-                    if known in hosts and hosts[known][2]:
-                        return hosts[known][2]
+    host, name = get_host(server), "~/_netrc" if os.name == "nt" else "~/.netrc"
+    # RuntimeError: there is no home folder.
+    with suppress(OSError, UnicodeDecodeError, netrc.NetrcParseError, RuntimeError):
+        hosts = netrc.netrc(str(Path(os.environ.get("NETRC") or name).expanduser())).hosts
+        for known in _PUBLIC_HOSTS if host in _PUBLIC_HOSTS else (host,):
+            if known in hosts:
+                return hosts[known][2] or None
     return None
 
 
@@ -108,15 +103,8 @@ def is_reachable(server: str) -> bool:
     if (parts.scheme in proxies or "all" in proxies) and not urllib.request.proxy_bypass(parts.hostname or ""):
         return True
     address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-    connected = threading.Event()
-
-    def connect() -> None:
-        with suppress(OSError, UnicodeError):  # UnicodeError: an invalid host name
-            socket.create_connection(address, timeout=_CONNECT_SECONDS).close()
-            connected.set()
-
-    # In a thread, because looking up a name has no timeout.
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(_CONNECT_SECONDS)
-    return connected.is_set()
+    try:
+        socket.create_connection(address, timeout=_CONNECT_SECONDS).close()
+    except (OSError, UnicodeError):  # UnicodeError: an invalid host name
+        return False
+    return True

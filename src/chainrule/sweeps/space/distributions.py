@@ -6,7 +6,6 @@ and so does Optuna for distributions that it does not have itself.
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 from abc import ABC, abstractmethod
@@ -93,15 +92,9 @@ class Categorical(Distribution):
         if min(probabilities) < 0 or not math.isclose(math.fsum(probabilities), 1.0, rel_tol=1e-5):
             raise ConfigError(f"probabilities must be 0 or more and add up to 1, got {list(probabilities)}.")
 
-    def map_values(self, function: Callable[[object], object]) -> Categorical:
-        """The same distribution with each value replaced.
-
-        Raises:
-            ConfigError: two values become the same.
-        """
-        mapped = copy.copy(self)
-        Categorical.__init__(mapped, [function(value) for value in self.values], self.probabilities)
-        return mapped
+    def map_values(self, function: Callable[[object], object]) -> None:
+        """Replace each value; ConfigError if two become the same."""
+        Categorical.__init__(self, [function(value) for value in self.values], self.probabilities)
 
     def ppf(self, u: float) -> Any:
         return self.values[self._find_index(u)]
@@ -137,24 +130,32 @@ class Constant(Categorical):
         super().__init__([value])
 
 
-class _Limited(Distribution):
-    """Numbers between two limits, `min` and `max`."""
+class Uniform(Distribution):
+    """Numbers from `min` to `max`. Optuna has this distribution, so the value itself is stored."""
 
     min: Field[Any] = Float(0.0, "smallest value")
     max: Field[Any] = Float(1.0, "largest value")
+    _stores_value, _is_log = True, False
 
     def __init__(self, **values: object) -> None:
         super().__init__(**values)
         if self.min >= self.max:
             raise ConfigError(f"min {self.min:g} must be below max {self.max:g}.")
 
+    def ppf(self, u: float) -> Any:
+        return self.min + u * (self.max - self.min)
 
-class IntUniform(_Limited):
+    def to_optuna(self) -> BaseDistribution:
+        from optuna.distributions import FloatDistribution
+
+        return FloatDistribution(self.min, self.max, log=self._is_log)
+
+
+class IntUniform(Uniform):
     """Integers from `min` to `max`, both included, with equal probabilities."""
 
     min = Int(0, "smallest value", ge=-(10**9))
     max = Int(1, "largest value", ge=-(10**9))
-    _stores_value = True
 
     def ppf(self, u: float) -> int:
         return self.min + int(u * (self.max - self.min + 1))
@@ -165,21 +166,7 @@ class IntUniform(_Limited):
         return IntDistribution(self.min, self.max)
 
     def grid(self) -> Categorical:
-        return Categorical(range(self.min, self.min + _check_steps(self.max - self.min + 1)))
-
-
-class Uniform(_Limited):
-    """Numbers from `min` to `max`. Optuna has this distribution, so the value itself is stored."""
-
-    _stores_value, _is_log = True, False
-
-    def ppf(self, u: float) -> Any:
-        return self.min + u * (self.max - self.min)
-
-    def to_optuna(self) -> BaseDistribution:
-        from optuna.distributions import FloatDistribution
-
-        return FloatDistribution(self.min, self.max, log=self._is_log)
+        return _make_grid(self.min, 1.0, self.max - self.min + 1)
 
 
 class LogUniform(Uniform):
@@ -241,18 +228,16 @@ class QUniform(_Quantized, Uniform):
     """`uniform`, rounded to multiples of `q`."""
 
     def grid(self) -> Categorical:
-        steps = _check_steps(math.ceil((self.max - self.min) / self.q))
         # As W&B's grid: counted from min, although random values are multiples of q.
-        values = [float(f"{self.min + step * self.q:.12g}") for step in range(steps)]
-        is_whole = float(self.min).is_integer() and self.q.is_integer()
-        return Categorical([int(value) for value in values] if is_whole else values)
+        return _make_grid(self.min, self.q, math.ceil((self.max - self.min) / self.q))
 
 
-def _check_steps(steps: int) -> int:
-    """The number of steps, unless there are too many for a grid."""
-    if steps > _MAX_STEPS:
-        raise ConfigError(f"a grid takes at most {_MAX_STEPS:,} values of one parameter, got {steps:,}.")
-    return steps
+def _make_grid(first: float, step: float, count: int) -> Categorical:
+    if count > _MAX_STEPS:
+        raise ConfigError(f"a grid takes at most {_MAX_STEPS:,} values of one parameter, got {count:,}.")
+    values = [float(f"{first + index * step:.12g}") for index in range(count)]
+    is_whole = float(first).is_integer() and step.is_integer()
+    return Categorical([int(value) for value in values] if is_whole else values)
 
 
 def _quantize(family: type[Distribution]) -> type[Distribution]:

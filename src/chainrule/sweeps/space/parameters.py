@@ -142,15 +142,14 @@ def _get_kind(given: str | None, arguments: Mapping[str, Any]) -> str:
     if given is not None and given not in DISTRIBUTIONS:
         names = ", ".join(DISTRIBUTIONS)
         raise ConfigError(f"unknown distribution {given!r}.{did_you_mean(given, DISTRIBUTIONS)} Choose from: {names}.")
+    natural = given
     if "value" in arguments:
         natural = "constant"
     elif "values" in arguments:
         natural = "categorical_w_probabilities" if "probabilities" in arguments else "categorical"
-    elif given is not None:
-        return given
-    elif {"min", "max"} <= set(arguments):
-        return "int_uniform" if {type(arguments["min"]), type(arguments["max"])} == {int} else "uniform"
-    else:
+    elif given is None and {"min", "max"} <= set(arguments):
+        natural = "int_uniform" if {type(arguments["min"]), type(arguments["max"])} == {int} else "uniform"
+    if natural is None:
         raise ConfigError("it needs a value, values, min and max, or a distribution.")
     if given not in (None, natural):
         raise ConfigError(f"the distribution {given} does not go with {' and '.join(arguments)}; leave it out.")
@@ -181,7 +180,7 @@ def _check_settings(found: dict[str, tuple[KeyPath, Distribution]], method: str,
             errors.add(path, text)
         if fields[0].choices and isinstance(distribution, Categorical) and not problems:
             try:
-                found[name] = path, distribution.map_values(fields[0].parse)
+                distribution.map_values(fields[0].parse)
             except ConfigError as error:
                 errors.add(path, f"{name}: {error}")
 
@@ -213,14 +212,12 @@ def _find_problem(field: Field[Any], value: object) -> str:
 
 def _suggest_number(value: object) -> str:
     """How to write a number that YAML reads as text, such as 1e-4; "" if the value is no such text."""
-    found = re.fullmatch(r"([+-]?)(\d+\.?\d*|\.\d+)(?:[eE]([+-]?)(\d+))?", value) if isinstance(value, str) else None
+    found = re.fullmatch(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[eE]([+-]?)(\d+))?", value) if isinstance(value, str) else None
     if not found:
         return ""
-    sign, mantissa, exponent_sign, exponent = found.groups()
-    number = sign + mantissa
-    if exponent:
-        number += f"{'' if '.' in mantissa else '.0'}e{exponent_sign or '+'}{exponent}"
-    return f" YAML reads {value} as text: write {number}."
+    mantissa, sign, exponent = found.groups()
+    power = f"{'' if '.' in mantissa else '.0'}e{sign or '+'}{exponent}" if exponent else ""
+    return f" YAML reads {value} as text: write {mantissa}{power}."
 
 
 def _shorten(value: object) -> str:

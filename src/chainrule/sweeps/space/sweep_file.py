@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ from chainrule.core.fields import StrList
 from chainrule.core.plugins import load_plugin
 from chainrule.core.yaml_with_lines import ErrorCollector, KeyPath, parse_yaml_with_lines, read_yaml_with_lines
 from chainrule.runs.config import TrainConfig
-from chainrule.sweeps.early_stopping import Hyperband
+from chainrule.sweeps.search import Hyperband
 from chainrule.sweeps.space.distributions import Categorical, Distribution, StorageValue
 from chainrule.sweeps.space.parameters import (
     ANYTHING,
@@ -80,10 +80,6 @@ class Metric:
     def cost(self, value: float) -> float:
         """The value as something to minimize."""
         return -value if self.maximize else value
-
-    def is_reached(self, value: float) -> bool:
-        """Whether the value is as good as the target."""
-        return self.target is not None and self.cost(value) <= self.cost(self.target)
 
 
 @dataclass(frozen=True)
@@ -183,9 +179,11 @@ def _parse_sweep(content: Mapping[str, Any], text: str, name: str, errors: Error
         TrainConfig.fields()["run_name"].parse(name or ".")
     except ConfigError:
         errors.add(("name",), f"name must be {TrainConfig.run_name.allowed}, got {name!r}.")
+    # All that determines the trials, which includes the order of the parameters.
+    kept = {key: value for key, value in content.items() if key not in ("run_cap", "description", "name")}
     return Sweep(
         text=text,
-        digest=_compute_digest(content),
+        digest=hashlib.sha256(json.dumps(kept, default=str).encode()).hexdigest(),
         name=name,
         method=method,
         metric=_parse_metric(content, errors),
@@ -196,34 +194,41 @@ def _parse_sweep(content: Mapping[str, Any], text: str, name: str, errors: Error
     )
 
 
-def _compute_digest(content: Mapping[str, Any]) -> str:
-    """SHA-256 of what determines the trials, which includes the order of the parameters."""
-    kept = {key: value for key, value in content.items() if key not in ("run_cap", "description", "name")}
-    return hashlib.sha256(json.dumps(kept, default=str).encode()).hexdigest()
-
-
 def _find_plugins(content: Mapping[str, Any]) -> list[str]:
     """The plugins in a sweep's parameters and command, to be loaded first because they may define settings."""
-    command = content.get("command")
-    flags = _split_flags(map(str, command)) if isinstance(command, list) else []
-    found = [value for flag, value in flags if flag == "--plugin"]
-    ignored = ErrorCollector("", {})  # errors are reported when the parameters are parsed
-    for _, name, spec in find_leaves(content.get("parameters"), (), ignored):
+    found: list[str] = []
+    # Errors are reported when all is parsed.
+    with suppress(ConfigError):
+        found += [value for flag, value in _parse_command(content) if flag == "--plugin"]
+    for _, name, spec in find_leaves(content.get("parameters"), (), ErrorCollector("", {})):
         if name == "plugin":
             with suppress(ConfigError):
                 found += StrList((), "").parse(spec.get("value"))
     return found
 
 
-def _split_flags(words: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield flags and values from words such as `--dataset=mnist` or `-d mnist`."""
-    remaining = iter(words)
+def _parse_command(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The flags after the program in `command`, which hold for all trials; ConfigError if it does anything else."""
+    command = content.get("command", _DEFAULT_COMMAND)
+    if not isinstance(command, list) or not command:
+        raise ConfigError(f"command must be a list such as {_DEFAULT_COMMAND}.")
+    words = [str(word) for word in command]
+    if unknown := [word for word in words if "${" in word and word not in _DEFAULT_COMMAND]:
+        raise ConfigError(f"{', '.join(unknown)} in command is not supported; use {_DEFAULT_COMMAND}.")
+    programs = ("${program}", content.get("program", "train.py"))
+    start = next((index for index, word in enumerate(words) if word in programs), len(words))
+    others = [word for word in words[:start] if not re.fullmatch(r"\$\{\w+\}|(.*/)?(python[\d.]*|env)", word)]
+    if start == len(words) or others or "${args}" not in words:
+        usual = " ".join(_DEFAULT_COMMAND)
+        raise ConfigError(f"command must run ${{program}} with ${{args}} and nothing else, as {usual} does.")
+    found, remaining = [], iter(word for word in words[start + 1 :] if word != "${args}")
     for word in remaining:
         flag, equals, value = word.partition("=")
         if word.startswith("-"):
-            yield flag, value if equals else next(remaining, "")
+            found.append((flag, value if equals else next(remaining, "")))
         else:
-            yield word, ""
+            found.append((word, ""))
+    return found
 
 
 def _check_first_trial(sweep: Sweep, errors: ErrorCollector) -> None:
@@ -256,10 +261,8 @@ def _parse_metric(content: Mapping[str, Any], errors: ErrorCollector) -> Metric:
 
 def _parse_early_stopping(content: Mapping[str, Any], errors: ErrorCollector) -> Hyperband | None:
     path: KeyPath = ("early_terminate",)
-    if "early_terminate" not in content:
-        return None
-    given = content["early_terminate"]
-    if not check_keys(given, path, _HYPERBAND_RULES, errors):
+    given: Any = content.get("early_terminate")
+    if "early_terminate" not in content or not check_keys(given, path, _HYPERBAND_RULES, errors):
         return None
     if ("min_iter" in given) == ("max_iter" in given) or ("max_iter" in given) != ("s" in given):
         errors.add(path, "early_terminate needs either min_iter, or max_iter and s.")
@@ -273,43 +276,23 @@ def _parse_early_stopping(content: Mapping[str, Any], errors: ErrorCollector) ->
 def _parse_fixed(content: Mapping[str, Any], parameters: Mapping[str, Any], errors: ErrorCollector) -> dict[str, Any]:
     """The settings that `command`, `project` and `entity` give to all trials."""
     fixed = {f"wandb_{key}": content[key] for key in ("project", "entity") if isinstance(content.get(key), str)}
-    command = content.get("command", _DEFAULT_COMMAND)
-    if not isinstance(command, list) or not command:
-        errors.add(("command",), f"command must be a list such as {_DEFAULT_COMMAND}.")
+    try:
+        flags = _parse_command(content)
+    except ConfigError as error:
+        errors.add(("command",), str(error))
         return fixed
-    words = [str(word) for word in command]
-    if unknown := [word for word in words if "${" in word and word not in _DEFAULT_COMMAND]:
-        errors.add(("command",), f"{', '.join(unknown)} in command is not supported; use {_DEFAULT_COMMAND}.")
-        return fixed
-    programs = ("${program}", content.get("program", "train.py"))
-    start = next((index for index, word in enumerate(words) if word in programs), len(words))
-    others = [word for word in words[:start] if not re.fullmatch(r"\$\{\w+\}|(.*/)?(python[\d.]*|env)", word)]
-    if start == len(words) or others or "${args}" not in words:
-        errors.add(
-            ("command",),
-            f"command must run ${{program}} with ${{args}} and nothing else, as {' '.join(_DEFAULT_COMMAND)} does.",
-        )
-        return fixed
-    # Flags after the program hold for all trials: `-d mnist`.
-    given = [word for word in words[start + 1 :] if word != "${args}"]
-    return fixed | _parse_flags(given, parameters, errors)
-
-
-def _parse_flags(words: list[str], parameters: Mapping[str, Any], errors: ErrorCollector) -> dict[str, Any]:
-    """The settings in the flags of the command."""
-    names = {field.flag: name for name, field in TrainConfig.fields().items() if field.flag}
-    found: dict[str, Any] = {}
-    for flag, value in _split_flags(words):
+    fields = TrainConfig.fields()
+    names = {field.flag: name for name, field in fields.items() if field.flag}
+    for flag, value in flags:
         name = names.get(flag, flag.removeprefix("--"))
         try:
             if name in NOT_SWEPT:
                 raise ConfigError(f"{flag} cannot be given: the sweep chooses it.")
+            if name in parameters:
+                raise ConfigError(f"{name} is a parameter too. Remove one of the two.")
             TrainConfig({name: value})
         except ConfigError as error:
             errors.add(("command",), f"command: {error}")
-            continue
-        if name in parameters:
-            errors.add(("command",), f"command gives {name}, which is a parameter too. Remove one of the two.")
-        field = TrainConfig.fields().get(name)
-        found[name] = field.parse(value) if field and field.choices else value  # the canonical name of an alias
-    return found
+        else:  # the canonical name of an alias
+            fixed[name] = fields[name].parse(value) if name in fields and fields[name].choices else value
+    return fixed

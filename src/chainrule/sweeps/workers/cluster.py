@@ -14,14 +14,13 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from chainrule.core.errors import ConfigError, OutputError
 from chainrule.core.extras import needs_extra
 from chainrule.core.files import read_json
-from chainrule.sweeps.workers.protocol import Event, Task, TrialResult
+from chainrule.sweeps.workers.protocol import Event, Task, TrialResult, Workers
 from chainrule.sweeps.workers.trial_run import run_trial
 
 __all__ = ["ClusterWorkers", "connect"]
@@ -55,8 +54,8 @@ def connect(scheduler: str) -> Any:
         ) from error
 
 
-class ClusterWorkers:
-    """The workers of a cluster (see `chainrule.sweeps.workers.protocol.Workers`)."""
+class ClusterWorkers(Workers):
+    """The workers of a cluster."""
 
     def __init__(self, client: Any, folder: Path, environment: Mapping[str, str]) -> None:
         self._client, self._environment = client, dict(environment)
@@ -75,7 +74,6 @@ class ClusterWorkers:
 
     @property
     def free_slots(self) -> int:
-        """How many more trials can be submitted now."""
         return len(self._find_idle())
 
     def _list_workers(self) -> list[str]:
@@ -92,31 +90,30 @@ class ClusterWorkers:
         return [address for address in self._list_workers() if address not in busy]
 
     def submit(self, task: Task) -> None:
-        """Run a trial on an idle worker."""
         address = next(iter(self._find_idle()), None)
         if address is None:  # it has left the cluster since `free_slots` was read
             self._messages.put(Event(task.number, lost="its worker was lost"))
             return
-        arguments = asdict(task), self._token, self._topic, self._environment
+        arguments = task, self._token, self._topic, self._environment
         key = f"trial-{task.number}-{secrets.token_hex(4)}"
         future = self._client.submit(_run_task, *arguments, workers=[address], pure=False, key=key)
         self._assigned[task.number] = address, future
         future.add_done_callback(lambda done: self._messages.put((task.number, done)))
 
     def send_decision(self, number: int, *, prune: bool) -> None:
-        """Send the decision whether a trial is pruned to its worker, which waits at a rung."""
         if number in self._assigned:
             address, _ = self._assigned[number]
-            # A worker that is gone is noticed by `_find_lost`.
+            # A worker that is gone is noticed by `next_event`.
             with suppress(OSError, ValueError, KeyError):
                 self._client.run(_receive_decision, self._token, number, prune, workers=[address], on_error="ignore")
 
     def next_event(self, timeout: float) -> Event | None:
-        """Wait for the next event; None after `timeout` seconds without one."""
         if time.monotonic() - self._checked > 1.0:
             self._checked = time.monotonic()
-            if lost := self._find_lost():
-                return lost
+            known = self._list_workers()
+            for address, future in self._assigned.values():
+                if address not in known:  # Dask would wait for it to come back
+                    future.cancel()
         try:
             message = self._messages.get(timeout=timeout)
         except queue.Empty:
@@ -125,29 +122,15 @@ class ClusterWorkers:
             # A curve may arrive after its trial was given up.
             return message if message.lost or message.number in self._assigned else None
         number, future = message
-        address, expected = self._assigned.get(number, ("", None))
-        if expected is not future:
-            return None
-        del self._assigned[number]
+        address, _ = self._assigned.pop(number)
         if future.status == "finished":
-            return Event(number, result=TrialResult(**future.result()))
+            return Event(number, result=future.result())
         error = future.exception() if future.status == "error" else None
         return Event(number, lost=f"its worker at {address} was lost" + (f" ({error!r:.300})" if error else ""))
 
-    def _find_lost(self) -> Event | None:
-        """A trial whose worker has left the cluster: Dask would wait for the worker to come back."""
-        known = self._list_workers()
-        for number, (address, future) in list(self._assigned.items()):
-            if address not in known:
-                del self._assigned[number]
-                future.cancel()
-                return Event(number, lost=f"its worker at {address} was lost")
-        return None
-
     def stop(self) -> None:
-        """Let all workers save and end their trials."""
         with suppress(Exception):  # whatever is wrong with the cluster must not hide why the sweep ended
-            self._client.run(_drop_coordinator, self._token, on_error="ignore")
+            self._client.run(_adopt_coordinator, (self._token[0], ""), on_error="ignore")
             self._client.close(_SCHEDULER_TIMEOUT)
 
 
@@ -160,54 +143,42 @@ _coordinators: dict[str, str] = {}
 
 
 def _adopt_coordinator(token: _Token) -> None:
-    """Make this the sweep's coordinator; trials of earlier ones end at their next report."""
+    """Make this the sweep's coordinator, "" for none; trials of earlier ones end at their next report."""
     with _changed:
         _coordinators[token[0]] = token[1]
         _changed.notify_all()
 
 
-def _drop_coordinator(token: _Token) -> None:
-    """End the coordinator's trials at their next report."""
-    with _changed:
-        if _coordinators.get(token[0]) == token[1]:
-            del _coordinators[token[0]]
-        _changed.notify_all()
-
-
 def _receive_decision(token: _Token, number: int, prune: bool) -> None:
-    """Store the decision for a trial at a rung."""
     with _changed:
         _decisions[token, number] = prune
         _changed.notify_all()
 
 
-def _run_task(task: dict[str, Any], token: _Token, topic: str, environment: dict[str, str]) -> dict[str, Any]:
-    """Run a trial as a Dask task."""
+def _run_task(task: Task, token: _Token, topic: str, environment: dict[str, str]) -> TrialResult:
     from distributed import get_worker
 
     worker = get_worker()
     os.environ.update(environment)
     _adopt_coordinator(token)
-    _decisions.pop((token, task["number"]), None)
+    _decisions.pop((token, task.number), None)
+
+    def is_orphaned() -> bool:
+        return _coordinators.get(token[0]) != token[1]
 
     def report(curve: list[float]) -> bool:
-        worker.log_event(topic, {"number": task["number"], "curve": curve})
-        at_rung = len(curve) in task["rungs"]
+        worker.log_event(topic, {"number": task.number, "curve": curve})
+        at_rung = len(curve) in task.rungs
         with _changed:
-
-            def is_orphaned() -> bool:
-                return _coordinators.get(token[0]) != token[1]
-
             decided = _changed.wait_for(
-                lambda: not at_rung or (token, task["number"]) in _decisions or is_orphaned(),
-                timeout=_ORPHANED_TIMEOUT,
+                lambda: not at_rung or (token, task.number) in _decisions or is_orphaned(), timeout=_ORPHANED_TIMEOUT
             )
             if not decided or is_orphaned():
                 # As Ctrl-C does: the run is recorded as aborted, and resumed later.
                 raise KeyboardInterrupt
-            return at_rung and _decisions.pop((token, task["number"]))
+            return at_rung and _decisions.pop((token, task.number))
 
     try:
-        return asdict(run_trial(Task(**task), report))
+        return run_trial(task, report)
     except KeyboardInterrupt:
-        return asdict(TrialResult("aborted", []))
+        return TrialResult("aborted", [])

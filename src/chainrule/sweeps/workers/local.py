@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-import queue
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from chainrule.sweeps.workers.protocol import Event, Task, TrialResult
+from chainrule.sweeps.workers.protocol import Event, Task, Workers, decode_event, encode
 
 __all__ = ["LocalWorkers"]
 
@@ -23,7 +23,7 @@ __all__ = ["LocalWorkers"]
 _STOP_TIMEOUT = 60.0
 
 
-class LocalWorkers:
+class LocalWorkers(Workers):
     """A pool of processes, each of which runs one trial at a time. A process that dies is replaced.
 
     What they print goes to the file `log`.
@@ -34,124 +34,92 @@ class LocalWorkers:
         # One thread per process: there are as many processes as cores.
         single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self._environment = {**os.environ, **single, **environment}
-        self._messages: queue.SimpleQueue[tuple[_Process, dict[str, Any] | None]] = queue.SimpleQueue()
-        self._processes: list[_Process] = []
+        self._processes: dict[Any, _Process] = {}  # by connection
+        self._ready: list[Any] = []  # connections with a message
 
     @property
     def free_slots(self) -> int:
-        """How many more trials can be submitted now."""
-        return self._count - sum(process.number is not None for process in self._processes)
+        return self._count - sum(process.number is not None for process in self._processes.values())
 
     def submit(self, task: Task) -> None:
-        """Run a trial on an idle process, or on a new one."""
-        process = next((process for process in self._processes if process.number is None), None)
-        if process is None:
-            process = _Process(self._log, self._environment, self._messages)
-            self._processes.append(process)
+        idle = (process for process in self._processes.values() if process.number is None)
+        process = next(idle, None) or self._start_process()
         process.number = task.number
-        process.send({"task": asdict(task)})
+        process.send(task)
 
     def send_decision(self, number: int, *, prune: bool) -> None:
-        """Send the decision whether a trial is pruned to its process, which waits at a rung."""
-        for process in self._processes:
+        for process in self._processes.values():
             if process.number == number:
-                process.send({"prune": prune})
+                process.send(prune)
 
     def next_event(self, timeout: float) -> Event | None:
-        """Wait for the next event; None after `timeout` seconds without one."""
-        try:
-            process, message = self._messages.get(timeout=timeout)
-        except queue.Empty:
+        # All that are ready have their turn before the first one has another.
+        self._ready = self._ready or wait(self._processes, timeout)
+        process = self._processes.get(self._ready.pop()) if self._ready else None
+        if process is None:
             return None
         number = process.number
-        if message is None:
-            if process in self._processes:
-                self._processes.remove(process)
-            return None if number is None else Event(number, lost=process.exit_description())
-        if number is None or message.get("number") != number:
-            return None
-        if "curve" in message:
-            return Event(number, curve=message["curve"])
-        process.number = None
-        result = TrialResult(**message["result"])
-        if not result.is_final:  # the process exits too
-            self._processes.remove(process)
-        return Event(number, result=result)
-
-    def stop(self) -> None:
-        """Stop all trials, which save a checkpoint first; kill the processes that do not end."""
         try:
-            for process in self._processes:
-                process.request_exit()
-            for process in self._processes:
-                process.wait(_STOP_TIMEOUT)
-        finally:
-            for process in self._processes:
-                process.kill()
-            self._processes.clear()
+            event = decode_event(process.connection.recv_bytes())
+        except (EOFError, OSError):
+            status = process.popen.wait()
+            self._remove(process)
+            how = f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"
+            return None if number is None else Event(number, lost=f"its worker {how}")
+        if event.result:
+            process.number = None
+            # Whatever stopped the trial, such as a signal or a full disk, may concern the whole process.
+            if not event.result.is_final:
+                self._remove(process)
+        return event
 
-
-class _Process:
-    """One worker process.
-
-    Attributes:
-        number: of the trial that it runs, or None.
-    """
-
-    def __init__(
-        self, log: Path, environment: Mapping[str, str], messages: queue.SimpleQueue[tuple[_Process, Any]]
-    ) -> None:
-        self.number: int | None = None
-        with log.open("ab") as file:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "chainrule.sweeps.workers.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=file,
-                env=dict(environment),
+    def _start_process(self) -> _Process:
+        connection, other_end = Pipe()
+        with self._log.open("ab") as log, other_end:
+            popen = subprocess.Popen(
+                [sys.executable, "-m", "chainrule.sweeps.workers.worker", str(other_end.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                pass_fds=[other_end.fileno()],
                 # Ctrl-C must reach the coordinator alone, which then stops the workers.
                 start_new_session=True,
             )
-        self._reader = threading.Thread(target=self._read_messages, args=(messages,), daemon=True)
-        self._reader.start()
+        process = self._processes[connection] = _Process(popen, connection)
+        return process
 
-    def _read_messages(self, messages: queue.SimpleQueue[tuple[_Process, Any]]) -> None:
-        """Queue the process's messages, and None when it has exited."""
-        with suppress(ValueError, OSError):
-            for line in self._process.stdout or ():
-                messages.put((self, json.loads(line)))
-        self._process.wait()
-        messages.put((self, None))
+    def _remove(self, process: _Process) -> None:
+        """End a process that has nothing to save."""
+        process.popen.kill()
+        process.popen.wait()
+        process.connection.close()
+        del self._processes[process.connection]
 
-    def send(self, message: Mapping[str, Any]) -> None:
-        """Write a message; if the process is dead, its reader reports that."""
-        assert self._process.stdin is not None  # noqa: S101  (it is a pipe)
-        with suppress(OSError, ValueError):
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
-            self._process.stdin.flush()
+    def stop(self) -> None:
+        """Stop all trials, which save a checkpoint first; kill the processes that do not end."""
+        deadline = time.monotonic() + _STOP_TIMEOUT
+        try:
+            for process in self._processes.values():
+                if process.number is not None:
+                    process.send(False)  # it may wait at a rung
+                    process.popen.terminate()
+            while self.free_slots < self._count and time.monotonic() < deadline:
+                self.next_event(1.0)
+        finally:
+            for process in list(self._processes.values()):
+                self._remove(process)
 
-    def request_exit(self) -> None:
-        """Stop the trial and let the process exit. An idle process has nothing to save."""
-        if self.number is None:
-            self._process.kill()
-        else:
-            self.send({"shutdown": True})
-            self._process.terminate()
 
-    def wait(self, timeout: float) -> None:
-        """Wait up to `timeout` seconds for the process to exit."""
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout)
+@dataclass
+class _Process:
+    """One worker process, and the number of the trial that it runs."""
 
-    def kill(self) -> None:
-        """Make sure that the process has exited, and close its pipes."""
-        self._process.kill()
-        self._reader.join(1.0)
-        with suppress(OSError), self._process:
-            pass  # Popen closes its pipes and waits
+    popen: subprocess.Popen[bytes]
+    connection: Connection[Any, Any]
+    number: int | None = None
 
-    def exit_description(self) -> str:
-        """How the process died."""
-        status = self._process.returncode
-        self.kill()
-        return f"its worker was killed by signal {-status}" if status < 0 else f"its worker exited with status {status}"
+    def send(self, message: Task | bool) -> None:
+        """Send a message; if the process is dead, `next_event` reports that."""
+        with suppress(OSError):
+            self.connection.send_bytes(encode(message))

@@ -1,15 +1,13 @@
-"""The protocol between a sweep's coordinator and its workers: the messages, and the interface `Workers`.
-
-`dataclasses.asdict` converts tasks and results to what JSON can represent.
-"""
+"""The protocol between a sweep's coordinator and its workers: the messages, and the interface `Workers`."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-__all__ = ["Event", "Task", "TrialResult", "Workers"]
+__all__ = ["Event", "Task", "TrialResult", "Workers", "decode_event", "decode_task", "encode"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,23 @@ class Event:
     curve: list[float] | None = None
     result: TrialResult | None = None
     lost: str = ""
+
+
+def encode(message: Task | Event | bool) -> bytes:
+    """A message as JSON."""
+    return json.dumps(message if isinstance(message, bool) else asdict(message)).encode()
+
+
+def decode_task(data: bytes) -> Task | bool:
+    """Decode a message to a worker: a task, or a decision at a rung."""
+    content = json.loads(data)
+    return content if isinstance(content, bool) else Task(**content)
+
+
+def decode_event(data: bytes) -> Event:
+    """Decode a message from a worker."""
+    content = json.loads(data)
+    return Event(**{**content, "result": TrialResult(**content["result"]) if content["result"] else None})
 
 
 class Workers(Protocol):

@@ -44,15 +44,10 @@ def run_trial(task: Task, report: Callable[[list[float]], bool]) -> TrialResult:
         started = (folder / JOURNAL).exists()
         result = _read_result(folder, task.metric) if started else None
         if result is None:
+            resumed = folder if started else None
+            data = _load_dataset(str(config.dataset), config.seed, config.val_fraction, config.dtype, config.data_dir)
             outcome = run_experiment(
-                config,
-                Console(quiet=True),
-                folder if started else None,
-                data=_load_dataset(
-                    str(config.dataset), config.seed, config.val_fraction, config.dtype, config.data_dir
-                ),
-                watch=watch,
-                save_every=_SAVE_EVERY,
+                config, Console(quiet=True), resumed, data=data, watch=watch, save_every=_SAVE_EVERY
             )
             value = outcome.metrics.get(task.metric)
             result = TrialResult(outcome.status, _get_curve(outcome.history, task.metric), value)

@@ -1,33 +1,18 @@
-"""The Jinja environment of the HTML page, and the Markdown dialect that the page and the PDF share."""
+"""The Markdown dialect that the page and the PDF share."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from chainrule.report.formulas import add_formulas
 
 if TYPE_CHECKING:
-    from jinja2 import Template
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
-__all__ = ["load_template", "new_markdown_parser", "split_at_charts"]
-
-
-def load_template(path: str, **syntax: Any) -> Template:
-    """Load a template of this folder. An undefined variable is an error.
-
-    Args:
-        path: relative to this folder.
-        syntax: arguments of `jinja2.Environment`.
-    """
-    import jinja2
-
-    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, **syntax)
-    return environment.from_string(files("chainrule.report").joinpath(path).read_text("utf-8"))
+__all__ = ["new_markdown_parser", "split_at_charts"]
 
 
 def new_markdown_parser() -> MarkdownIt:
@@ -54,10 +39,9 @@ def split_at_charts(text: str, charts: Collection[str], markdown: MarkdownIt) ->
     for i, token in enumerate(tokens):
         children = token.children or []
         for child in children:
-            source = str(child.attrs.get("src", ""))
-            if not source.startswith("chart:"):
+            scheme, _, name = unquote(str(child.attrs.get("src", ""))).partition(":")
+            if scheme != "chart":
                 continue
-            name = unquote(source.removeprefix("chart:"))
             if len(children) > 1 or token.level != 1 or tokens[i - 1].type != "paragraph_open":
                 raise ValueError(f"Chart {name!r} is within other text. A chart needs a paragraph of its own.")
             if name not in charts:

@@ -8,7 +8,7 @@ import time
 import pytest
 from data.tiny_dataset import trickling
 
-from chainrule.data.mirrors import UnreachableError, download
+from chainrule.data.sources import UnreachableError, download
 
 
 @pytest.mark.timeout(20)
