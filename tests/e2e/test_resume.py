@@ -215,6 +215,17 @@ def test_the_older_checkpoint_is_used_if_the_newer_one_is_damaged(tmp_path) -> N
     # Both at once: nothing is overwritten by training from the start.
     assert bench.resume("hurt") == 1
     assert "no intact checkpoint" in bench.err
+    # Nor where they are gone and the history cannot be read.
+    history = tmp_path / "runs" / "hurt" / "history.jsonl"
+    records = history.read_bytes()
+    history.write_bytes(b"x" + records)
+    for file in files:
+        file.unlink()
+    assert bench.resume("hurt") == 1
+    assert "no intact checkpoint" in bench.err
+    assert history.read_bytes() == b"x" + records
+    history.write_bytes(records)
+    files[0].write_bytes(before[0][:-5] + bytes([before[0][-5] ^ 4]) + before[0][-4:])
     files[1].write_bytes(before[1])
     assert bench.resume("hurt") == 0, bench.err
     assert "is damaged" in bench.out

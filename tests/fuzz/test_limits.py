@@ -90,7 +90,7 @@ EMPTY = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
         (
             "idx",
             b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"x",
-            "DataError file is damaged or not an IDX file: it declares 255",
+            "DataError file is not an IDX file of unsigned bytes: expected it to start with",
         ),
         ("idx", b"\0\0\x08\x04" + b"\xff" * 12 + bytes(4), "DataError file is corrupt: its header declares 4294967295"),
         ("gzip", BOMB, "DataError file is not the expected t10k-labels-idx1-ubyte: expected 28 bytes (unpacked), got"),

@@ -88,9 +88,9 @@ class Dataset:
         y_test: (m,) int64.
         classes: the names of the k classes; empty where the targets are no class numbers.
         image_shape: (height, width) where a sample is an image, or None.
-        sample_weight: (n,), how much each training sample counts; None for equal weights.
         train_indices: (n,) int64, the indices of x_train in the samples that were split; empty where unknown.
         val_indices: (v,) int64, those of x_val.
+        sample_weight: (n,), how much each training sample counts; None for equal weights.
 
     Raises:
         ConfigError: the arrays have the wrong shape, lengths that differ, values that are not finite, or labels that
@@ -106,9 +106,9 @@ class Dataset:
     y_test: NDArray[Any]
     classes: tuple[str, ...]
     image_shape: tuple[int, int] | None = None
-    sample_weight: NDArray[Any] | None = None
     train_indices: NDArray[np.int64] = field(default_factory=_no_indices)
     val_indices: NDArray[np.int64] = field(default_factory=_no_indices)
+    sample_weight: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         classes = check_class_names(self.classes) if len(self.classes) else ()
@@ -199,19 +199,9 @@ class Dataset:
             x_val, y_val, features, labels = features[val], labels[val], features[train], labels[train]
             weights = None if weights is None else weights[train]
         data = cls(
-            name,
-            features,
-            labels,
-            x_val,
-            y_val,
-            x_test,
-            y_test,
-            names,
-            None,
-            weights,
-            train_indices=train,
-            val_indices=val,
-        )
+            name, features, labels, x_val, y_val, x_test, y_test, names,
+            train_indices=train, val_indices=val, sample_weight=weights,
+        )  # fmt: skip
         return data if class_weight is None else data.weigh_classes(class_weight)
 
     def weigh_classes(self, class_weight: Mapping[int, float] | str) -> Dataset:

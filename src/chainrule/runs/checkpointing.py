@@ -9,9 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from chainrule.core.errors import CheckpointError
+from chainrule.core.files import exists
 from chainrule.data import Dataset
 from chainrule.runs.config import TrainConfig
-from chainrule.runs.folder import CHECKPOINTS, RunFolder
+from chainrule.runs.folder import CHECKPOINTS, HISTORY
 from chainrule.runs.writer import RunWriter
 from chainrule.training.checkpoint import Checkpoints
 from chainrule.training.trainer import Trainer
@@ -76,7 +77,9 @@ class RunCheckpoints:
         checkpoint, problems = self._checkpoints.newest, self._checkpoints.problems
         if checkpoint is None:
             # A run may be killed between its first record and its first checkpoint, but later it always has one.
-            finished = RunFolder.read(self._folder).epochs
+            # Lines are counted, not read: a damaged history is not overwritten either.
+            history = self._folder / HISTORY
+            finished = history.read_bytes().count(b"\n") if exists(history) else 0
             if problems or finished > 1:
                 why = " ".join(problems) or "There is none."
                 raise CheckpointError(
