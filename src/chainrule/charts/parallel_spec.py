@@ -56,6 +56,7 @@ def build_parallel_spec(chart: ParallelCoordinates) -> Spec | None:
     domain = [low + (high - low) * position for position in positions] if high > low else [low - 1, low + 1]
     color = {"type": "linear", "domain": domain, "zero": False, "clamp": True, "reverse": lower_is_better}
     count = len(axes)
+    is_tilted = count > 6 or max(map(len, names)) * 6.5 > WIDTH / count
     brushed = (f"(!brushes[{n}] || isValid(datum.h[{n}]) && inrange(datum.h[{n}], brushes[{n}]))" for n in range(count))
     inside = {"type": "formula", "as": "inside", "expr": " && ".join(brushed)}
     return {
@@ -71,7 +72,9 @@ def build_parallel_spec(chart: ParallelCoordinates) -> Spec | None:
             {"name": "x", "type": "linear", "domain": [0, max(count - 1, 1)], "range": "width"},
             {"name": "metric", "range": "metric", **color},
         ],
-        "marks": _build_marks(count, is_tilted=count > 6 or max(map(len, names)) * 6.5 > WIDTH / count),
+        "marks": _build_marks(count, is_tilted=is_tilted),
+        # A viewer's font may be wider than that by which the size of an SVG file was computed.
+        "padding": {"left": 5, "top": 5, "bottom": 5, "right": 5 + (1.5 * len(names[-1]) if is_tilted else 0)},
         **({"title": {"text": note, "orient": "bottom", "anchor": "start", "offset": 10}} if outside else {}),
         "usermeta": {"width": room * count},
     }
