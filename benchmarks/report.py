@@ -99,6 +99,30 @@ def format_threads() -> str:
     return "\n".join(rows)
 
 
+def format_paired() -> str:
+    """Compare this version with 0.1.0, measured in turns (paired.py): the ratio of times, with its 95 % interval."""
+    content = read_results("paired")
+    rows = ["| network, batch | optimizer | 1 thread | 2 threads |", "| --- | --- | --- | --- |"]
+    cells: dict[tuple[str, int, str], dict[int, str]] = {}
+    for entry in content["results"]:
+        low, high = entry["interval"]
+        cell = f"{entry['ratio']:.3f} ({low:.3f} to {high:.3f})"
+        cells.setdefault((entry["network"], entry["batch"], entry["optimizer"]), {})[entry["threads"]] = cell
+    for (network, batch, optimizer), found in cells.items():
+        if optimizer:
+            rows.append(f"| {network}, {batch} | {optimizer} | {found.get(1, '-')} | {found.get(2, '-')} |")
+        else:
+            rows.append(f"| {network}, predict {batch:,} rows | | {found[0]} | |")
+    ratios = [entry["ratio"] for entry in content["results"]]
+    mean = statistics.geometric_mean(ratios)
+    same = sum(entry["same_bits"] for entry in content["results"])
+    rounds = content["settings"]["rounds"]
+    rows.append(
+        f"\n{rounds} rounds. Geometric mean {mean:.3f}. Equal results to the bit in {same} of {len(ratios)} cases."
+    )
+    return "\n".join(rows)
+
+
 def format_losses() -> str:
     """Format the mean loss of each system after a few hundred steps from the same initial weights."""
     rows = ["| | steps | loss before | loss after |", "| --- | ---: | ---: | ---: |"]
@@ -235,6 +259,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "speed-default": lambda: format_speed("784-128x4-10"),
     "speed-wide": lambda: format_speed("784-512x3-10"),
     "threads": format_threads,
+    "paired": format_paired,
     "losses": format_losses,
     "accuracy-time": format_accuracy_time,
     "footprint": format_footprint,

@@ -19,7 +19,7 @@ from chainrule.nn.metrics import Evaluation
 from chainrule.nn.network import Network, check_pairs
 from chainrule.nn.parameters import Array
 from chainrule.optim.optimizer import Optimizer
-from chainrule.training.callbacks import Callback, EpochFunction
+from chainrule.training.callbacks import Callback, EarlyStopping, EpochFunction
 from chainrule.training.history import History
 from chainrule.training.trainer import Trainer
 
@@ -51,7 +51,7 @@ class NeuralNetwork(Network):
         """Loss, accuracy and predictions on labeled samples: x (n, d), y (n,). Raises ConfigError."""
         samples = self._check_finite(x)
         if y is None:
-            raise ConfigError("y, the class of each sample, is missing: evaluate(x, y).")
+            raise ConfigError("y, the target of each sample, is missing: evaluate(x, y).")
         targets = self.check_targets(y)
         check_pairs(samples, targets)
         return self.objective.evaluate(self._compute_logits(samples), targets)
@@ -82,7 +82,7 @@ class NeuralNetwork(Network):
             sample_weight: how much each sample counts, (n,), 0 or more; only with arrays.
             class_weight: the same by class number, or "balanced"; only with arrays.
             optimizer: such as `Adam(learning_rate=0.001)`, or a name from `OPTIMIZERS`. An object keeps its state:
-                fitting again with it continues from there.
+                fitting again with it continues from there; if it averages the weights, from the average.
             epochs: passes over the training set.
             batch_size: samples per step; the last batch of an epoch may be shorter.
             engine: name of the engine, from `ENGINES`.
@@ -105,7 +105,7 @@ class NeuralNetwork(Network):
                 )
             data = x
         elif y is None:
-            raise ConfigError(f"y, the class of each sample, is missing: fit(x, y). Got only x, a {type(x).__name__}.")
+            raise ConfigError(f"y, the target of each sample, is missing: fit(x, y). Got only x, a {type(x).__name__}.")
         else:
             data = Dataset.from_arrays(
                 x,
@@ -129,7 +129,9 @@ class NeuralNetwork(Network):
         )
         for _ in trainer.run(epochs):
             pass
-        if trainer.optimizer.ema_decay:
+        if any(isinstance(callback, EarlyStopping) and callback.restore_best for callback in callbacks):
+            self.parameters.memory[...] = trainer.best_parameters
+        elif trainer.optimizer.ema_decay:
             self.parameters.memory[...] = trainer.last_parameters
         return trainer.history
 

@@ -218,6 +218,8 @@ def test_bad_targets(loss, y, message) -> None:
         ({"sample_weight": [0.0, 0.0]}, "only zeros"),
         ({"class_weight": "even"}, "balanced.*even"),
         ({"class_weight": {0: 1.0}}, "every class.*1"),
+        ({"class_weight": {0: 1.0, 1: "a"}}, "class_weight.*0 or more.*'a'"),
+        ({"class_weight": {0: 1.0, 1: -1.0}}, "class_weight.*0 or more.*-1"),
     ],
 )
 def test_bad_weights(arguments, message) -> None:
@@ -233,6 +235,40 @@ def test_normalization_needs_more_than_one_sample(n, batch_size) -> None:
     )
     with pytest.raises(ConfigError, match=f"one sample.*{n} samples.*{batch_size}"):
         Trainer(network, data, "adam", batch_size=batch_size, engine="numpy", seed=0)
+
+
+def test_a_loss_for_other_targets_is_refused(digits) -> None:
+    numbers = Dataset.from_arrays(np.zeros((3, 2)), [0.5, 1.5, 2.5], classes=())
+    for sizes, loss, data, message in [
+        ([64, 10], "squared_error", digits, "squared_error is for numbers.*have classes.*cross_entropy"),
+        ([2, 2], "cross_entropy", numbers, "cross_entropy is for classes.*have none.*squared_error"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            NeuralNetwork(sizes, loss=loss).fit(data)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "numpy"])
+def test_a_nearly_constant_target_gives_finite_scores(engine, random) -> None:
+    x, y = random.normal(size=(60, 3)), 1e-20 * random.normal(size=60)
+    network = NeuralNetwork([3, 8, 1], loss="squared_error")
+    history = network.fit(x[:50], y[:50], validation_data=(x[50:], y[50:]), epochs=1, engine=engine)
+    assert np.isfinite(history[0].train_score)
+    assert history.to_jsonl()
+
+
+def test_huge_weights_are_scaled(digits) -> None:
+    ends = []
+    for weight in (1.0, 1e308):
+        network = NeuralNetwork([64, 10])
+        network.fit(digits.x_train, digits.y_train, sample_weight=np.full(len(digits.x_train), weight), epochs=1)
+        ends.append(network.parameters.flat.tobytes())
+    assert ends[0] == ends[1]
+
+
+def test_predictions_have_one_form(random) -> None:
+    x, y = random.normal(size=(20, 3)), random.normal(size=20)
+    evaluation = NeuralNetwork([3, 1], loss="squared_error").evaluate(x, y)
+    assert evaluation.predictions.shape == evaluation.labels.shape == (20,)
 
 
 def test_a_loss_with_an_unknown_link_is_refused() -> None:

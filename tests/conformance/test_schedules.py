@@ -5,6 +5,7 @@ import pytest
 
 from chainrule import OPTIMIZERS, NeuralNetwork, TrainConfig
 from chainrule.core.errors import ConfigError
+from chainrule.core.fields import Float
 from chainrule.engine import make_engine
 from chainrule.optim.optimizers import SGD, Adam
 from chainrule.optim.schedules import SCHEDULES
@@ -142,6 +143,21 @@ def test_fit_leaves_the_average(digits) -> None:
     network.fit(digits, optimizer=optimizer, epochs=1)
     for name, array in network.parameters.items():
         np.testing.assert_array_equal(array, optimizer.averaged(name))
+
+
+def test_a_hyperparameter_may_have_any_name(digits) -> None:
+    """Not only those that the engine does not use itself."""
+
+    class Shrinking(SGD):
+        shrink = Float(0.5, "factor of the step", gt=0)
+
+        @staticmethod
+        def update(gradient, learning_rate, shrink):
+            return shrink * learning_rate * gradient
+
+    for options in ({}, {"clip_norm": 0.05}):
+        compiled, reference = (train(engine, Shrinking(**options), digits) for engine in ("compiled", "numpy"))
+        np.testing.assert_allclose(compiled, reference, rtol=0, atol=1e-12)
 
 
 def test_decoupled_decay_by_hand() -> None:

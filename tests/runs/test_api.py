@@ -147,13 +147,14 @@ def test_a_resumed_run_keeps_its_name() -> None:
     assert train({"run_name": "run", "epochs": 3}, resume="run").history.column("epoch") == [1, 2, 3]
 
 
-def test_with_a_schedule_the_epochs_must_not_change(capsys: pytest.CaptureFixture[str]) -> None:
-    train({**QUICK, "run_name": "run", "schedule": "cosine"})
+@pytest.mark.parametrize("given", [{"schedule": "cosine"}, {"warmup": 0.5}])
+def test_with_a_schedule_the_epochs_must_not_change(capsys: pytest.CaptureFixture[str], given: dict[str, Any]) -> None:
+    train({**QUICK, "run_name": "run", **given})
     with pytest.raises(ConfigError) as caught:
         train({"epochs": 3}, resume="run")
     text = str(caught.value)
     assert "epochs: was 2, now 3" in text
-    assert "'cosine' spans all epochs" in text
+    assert "schedule spans all epochs" in text
     assert "epochs" not in text.split("only", 1)[1].split("may change")[0]
     train(resume="run", console=Console())
     assert "set epochs" not in capsys.readouterr().out
@@ -254,3 +255,22 @@ def test_what_was_asked_for_names_the_extra_that_is_missing(
     with pytest.raises(ConfigError, match=rf"{package}.*pip install 'chainrule\[train\]'"):
         train({**QUICK, **asked}, data=digits)
     assert not Path("runs").exists()
+
+
+def test_early_stopping_finishes_a_run(tmp_path) -> None:
+    given = {"dataset": "digits", "epochs": 60, "learning_rate": 0.05, "patience": 1, "quiet": True}
+    result = train({**given, "output_dir": str(tmp_path)})
+    assert result.status == "finished"
+    assert len(result.history) < 60
+    journal = json.loads((result.folder / "run.json").read_text())
+    assert (journal["status"], "no longer improved" in journal["reason"]) == ("finished", True)
+
+
+def test_a_loss_of_every_kind_of_target_trains_a_run(tmp_path, random) -> None:
+    x, y = random.normal(size=(80, 3)), random.normal(size=80)
+    data = Dataset.from_arrays(x, y, classes=(), val_fraction=0.2, test_data=(x, y), name="mine")
+    result = train(
+        {"dataset": None, "loss": "huber", "epochs": 2, "quiet": True, "output_dir": str(tmp_path)}, data=data
+    )
+    assert "test_r2" in result.metrics
+    assert (result.folder / "figures" / "learning_curves.png").exists()

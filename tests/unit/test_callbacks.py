@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from chainrule import NeuralNetwork
+from chainrule import Adam, NeuralNetwork
 from chainrule.core.errors import ConfigError
 from chainrule.training.callbacks import EarlyStopping, ReduceOnPlateau, count_stale_epochs
 from chainrule.training.history import EpochRecord, History
@@ -15,7 +15,9 @@ def make_history(*scores: float | None) -> History:
 
 
 def make_trainer(*scores: float | None) -> SimpleNamespace:
-    return SimpleNamespace(history=make_history(*scores), stop=False, optimizer=SimpleNamespace(rate_factor=1.0))
+    return SimpleNamespace(
+        x_val=[0], history=make_history(*scores), stop=False, optimizer=SimpleNamespace(rate_factor=1.0)
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,11 +53,28 @@ def test_the_learning_rate_is_reduced_on_each_plateau(scores, reductions) -> Non
     assert trainer.optimizer.rate_factor == 0.5**reductions
 
 
-def test_fit_stops_early_and_keeps_its_records(digits) -> None:
+@pytest.mark.parametrize("restore_best", [True, False])
+def test_fit_stops_early_and_restores_the_best_parameters(digits, restore_best) -> None:
     network = NeuralNetwork([64, 32, 10])
-    history = network.fit(digits, optimizer="adam", epochs=200, batch_size=64, callbacks=[EarlyStopping(3)])
+    callbacks = [EarlyStopping(3, restore_best=restore_best)]
+    history = network.fit(digits, optimizer="adam", epochs=200, batch_size=64, callbacks=callbacks)
     assert len(history) < 200
     assert count_stale_epochs(history) == 3
+    kept = history.best() if restore_best else history[-1]
+    assert network.evaluate(digits.x_val, digits.y_val).loss == pytest.approx(kept.val_loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("callback", [EarlyStopping(1), ReduceOnPlateau(1)])
+def test_a_validation_set_is_needed(digits, callback) -> None:
+    with pytest.raises(ConfigError, match="needs a validation set"):
+        NeuralNetwork([64, 10]).fit(digits.x_train, digits.y_train, callbacks=[callback])
+
+
+def test_a_reduced_learning_rate_does_not_outlive_its_training(digits) -> None:
+    optimizer = Adam()
+    optimizer.rate_factor = 1e-6
+    NeuralNetwork([64, 10]).fit(digits, optimizer=optimizer, epochs=1)
+    assert optimizer.rate_factor == 1.0
 
 
 @pytest.mark.parametrize("patience", [0, -1, 1.5, True, "3"])

@@ -148,7 +148,10 @@ def check_weights(
         raise ConfigError(f"{name} must hold finite numbers of 0 or more. Got {array[row]} in row {row}.")
     if length and not array.any():
         raise ConfigError(f"{name} must hold a number above 0, got only zeros.")
-    return np.ascontiguousarray(array / array.mean() if length else array, dtype=dtype)
+    if length:
+        array /= array.max()  # so that the sum cannot overflow
+        array /= array.mean()
+    return np.ascontiguousarray(array, dtype=dtype)
 
 
 def check_same_length(x: NDArray[Any], y: NDArray[Any], *, names: tuple[str, str] = ("x", "y")) -> None:

@@ -341,7 +341,10 @@ def _weigh_classes(class_weight: Mapping[int, float] | str, labels: NDArray[np.i
         present = np.unique(labels).tolist()
         if missing := [label for label in present if label not in class_weight]:
             raise ConfigError(f"class_weight must have a weight for every class in y; there is none for {missing[0]}.")
-        return np.array([class_weight[label] for label in present], np.float64)[np.searchsorted(present, labels)]
+        weights = [class_weight[label] for label in present]
+        if bad := [weight for weight in weights if not isinstance(weight, int | float) or not 0 <= weight < np.inf]:
+            raise ConfigError(f"class_weight must hold finite numbers of 0 or more, got {bad[0]!r:.100}.")
+        return np.array(weights, np.float64)[np.searchsorted(present, labels)]
     if class_weight != "balanced":
         raise ConfigError(f'class_weight must be "balanced", or weights by class number, got {class_weight!r:.100}.')
     _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)

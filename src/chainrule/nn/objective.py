@@ -213,8 +213,7 @@ class Regression(_ElementwiseObjective):
 
     def predict(self, z: Array) -> Array:
         """The expected targets: (n,) for one target, else (n, k)."""
-        answers = self._apply_link(z)
-        return answers[:, 0] if answers.shape[1] == 1 else answers
+        return _squeeze(self._apply_link(z))
 
     def predict_proba(self, z: Array) -> Array:
         """Refused: regression has no classes."""
@@ -232,8 +231,8 @@ class Regression(_ElementwiseObjective):
         return Evaluation(
             loss=self._compute_mean_loss(z, targets, weights),
             score=float(scores.mean()),
-            labels=targets,
-            predictions=answers,
+            labels=_squeeze(targets),
+            predictions=self.predict(z),
             probabilities=None,
             score_name=self.score_name,
         )
@@ -269,8 +268,7 @@ class MultilabelClassification(_ElementwiseObjective):
 
     def predict(self, z: Array) -> NDArray[np.int64]:
         """0 or 1 for each label: (n,) for one label, else (n, k)."""
-        answers = (z > 0).astype(np.int64)
-        return answers[:, 0] if answers.shape[1] == 1 else answers
+        return _squeeze((z > 0).astype(np.int64))
 
     def predict_proba(self, z: Array) -> Array:
         """The probability of each label, (n, k)."""
@@ -281,8 +279,8 @@ class MultilabelClassification(_ElementwiseObjective):
         return Evaluation(
             loss=self._compute_mean_loss(z, targets, weights),
             score=_average(self.compute_scores(z, targets), weights),
-            labels=targets,
-            predictions=(z > 0).astype(np.int64),
+            labels=_squeeze(targets),
+            predictions=self.predict(z),
             probabilities=self.predict_proba(z),
             score_name=self.score_name,
         )
@@ -315,6 +313,11 @@ def _compare(logits: Array, labels: Labels, smoothing: float) -> tuple[Array, Ar
     y = np.full_like(log_p, rest)
     y[np.arange(len(labels)), labels] = 1 - smoothing + rest
     return log_p, np.exp(log_p), y
+
+
+def _squeeze(values: NDArray[Any]) -> NDArray[Any]:
+    """(n,) for one output, else (n, k)."""
+    return values[:, 0] if values.shape[1] == 1 else values
 
 
 def _average(values: NDArray[Any], weights: Array | None) -> float:

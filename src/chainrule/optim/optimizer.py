@@ -89,7 +89,7 @@ class Optimizer(Configurable):
         0.0,
         "decay of an exponential moving average of the weights, which predicts in their place; 0 for none",
         ge=0,
-        lt=1,
+        le=0.9999999,
     )
 
     slots: ClassVar[tuple[str, ...]] = ()

@@ -50,8 +50,8 @@ __all__ = [
 
 WANDB_MODES = ("auto", "online", "offline", "disabled")
 
-# Keys that may change when a run is resumed, `epochs` only without a schedule (see `TrainConfig.variable_keys`). No
-# other one affects the results.
+# Keys that may change when a run is resumed, `epochs` only without schedule and warm-up (`TrainConfig.variable_keys`).
+# No other one affects the results.
 NON_IDENTITY_KEYS = (
     *("epochs", "threads", "data_dir", "checkpoint_every", "run_name", "output_dir", "plugin", "quiet", "figures"),
     *("wandb_project", "wandb_entity", "wandb_mode"),
@@ -200,7 +200,7 @@ class TrainConfig(Configurable):
     @property
     def variable_keys(self) -> tuple[str, ...]:
         """The keys that may change when a run is resumed; with a schedule, which spans all epochs, `epochs` may not."""
-        has_schedule = self.hyperparameters["schedule"] != "constant"
+        has_schedule = self.hyperparameters["schedule"] != "constant" or self.hyperparameters["warmup"] > 0
         return tuple(name for name in NON_IDENTITY_KEYS if not (has_schedule and name == "epochs"))
 
     def find_differences(self, other: TrainConfig) -> dict[str, tuple[Any, Any]]:

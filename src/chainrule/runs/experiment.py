@@ -116,7 +116,7 @@ def resume_run(run: RunFolder, config: TrainConfig, console: Console, *, data: D
         raise ConfigError(f"A resumed run keeps its run_name {run.path.name!r}, got {config.run_name!r}. Leave it out.")
     if changed := started_with.find_differences(config):
         lines = [f"  {name}: was {before!r}, now {now!r}" for name, (before, now) in changed.items()]
-        why = f" The schedule {started_with.hyperparameters['schedule']!r} spans all epochs." * ("epochs" in changed)
+        why = " Its learning rate schedule spans all epochs." * ("epochs" in changed)
         raise ConfigError(
             f"{run.path} was started with another configuration, and resuming would mix the two:\n"
             + "\n".join(lines)
@@ -126,7 +126,8 @@ def resume_run(run: RunFolder, config: TrainConfig, console: Console, *, data: D
         raise ConfigError(
             f"epochs must be at least {run.epochs}, which {run.path} has finished already, got {config.epochs}."
         )
-    if run.status == "finished" and config.epochs == run.epochs:
+    # Early stopping finishes a run before the last epoch.
+    if run.status == "finished" and config.epochs in (run.epochs, started_with.epochs):
         further = f" To train it further, set epochs to more than {run.epochs}." * ("epochs" in variable)
         console.note(f"{run.path} is finished.{further}")
         history = History.from_jsonl((run.path / HISTORY).read_text(encoding="utf-8"))

@@ -117,7 +117,9 @@ class TrainingRun:
                 record = next(trainer.run(1, progress=report_progress, should_stop=stop.is_set), None)
                 if record is None:
                     self.checkpoints.save()
-                    return "aborted", "stopped by the user"
+                    if stop.is_set():
+                        return "aborted", "stopped by the user"
+                    return "finished", "the validation score no longer improved"
                 now = time.perf_counter()
                 self.console.report_epoch(record, now - start)
                 start = now

@@ -35,21 +35,23 @@ class Callback:
 class EarlyStopping(Callback):
     """Stops training when the validation score has not improved for some epochs.
 
-    The parameters of the best epoch are kept in `trainer.best_parameters`. What it decides depends on the history
+    What it decides depends on the history
     alone, so a resumed run stops where an uninterrupted one does.
 
     Args:
         patience: epochs without an improvement after which training stops.
+        restore_best: whether `fit` leaves the network with the parameters of the best epoch, not the last.
 
     Raises:
-        ConfigError: patience is below 1.
+        ConfigError: patience is below 1, or there is no validation set when training starts.
     """
 
-    def __init__(self, patience: int) -> None:
-        self.patience = _check_patience(patience)
+    def __init__(self, patience: int, *, restore_best: bool = True) -> None:
+        self.patience, self.restore_best = _check_patience(patience), restore_best
 
     def on_train_start(self, trainer: Trainer) -> None:
         """Stop a run that had already ended."""
+        _check_validation(trainer, "Early stopping")
         trainer.stop = count_stale_epochs(trainer.history) >= self.patience
 
     def on_epoch_end(self, trainer: Trainer, record: EpochRecord) -> None:
@@ -77,6 +79,7 @@ class ReduceOnPlateau(Callback):
 
     def on_train_start(self, trainer: Trainer) -> None:
         """Give a resumed run the learning rate that it had."""
+        _check_validation(trainer, "Reducing the learning rate on a plateau")
         self._set_rate(trainer)
 
     def on_epoch_end(self, trainer: Trainer, record: EpochRecord) -> None:
@@ -97,6 +100,11 @@ def count_stale_epochs(history: History) -> int:
     """How many epochs have passed since that of the best validation score; 0 without validation."""
     best = history.best()
     return len(history) - best.epoch if best else 0
+
+
+def _check_validation(trainer: Trainer, what: str) -> None:
+    if not len(trainer.x_val):
+        raise ConfigError(f"{what} needs a validation set. Pass validation_data, or a val_fraction above 0.")
 
 
 def _check_patience(patience: int) -> int:

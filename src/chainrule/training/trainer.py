@@ -7,6 +7,7 @@ lines.
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from chainrule.core.seeding import generator
 from chainrule.core.validation import check_weights
 from chainrule.data import Dataset
 from chainrule.engine import make_engine
+from chainrule.nn.losses import LOSSES
 from chainrule.nn.metrics import Evaluation
 from chainrule.nn.network import Network
 from chainrule.nn.parameters import Array, ParameterDict
@@ -104,6 +106,9 @@ class Trainer:
         if not isinstance(callbacks, Sequence):
             raise ConfigError(f"callbacks must be a list of callbacks, got {callbacks!r:.100}.")
         self.network, self.optimizer, self.batch_size = network, make_optimizer(optimizer), int(batch_size)
+        if bool(data.classes) != network.objective.has_classes:
+            what = "numbers, and the data have classes" if data.classes else "classes, and the data have none"
+            raise ConfigError(f"The loss {network.loss} is for {what}. {_describe_losses()}")
         self.x, self.y = network.check_samples(data.x_train), network.check_targets(data.y_train)
         self.x_val, self.y_val = network.check_samples(data.x_val), network.check_targets(data.y_val)
         self.weights = check_weights(data.sample_weight, len(self.x), network.dtype)
@@ -118,6 +123,7 @@ class Trainer:
         dropout_seed = int(generator(seed, "dropout").integers(2**63))
         batch = min(self.batch_size, len(self.x))
         self.engine = make_engine(engine, network, self.optimizer, batch, threads, dropout_seed)
+        self.optimizer.rate_factor = 1.0  # callbacks of this training may reduce it
         self.history = History()
         self.step = 0
         self.stop = False
@@ -218,9 +224,9 @@ class Trainer:
             epoch=len(self.history) + 1,
             step=self.step,
             train_loss=train_loss,
-            train_score=train_score,
+            train_score=_clamp(train_score),
             val_loss=validation.loss if validation else None,
-            val_score=validation.score if validation else None,
+            val_score=_clamp(validation.score) if validation else None,
             score_name=self.network.objective.score_name,
         )
         if not np.isfinite(self.network.parameters.memory).all() or not math.isfinite(record.val_loss or 0.0):
@@ -344,3 +350,16 @@ class Trainer:
         slot = self.optimizer.state.slots[name]
         assert isinstance(slot, ParameterDict)  # noqa: S101  (`allocate` made it so)
         return slot.flat
+
+
+def _clamp(score: float) -> float:
+    """A score that a record can hold: R2 of a nearly constant target can be below all numbers."""
+    return float(np.nan_to_num(score, nan=-sys.float_info.max))
+
+
+def _describe_losses() -> str:
+    groups = {
+        kind: ", ".join(name for name in LOSSES if (LOSSES[name].link == "softmax") == (kind == "classes"))
+        for kind in ("classes", "numbers")
+    }
+    return " ".join(f"For {kind}: {names}." for kind, names in groups.items())

@@ -17,6 +17,9 @@ from chainrule.engine.compiled.scalar_source import define_function, scalar_sour
 from chainrule.optim.optimizer import Optimizer
 from chainrule.optim.schedules import SCHEDULES, compute_factor
 
+# Among the names of constants, the factor by which all gradients are scaled down. No hyperparameter can have this name.
+GRADIENT_FACTOR = "gradient factor"
+
 __all__ = ["bind_scalars", "bind_update", "count_constants", "list_hyperparameters"]
 
 
@@ -48,11 +51,15 @@ def _name_constants(optimizer: Optimizer) -> list[str]:
         "ema_decay": optimizer.ema_decay > 0,
     }
     # The factor by which gradients are scaled down is the last, where the step function writes it.
-    return [*names, *(name for name, needed in shared.items() if needed and name not in names), *_get_shrink(optimizer)]
+    return [
+        *names,
+        *(name for name, needed in shared.items() if needed and name not in names),
+        *_list_gradient_factor(optimizer),
+    ]
 
 
-def _get_shrink(optimizer: Optimizer) -> list[str]:
-    return ["shrink"] if optimizer.clip_norm else []
+def _list_gradient_factor(optimizer: Optimizer) -> list[str]:
+    return [GRADIENT_FACTOR] if optimizer.clip_norm else []
 
 
 def count_constants(optimizer: Optimizer) -> int:
@@ -78,7 +85,7 @@ def bind_scalars(optimizer: Optimizer) -> str:
         f"scalars_ = carray(pointer(scalars, np.float64), {max(len(scalars), 1)})",
         f"constants_ = carray(pointer(constants, real), {count_constants(optimizer)})",
     ]
-    sources |= {"learning_rate": "rate", "shrink": "1.0"}
+    sources |= {"learning_rate": "rate", GRADIENT_FACTOR: "1.0"}
     if scalars:
         text += scalar_source(rule.prepare, "compute", wrap=False)
         known = {**sources, **scalars, "t": "t", "loss": "loss"}
@@ -100,7 +107,7 @@ def bind_update(optimizer: Optimizer) -> str:
     call = f"rule({_list([f'{name}={known[name]}' for name in rule.update_arguments])})"
     lines = []
     if optimizer.clip_norm:
-        lines.append(f"gradient = gradient * {constants['shrink']}")
+        lines.append(f"gradient = gradient * {constants[GRADIENT_FACTOR]}")
     if optimizer.clip_value:
         limit = constants["clip_value"]
         # Comparisons instead of min and max, so that NaN stays NaN.

@@ -124,7 +124,10 @@ def list_loss_constants(objective: Objective, dtype: str) -> NDArray[np.floating
     for name, field in loss.fields().items():
         if field.type not in (float, int, bool):
             raise NotCompilableError(f"the hyperparameter {name} of {type(loss).__name__} is no number")
-    return np.array([*loss.as_dict().values(), *objective.score_constants, 0.0], dtype)
+    with np.errstate(over="ignore"):
+        constants = np.array([*loss.as_dict().values(), *objective.score_constants, 0.0]).astype(dtype)
+    finite: NDArray[np.floating[Any]] = np.nan_to_num(constants)
+    return finite
 
 
 def select_loss(objective: Objective) -> tuple[Callable[..., None], str]:
