@@ -44,11 +44,11 @@ class NeuralNetwork(Network):
         return self.objective.predict_proba(self._compute_logits(self._check_finite(x)))
 
     def predict(self, x: ArrayLike) -> NDArray[Any]:
-        """The most probable class: (n, d) -> (n,). Raises ConfigError."""
+        """The most probable class, the expected numbers, or the labels that are true: (n,) or (n, k). Raises ConfigError."""
         return self.objective.predict(self._compute_logits(self._check_finite(x)))
 
     def evaluate(self, x: ArrayLike, y: ArrayLike | None = None) -> Evaluation:
-        """Loss, accuracy and predictions on labeled samples: x (n, d), y (n,). Raises ConfigError."""
+        """Loss, score and predictions on samples with known targets: x (n, d), y (n,). Raises ConfigError."""
         samples = self._check_finite(x)
         if y is None:
             raise ConfigError("y, the target of each sample, is missing: evaluate(x, y).")

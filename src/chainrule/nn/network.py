@@ -60,10 +60,10 @@ class LayerOutput(NamedTuple):
 
 
 class Network:
-    """The parameters of a classifier with softmax output, its forward and its backward pass.
+    """The parameters of a network, its forward and its backward pass. The loss decides what its outputs mean.
 
     Args:
-        sizes: width of each layer from inputs to classes. `[784, 128, 10]` has one hidden layer; `[784, 10]` has none
+        sizes: width of each layer from inputs to outputs. `[784, 128, 10]` has one hidden layer; `[784, 10]` has none
             and is softmax regression.
         activation: name of the hidden layers' function, from `ACTIVATIONS`.
         weight_init: name of the initializer, from `INITIALIZERS`.

@@ -167,7 +167,7 @@ def train_data_parallel(
     """Take steps in which each thread computes the forward and backward pass of its samples.
 
     Then each computes the gradients of its rows of the weights over the whole batch, and updates them. The threads meet
-    twice a step.
+    twice a step, and more often if layers are normalized or the norm of the gradients is clipped.
 
     Args:
         threads: this thread's record, (1,) THREAD.
