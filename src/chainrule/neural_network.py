@@ -44,7 +44,7 @@ class NeuralNetwork(Network):
         return self.objective.predict_proba(self._compute_logits(self._check_finite(x)))
 
     def predict(self, x: ArrayLike) -> NDArray[Any]:
-        """The most probable class, the expected numbers, or the labels that are true: (n,) or (n, k). Raises ConfigError."""
+        """The most probable class, the expected numbers, or the true labels: (n,) or (n, k). Raises ConfigError."""
         return self.objective.predict(self._compute_logits(self._check_finite(x)))
 
     def evaluate(self, x: ArrayLike, y: ArrayLike | None = None) -> Evaluation:

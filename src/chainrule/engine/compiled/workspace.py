@@ -4,8 +4,8 @@ A `Plan` is made once for a network, a number of rows and a number of threads, a
 No number that they compute depends on it.
 
 Data parallel: each thread goes forward and backward with its part of the batch; then each computes the gradients of its
-part of the weights over the whole batch. The threads meet at least twice a step, but each reads all weights, most of which
-others have just changed, so they travel from core to core.
+part of the weights over the whole batch. The threads meet at least twice a step, but each reads all weights, most of
+which others have just changed, so they travel from core to core.
 
 Tensor parallel: each thread keeps the same neurons of every layer: their part of z, a and delta, and the weights that
 lead out of them. Weights never travel; partial sums do, and the threads meet twice a layer. That is better for small
