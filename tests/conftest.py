@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -15,6 +16,9 @@ import pytest
 
 from chainrule.core.errors import DataError
 from chainrule.data import Dataset, load_dataset
+
+# A shell that runs the tests in the background may have Ctrl-C ignored, which the programs under test would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A script that imports PyTorch and mpmath, which are no dependencies. Collecting doctests would import it.
 collect_ignore = ["golden/make_golden.py"]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from e2e.faulty import Disk, Program
 
-from chainrule.core.files import cache_folder
+from chainrule.core.files import cache_folder, write_bytes
 from chainrule.runs import figures
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +63,7 @@ def train(tmp_path: Path) -> Train:
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
     monkeypatch.chdir(tmp_path)
     # Drawing would take nine tenths of the time of these runs; their files are written all the same.
-    monkeypatch.setattr(figures, "save_spec", lambda _, file: file.write_bytes(b"figure"))
+    monkeypatch.setattr(figures, "save_spec", lambda _, file: write_bytes(file, b"figure"))
     return Program(tmp_path, capsys)
 
 
