@@ -277,3 +277,12 @@ def test_a_loss_with_an_unknown_link_is_refused() -> None:
 
     with pytest.raises(ConfigError, match=r"link of Odd.*softmax.*odd"):
         make_objective(Odd())
+
+
+def test_the_compiled_engine_refuses_targets_of_another_shape(random) -> None:
+    """Machine code would read them as something else."""
+    network = Network([3, 1], loss="squared_error")
+    with pytest.raises(ConfigError, match=r"shape \(n, 1\).*\(10,\)"):
+        CompiledEngine(network, OPTIMIZERS["sgd"](), 5, 1).train(
+            random.normal(size=(10, 3)), np.ones(10), np.arange(10)
+        )

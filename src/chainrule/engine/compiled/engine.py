@@ -54,8 +54,9 @@ class CompiledEngine:
         """Take the steps for the samples `order`, `batch_size` at a time."""
         # Machine code does not check its indices.
         x = self._network.check_samples(x)
-        targets = np.ascontiguousarray(y, np.int64 if np.ndim(y) == 1 else self._network.dtype)
-        if targets.ndim > 1 and targets.shape[1:] != (self._network.sizes[-1],):
+        has_classes = self._network.objective.has_classes
+        targets = np.ascontiguousarray(y, np.int64 if has_classes else self._network.dtype)
+        if not has_classes and targets.shape[1:] != (self._network.sizes[-1],):
             raise ConfigError(f"y must have the shape (n, {self._network.sizes[-1]}), got {targets.shape}.")
         if weights is not None:
             weights = np.ascontiguousarray(weights, self._network.dtype)

@@ -75,7 +75,7 @@ def multiply_inputs(layer, thread, number, rows, product):
     )  # fmt: skip
 
 
-def drop_inputs(layer, thread, number, rows, columns, first_row, first_column, values, stride, key):
+def drop_inputs(thread, number, rows, columns, first_row, first_column, values, stride, key):
     """Dropout of what goes into a layer, or of the derivatives of the loss with respect to it."""
     dropped = thread.dropped if number else thread.inputs_dropped
     if dropped:
@@ -89,7 +89,7 @@ def backward(layer, below, number, rows, columns, first_row, first_column, below
         product, layer.delta, layer.delta_stride, layer.transposed, layer.transposed_stride, thread.zeros,
         below_delta, below.delta_stride, rows, layer.fan_out, columns, 0,
     )  # fmt: skip
-    drop_inputs(layer, thread, number, rows, columns, first_row, first_column, below_delta, below.delta_stride, key)
+    drop_inputs(thread, number, rows, columns, first_row, first_column, below_delta, below.delta_stride, key)
     stays = 1.0 - thread.dropped / 2.0**32
     activation_backward(below_delta, below.delta_stride // width, below.z, layer.inputs, rows, columns, stays)
 
@@ -203,7 +203,7 @@ def train_data_parallel(
         for number in range(last + 1):
             layer = layers[number]
             drop_inputs(
-                layer, thread, number, rows, layer.fan_in, thread.first_sample, 0, layer.inputs, layer.inputs_stride,
+                thread, number, rows, layer.fan_in, thread.first_sample, 0, layer.inputs, layer.inputs_stride,
                 key,
             )  # fmt: skip
             multiply_inputs(layer, thread, number, rows, product)
@@ -273,7 +273,7 @@ def train_tensor_parallel(
         for number in range(last + 1):
             layer = layers[number]
             drop_inputs(
-                layer, thread, number, thread.rows, layer.last_row - layer.first_row, 0, layer.first_row, layer.inputs,
+                thread, number, thread.rows, layer.last_row - layer.first_row, 0, layer.first_row, layer.inputs,
                 layer.inputs_stride, key,
             )  # fmt: skip
             multiply_partially(layer, thread, thread.indices if number == 0 else 0, product)
