@@ -55,12 +55,14 @@ def check_features(
             f"{name} must have the shape (n, {n_features or 'd'}): a row per sample, a column per feature. "
             f"Got {array.shape}.{hint}"
         )
-    with np.errstate(over="ignore"):  # reported below
+    with np.errstate(over="ignore", invalid="ignore"):  # reported below
         features = np.ascontiguousarray(array, dtype=dtype)
-    for start in range(0, len(features) if finite else 0, _BLOCK_ROWS):  # no array of booleans as long as the data
-        is_finite = np.isfinite(features[start : start + _BLOCK_ROWS])
-        if not is_finite.all():
-            row, column = np.argwhere(~is_finite)[0]
+        # Reads the values once, and writes nothing; finite values whose squares are too large take the longer way.
+        is_finite = not finite or np.isfinite(np.dot(features.ravel(), features.ravel()))
+    for start in range(0, 0 if is_finite else len(features), _BLOCK_ROWS):  # no array of booleans as long as the data
+        bad = ~np.isfinite(features[start : start + _BLOCK_ROWS])
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
             raise ConfigError(
                 f"{name} must hold values that are finite as {dtype}, got {array[start + row, column]} in row "
                 f"{start + row}, column {column}. Remove or replace such values."
