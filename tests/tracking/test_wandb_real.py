@@ -300,6 +300,8 @@ def test_ctrl_c_ends_the_wait_for_a_server_that_is_gone(tmp_path: Path) -> None:
         assert program.process.stdin is not None
         program.process.stdin.write("continue\n")
         program.process.stdin.flush()
+        assert program.process.stdout is not None
+        assert "finishing" in program.process.stdout.readline()
         time.sleep(1)
         program.process.send_signal(signal.SIGINT)
         (_, line) = program.end()["messages"]

@@ -1,7 +1,7 @@
 """One tracked run of three epochs, as a program: `python tracked_program.py OPTIONS` with the options as JSON.
 
-It prints a JSON line when the run has started (then waits for a line on standard input if asked to) and one at the
-end, with the messages for the user.
+It prints a JSON line when the run has started (then waits for a line on standard input if asked to), one before the run
+is closed, and one at the end, with the messages for the user.
 """
 
 from __future__ import annotations
@@ -91,6 +91,7 @@ def main(options: dict[str, Any]) -> None:
     if options.get("report", True):
         figures, model = toy_files(folder)
         tracker.report(METRICS, toy_test(), figures, model)
+    say({"finishing": True})
     tracker.finish(options.get("status", "finished"), options.get("reason", ""))
     say({"messages": messages})
 

@@ -57,8 +57,8 @@ def check_features(
         )
     with np.errstate(over="ignore", invalid="ignore"):  # reported below
         features = np.ascontiguousarray(array, dtype=dtype)
-        # Reads the values once, and writes nothing; finite values whose squares are too large take the longer way.
-        is_finite = not finite or np.isfinite(np.dot(features.ravel(), features.ravel()))
+        # Reads the values once and writes nothing; finite values whose squares are too large take the longer way.
+        is_finite = not finite or math.isfinite(np.dot(features.ravel(), features.ravel()))
     for start in range(0, 0 if is_finite else len(features), _BLOCK_ROWS):  # no array of booleans as long as the data
         bad = ~np.isfinite(features[start : start + _BLOCK_ROWS])
         if bad.any():

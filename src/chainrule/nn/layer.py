@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from chainrule.nn.activations import ACTIVATIONS, Activation
 from chainrule.nn.parameters import Array, ParameterDict
@@ -26,17 +27,17 @@ class Layer:
     activation: type[Activation] | None
     buffers: Mapping[str, Array] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def weights(self) -> Array:
         """(fan_in, fan_out)."""
         return self.parameters["weights"]
 
-    @property
+    @cached_property
     def biases(self) -> Array:
         """(fan_out,)."""
         return self.parameters["biases"]
 
-    @property
+    @cached_property
     def is_normalized(self) -> bool:
         """Whether batch normalization comes between the weighted sum and the activation."""
         return "scales" in self.parameters

@@ -227,11 +227,11 @@ class Network:
 
     def logits(self, x: Array) -> Array:
         """The output layer's z for samples of the network's dtype: (n, d) -> (n, k), a block of rows at a time."""
-        logits = np.empty((len(x), self.sizes[-1]), self.dtype)
         with np.errstate(all="ignore"):
-            for start in range(0, len(x), _BLOCK_ROWS):
-                logits[start : start + _BLOCK_ROWS] = self.forward(x[start : start + _BLOCK_ROWS])[-1].z
-        return logits
+            if len(x) <= _BLOCK_ROWS:
+                return self.forward(x)[-1].z
+            starts = range(0, len(x), _BLOCK_ROWS)
+            return np.concatenate([self.forward(x[start : start + _BLOCK_ROWS])[-1].z for start in starts])
 
     def __getstate__(self) -> dict[str, object]:
         """For copies, here or in another process: the layers are views of arrays that a copy does not share."""

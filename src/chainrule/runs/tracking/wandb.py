@@ -126,8 +126,8 @@ class WandbTracker:
         if self._wandb_run is None:
             return
         summary = {"status": status, "reason": reason} if reason else {"status": status}
-        self._send(lambda: self._wandb_run.summary.update(summary))
         try:
+            self._send(lambda: self._wandb_run.summary.update(summary))
             self._wandb_run.finish(exit_code=0 if status == "finished" else 1)
         # KeyboardInterrupt: the user does not want to wait for the upload.
         except (Exception, SystemExit, KeyboardInterrupt) as error:
