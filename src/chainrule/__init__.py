@@ -16,6 +16,7 @@ from chainrule.data import DATASETS, Dataset, load_dataset
 from chainrule.engine import ENGINES
 from chainrule.neural_network import NeuralNetwork, load_model, save_model
 from chainrule.nn.activations import ACTIVATIONS
+from chainrule.nn.augmentation import Augmentation
 from chainrule.nn.initializers import INITIALIZERS
 from chainrule.nn.losses import LOSSES
 from chainrule.optim.optimizers import NAG, OPTIMIZERS, SGD, AdaGrad, Adam, Eve, Lion, Momentum, Nadam, RAdam, RMSprop
@@ -43,6 +44,7 @@ __all__ = [
     "SGD",
     "AdaGrad",
     "Adam",
+    "Augmentation",
     "Callback",
     "ChainruleError",
     "Dataset",

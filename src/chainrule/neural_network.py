@@ -15,6 +15,7 @@ from chainrule.core.validation import check_features
 from chainrule.data import Dataset
 from chainrule.engine import LogitsPredictor, make_predictor
 from chainrule.nn import model_file
+from chainrule.nn.augmentation import Augmentation
 from chainrule.nn.metrics import Evaluation
 from chainrule.nn.network import Network, check_pairs
 from chainrule.nn.parameters import Array
@@ -71,6 +72,8 @@ class NeuralNetwork(Network):
         threads: int = 0,
         seed: int = 0,
         callbacks: Sequence[Callback | EpochFunction] = (),
+        augmentation: Augmentation | None = None,
+        image_shape: tuple[int, int] | None = None,
     ) -> History:
         """Train on samples x and their targets y, or on the training set of a `Dataset`.
 
@@ -89,6 +92,8 @@ class NeuralNetwork(Network):
             threads: processor cores to use; 0 chooses what is fastest.
             seed: of the order in which samples are visited.
             callbacks: `Callback` objects, or functions `f(trainer, record)` called after each epoch.
+            augmentation: how training images are changed at random, such as `Augmentation(shift=2, flip=True)`.
+            image_shape: (height, width) of a sample, which augmentation needs; only with arrays.
 
         Returns:
             One record per epoch.
@@ -98,10 +103,10 @@ class NeuralNetwork(Network):
             DivergenceError: the loss became infinite or NaN.
         """
         if isinstance(x, Dataset):
-            if any(given is not None for given in (y, validation_data, sample_weight, class_weight)):
+            if any(given is not None for given in (y, validation_data, sample_weight, class_weight, image_shape)):
                 raise ConfigError(
-                    "A Dataset has its labels, validation set and weights: leave y, validation_data, sample_weight and "
-                    "class_weight out."
+                    "A Dataset has its labels, validation set, weights and image shape: leave y, validation_data, "
+                    "sample_weight, class_weight and image_shape out."
                 )
             data = x
         elif y is None:
@@ -114,6 +119,7 @@ class NeuralNetwork(Network):
                 classes=[str(number) for number in range(self.sizes[-1])] if self.objective.has_classes else (),
                 sample_weight=sample_weight,
                 class_weight=class_weight,
+                image_shape=image_shape,
                 dtype=self.dtype,
             )
         trainer = Trainer(
@@ -126,6 +132,7 @@ class NeuralNetwork(Network):
             threads=threads,
             epochs=epochs,
             callbacks=callbacks,
+            augmentation=augmentation,
         )
         for _ in trainer.run(epochs):
             pass

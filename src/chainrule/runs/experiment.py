@@ -195,6 +195,7 @@ def run_experiment(
             threads=config.threads,
             epochs=config.epochs,
             callbacks=callbacks,
+            augmentation=config.augmentation,
         )
         tracker = make_wandb_tracker(config.wandb_mode, config.wandb_project, config.wandb_entity, notify=console.note)
         name = config.run_name or f"{make_run_name(config)}_{datetime.now():%Y%m%d-%H%M%S}"

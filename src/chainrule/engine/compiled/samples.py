@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 from numba import carray
 
+from chainrule.engine.compiled.augmentation import augment
 from chainrule.engine.compiled.intrinsics import pointer, prefetch
+from chainrule.nn.augmentation import LAYER_NUMBER
+from chainrule.nn.dropout import mix_row
 
 __all__ = ["gather", "gather_targets", "prefetch_samples"]
 
@@ -16,11 +19,18 @@ real: Any = np.float64
 width = 8
 
 
-def gather(x, order, position, thread, first):
+def gather(x, order, position, thread, first, key):
     """Copy this thread's samples, or its columns of all samples, into the inputs of the first layer."""
     columns = thread.last_column - thread.first_column
     for row in range(thread.last_gathered - thread.first_gathered):
         sample = order[position + thread.first_gathered + row]
+        if thread.augmentation:
+            bits = np.uint32(mix_row(key, np.uint64(LAYER_NUMBER), np.uint64(thread.first_gathered + row)))
+            augment(
+                x + sample * thread.features * width, first.inputs + row * first.inputs_stride, thread.first_column,
+                thread.last_column, thread.augmentation, thread.scratch, bits,
+            )  # fmt: skip
+            continue
         source = carray(pointer(x + (sample * thread.features + thread.first_column) * width, real), columns)
         target = carray(pointer(first.inputs + row * first.inputs_stride, real), columns)
         for column in range(columns):

@@ -20,6 +20,7 @@ from __future__ import annotations
 import numpy as np
 from numba import carray
 
+from chainrule.engine.compiled.augmentation import augment, blend_nodes, shift_image, warp_image
 from chainrule.engine.compiled.barrier import arrive, wait
 from chainrule.engine.compiled.dropout import drop
 from chainrule.engine.compiled.intrinsics import pointer
@@ -34,6 +35,7 @@ from chainrule.engine.compiled.updates import (
     square_rows,
     update_layer,
 )
+from chainrule.nn.augmentation import draw, draw_node, interpolate, rotate, smooth
 from chainrule.nn.dropout import mix_bits, mix_row
 
 __all__ = [
@@ -199,7 +201,7 @@ def train_data_parallel(
         position = first + step * thread.rows
         following = position + thread.rows if step + 1 < steps else -1
         key = mix_row(np.uint64(thread.seed), np.uint64(0), np.uint64(t + step))
-        gather(x, order, position, thread, layers[0])
+        gather(x, order, position, thread, layers[0], key)
         for number in range(last + 1):
             layer = layers[number]
             drop_inputs(
@@ -269,7 +271,7 @@ def train_tensor_parallel(
         position = first + step * thread.rows
         following = position + thread.rows if step + 1 < steps else -1
         key = mix_row(np.uint64(thread.seed), np.uint64(0), np.uint64(t + step))
-        gather(x, order, position, thread, layers[0])
+        gather(x, order, position, thread, layers[0], key)
         for number in range(last + 1):
             layer = layers[number]
             drop_inputs(
@@ -351,7 +353,7 @@ def evaluate(threads, layers, x, order_, first, steps, logits, product, activate
     rows = thread.last_sample - thread.first_sample
     size = rows * output.fan_out
     for step in range(steps):
-        gather(x, order, first + step * thread.rows, thread, layers[0])
+        gather(x, order, first + step * thread.rows, thread, layers[0], np.uint64(0))
         for number in range(len(layers)):
             layer = layers[number]
             multiply_inputs(layer, thread, number, rows, product)
@@ -367,7 +369,9 @@ def evaluate(threads, layers, x, order_, first, steps, logits, product, activate
 
 # What the three call, callees first.
 FUNCTIONS = (
-    *(gather, gather_targets, prefetch_samples, arrive, wait, multiply, mix_row, mix_bits, drop, multiply_inputs),
+    *(mix_row, mix_bits, draw, draw_node, smooth, rotate, interpolate, blend_nodes, shift_image),
+    *(warp_image, augment),
+    *(gather, gather_targets, prefetch_samples, arrive, wait, multiply, drop, multiply_inputs),
     *(drop_inputs, backward, multiply_partially, sum_partials, measure, normalize, sum_slopes, normalize_backward),
     *(normalize_together, normalize_together_backward, reduce_loss, copy, square_rows, shrink_gradients, update_layer),
 )
