@@ -148,8 +148,8 @@ def _make_noise(bits: Any, axis: int, i: Any, j: Any) -> NDArray[np.float64]:
     """One component of the smooth noise at each pixel, (n, height, width), in [-1, 1]."""
     row, down = _find_cell(i)
     column, right = _find_cell(j)
-    corners = (draw_node(bits, axis, row + a, column + b) for a in (0, 1) for b in (0, 1))
-    noise: NDArray[np.float64] = interpolate(*corners, smooth(down), smooth(right))
+    one, two, three, four = (draw_node(bits, axis, row + a, column + b) for a in (0, 1) for b in (0, 1))
+    noise: NDArray[np.float64] = interpolate(one, two, three, four, smooth(down), smooth(right))
     return noise
 
 
@@ -168,6 +168,8 @@ def _sample(images: Array, y: NDArray[np.float64], x: NDArray[np.float64]) -> Ar
     y, x = np.clip(y, -1, height), np.clip(x, -1, width)
     row, column = np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)
     image = np.arange(n)[:, None, None]
-    corners = (padded[image, row + 1 + a, column + 1 + b] for a in (0, 1) for b in (0, 1))
-    values: Array = interpolate(*corners, (y - row).astype(images.dtype), (x - column).astype(images.dtype))
+    one, two, three, four = (padded[image, row + 1 + a, column + 1 + b] for a in (0, 1) for b in (0, 1))
+    values: Array = interpolate(
+        one, two, three, four, (y - row).astype(images.dtype), (x - column).astype(images.dtype)
+    )
     return values
