@@ -7,7 +7,7 @@ from chainrule import OPTIMIZERS, Augmentation, Dataset, NeuralNetwork
 from chainrule.core.errors import ConfigError
 from chainrule.engine.compiled.engine import CompiledEngine
 from chainrule.engine.reference import ReferenceEngine
-from chainrule.nn.augmentation import Augmenter
+from chainrule.nn.augmentation import Augmenter, smooth
 from chainrule.nn.network import Network
 from chainrule.training.trainer import Trainer
 
@@ -124,6 +124,12 @@ def test_elastic_noise_moves_parts_by_at_most_that_many_pixels_and_smoothly() ->
         assert np.abs(shift).max() < 3.3
         assert 0.5 < shift.std() < 3 / np.sqrt(3)
     assert np.abs(shifts[0] - shifts[1]).mean() < 0.5 * np.abs(shifts[0] - shifts[2]).mean()
+
+
+def test_noise_is_smooth_where_cells_of_the_lattice_meet() -> None:
+    np.testing.assert_allclose(smooth(np.array([0.0, 0.5, 1.0])), [0, 0.5, 1])
+    steps = np.array([1e-4, 1 - 1e-4])
+    np.testing.assert_allclose((smooth(steps) - smooth(np.round(steps))) / (steps - np.round(steps)), 0, atol=1e-3)
 
 
 def test_cutout_clears_one_square_of_that_side() -> None:
