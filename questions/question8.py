@@ -1,54 +1,133 @@
-"""Question 8: cross-entropy against squared error: the same configurations and seeds under both."""
+"""Question 8: cross-entropy against squared error, each with the learning rate and the weight decay that suit it."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from estimate import Estimate, estimate_mean
 from study import Study
 
 from chainrule.charts.chart import BarChart, Series
+from chainrule.neural_network import load_model
 from chainrule.report.run_charts import build_learning_curves
+from chainrule.report.run_records import RunRecord
+from chainrule.runs.folder import MODEL
 
 LOSSES = ("cross_entropy", "mean_squared_error")
-CONFIG = ("optimizer", "learning_rate", "activation")
-QUICK = {"optimizer": "adam", "seed": [0, 1], "learning_rate": 0.001}
+FIXED = {
+    "dataset": "fashion_mnist",
+    "epochs": 10,
+    "num_layers": 3,
+    "hidden_size": 128,
+    "activation": "ReLU",
+    "batch_size": 64,
+}
+# The learning rates that are tried, by optimizer. Both losses have the same.
+RATES = {
+    "nag": [0.003, 0.01, 0.03, 0.1, 0.3],
+    "rmsprop": [0.0001, 0.0003, 0.001, 0.003],
+    "adam": [0.0001, 0.0003, 0.001, 0.003],
+}
+DECAYS = [0.0, 0.00001, 0.0001, 0.001]
+TUNING_SEEDS, TEST_SEEDS = [0, 1], list(range(2, 12))
+# The comparisons: which weight decays a loss may choose from.
+CHOICES = {"no weight decay": DECAYS[:1], "tuned weight decay": DECAYS}
+
+Setting = tuple[float, float]  # learning rate, weight decay
 
 
-def make_series(name: str, estimates: list[Estimate]) -> Series:
+def average_scores(records: Sequence[RunRecord]) -> dict[tuple[str, float, float], float]:
+    """Mean validation accuracy of the seeds, by loss, learning rate and weight decay."""
+    groups: dict[tuple[str, float, float], list[float]] = {}
+    for record in records:
+        config = record.config
+        key = (config["loss"], config["learning_rate"], config["weight_decay"])
+        groups.setdefault(key, []).append(record.get_metric("val_accuracy") or 0.0)
+    return {key: float(np.mean(values)) for key, values in groups.items()}
+
+
+def choose_setting(scores: dict[tuple[str, float, float], float], loss: str, decays: Sequence[float]) -> Setting:
+    """The learning rate and weight decay of a loss with the highest score."""
+    allowed = {key[1:]: score for key, score in scores.items() if key[0] == loss and key[2] in decays}
+    return max(allowed, key=lambda setting: allowed[setting])
+
+
+def compare_runs(groups: dict[str, list[RunRecord]], correct: dict[str, np.ndarray]) -> dict[str, Estimate]:
+    """The test accuracies of both losses, and their differences paired by seed.
+
+    Args:
+        groups: the runs by loss, in the same order of seeds.
+        correct: by loss, whether each test image was classified correctly; one row per seed.
+    """
+    images = next(iter(correct.values())).shape[1]
+    found = {loss: estimate_mean([r.get_metric("test_accuracy") or 0.0 for r in groups[loss]]) for loss in LOSSES}
+    first, second = (np.array(found[loss].values) for loss in LOSSES)
+    by_image = (correct[LOSSES[0]].astype(float) - correct[LOSSES[1]]).mean(axis=0)
+    return {**found, "gain": estimate_mean((first - second).tolist(), float(by_image.var(ddof=1)) / images)}
+
+
+def find_correct(records: Sequence[RunRecord], data: Any) -> np.ndarray:
+    """Whether each test image is classified correctly; one row per run."""
+    return np.array([load_model(r.folder / MODEL).predict(data.x_test) == data.y_test for r in records])
+
+
+def make_series(name: str, estimates: Sequence[Estimate]) -> Series:
     """Means in percent with their intervals."""
     mean, low, high = ([100 * getattr(one, part) for one in estimates] for part in ("mean", "low", "high"))
     return Series(name, [], mean, low=low, high=high)
 
 
 def main() -> None:
-    """Compare pairs of runs that differ in the loss only."""
+    """Tune both losses alike on validation, then compare them with seeds that were not used for tuning."""
     study = Study(__file__, __doc__)
-    records = study.run_sweep("losses", quick=QUICK)
-    seeds = sorted({record.config["seed"] for record in records})
-    by = {(*(r.config[name] for name in CONFIG), r.config["loss"], r.config["seed"]): r for r in records}
-    configs = list(dict.fromkeys(key[:3] for key in by))
-
-    def get_scores(metric: str, loss: str) -> np.ndarray:
-        """One row per configuration, one column per seed."""
-        return np.array([[by[(*config, loss, seed)].get_metric(metric) for seed in seeds] for config in configs])
-
-    tests = {loss: get_scores("test_accuracy", loss) for loss in LOSSES}
-    gains = tests[LOSSES[0]] - tests[LOSSES[1]]
-    validated = {loss: int(get_scores("val_accuracy", loss).mean(axis=1).argmax()) for loss in LOSSES}
-    rows = {loss: [estimate_mean(row) for row in tests[loss]] for loss in LOSSES} | {
-        "gain": [estimate_mean(row) for row in gains]
-    }
-    names = [f"{optimizer}, {rate:g}, {activation}" for optimizer, rate, activation in configs]
+    data = study.load_data()
+    seeds = TEST_SEEDS[:2] if study.quick else TEST_SEEDS
+    optimizers = ["adam"] if study.quick else list(RATES)
+    rates = {name: values[1:3] if study.quick else values for name, values in RATES.items()}
+    compared: list[dict[str, Any]] = []
+    tuned: dict[str, dict[str, float]] = {}
+    trained: dict[str, list[RunRecord]] = {}
+    curves = {}
+    for optimizer in optimizers:
+        grid = FIXED | {"optimizer": optimizer, "loss": list(LOSSES), "learning_rate": rates[optimizer]}
+        grid |= {"weight_decay": DECAYS, "seed": TUNING_SEEDS}
+        quick = {"seed": 0, "weight_decay": DECAYS[:2]}
+        scores = average_scores(study.run_sweep(f"tune_{optimizer}", grid, quick, experiment=f"tuning {optimizer}"))
+        tuned[optimizer] = {f"{loss}, {rate:g}, {decay:g}": score for (loss, rate, decay), score in scores.items()}
+        for choice, decays in CHOICES.items():
+            settings = {loss: choose_setting(scores, loss, decays) for loss in LOSSES}
+            groups = {}
+            for loss, (rate, decay) in settings.items():
+                name = f"test_{optimizer}_{loss}_{rate:g}_{decay:g}"
+                if name not in trained:
+                    own = FIXED | {"optimizer": optimizer, "loss": loss, "learning_rate": rate, "weight_decay": decay}
+                    found = study.run_sweep(name, own | {"seed": seeds}, experiment="comparison")
+                    trained[name] = sorted(found, key=lambda record: record.config["seed"])
+                groups[loss] = trained[name]
+            results = compare_runs(groups, {loss: find_correct(group, data) for loss, group in groups.items()})
+            chosen = {loss: {"learning_rate": rate, "weight_decay": decay} for loss, (rate, decay) in settings.items()}
+            validation = {loss: scores[loss, *settings[loss]] for loss in LOSSES}
+            compared.append(
+                {"optimizer": optimizer, "choice": choice, "settings": chosen, "validation": validation} | results
+            )
+            curves[optimizer, choice] = {loss: [record.history for record in group] for loss, group in groups.items()}
+    best = {loss: max(compared, key=lambda entry: entry["validation"][loss]) for loss in LOSSES}
+    names = [f"{entry['optimizer']}, {entry['choice']}" for entry in compared]
     numbers = {
-        "seeds": seeds,
-        "compared": [{"config": names[i], **{key: row[i] for key, row in rows.items()}} for i in range(len(configs))],
-        # The configurations share their seeds, so only the means of the seeds over them are independent.
-        "gain": estimate_mean(gains.mean(axis=0)),
-        "clear_wins": sum(one.low > 0 for one in rows["gain"]),
-        "clear_losses": sum(one.high < 0 for one in rows["gain"]),
-        "best": {loss: {"config": names[validated[loss]], "test": rows[loss][validated[loss]]} for loss in LOSSES},
+        "seeds": {"tuning": TUNING_SEEDS[:1] if study.quick else TUNING_SEEDS, "test": seeds},
+        "rates": {name: rates[name] for name in optimizers},
+        "decays": DECAYS[:2] if study.quick else DECAYS,
+        "compared": compared,
+        "tuning": tuned,
+        "best": {
+            loss: {"optimizer": entry["optimizer"], **entry["settings"][loss], "test": entry[loss]}
+            for loss, entry in best.items()
+        },
     }
-    curves = {loss: [by[(*configs[validated[LOSSES[0]]], loss, s)].history for s in seeds] for loss in LOSSES}
-    both, gain = [make_series(loss, rows[loss]) for loss in LOSSES], [make_series("", rows["gain"])]
-    charts = {"accuracy": build_learning_curves(curves), "training": build_learning_curves(curves, "train_accuracy")}
+    shown = curves[best[LOSSES[0]]["optimizer"], best[LOSSES[0]]["choice"]]
+    both = [make_series(loss, [entry[loss] for entry in compared]) for loss in LOSSES]
+    gain = [make_series("", [entry["gain"] for entry in compared])]
+    charts = {"accuracy": build_learning_curves(shown), "training": build_learning_curves(shown, "train_accuracy")}
     charts["compared"] = BarChart("test accuracy (%), mean and 95 % interval", names, both, "points")
     charts["gain"] = BarChart("cross-entropy minus squared error (points)", names, gain, "points", 0.0)
     study.store(numbers, charts)

@@ -15,7 +15,7 @@ __all__ = ["compute_correlations", "compute_importances", "group_by_value", "sel
 # The running time of fANOVA grows faster than the number of runs: seconds for 500, minutes for thousands.
 _MAX_RUNS = 500
 # A numeric hyperparameter with more values than this is treated as continuous, with fewer as categorical.
-_MAX_CATEGORIES = 12
+MAX_CATEGORIES = 12
 
 
 def select_scored(records: Sequence[RunRecord], metric: str) -> list[tuple[RunRecord, float]]:
@@ -91,7 +91,7 @@ def compute_importances(records: Sequence[RunRecord], metric: str) -> dict[str, 
         return {}
     distributions: dict[str, Any] = {}
     for name, values in space.items():
-        if len(values) > _MAX_CATEGORIES and all(isinstance(value, int | float) for value in values):
+        if len(values) > MAX_CATEGORIES and all(isinstance(value, int | float) for value in values):
             low, high = min(values), max(values)
             distributions[name] = FloatDistribution(low, high, log=low > 0 and high / low > 50)
         else:

@@ -1,0 +1,211 @@
+"""Shares of a metric's variance that hyperparameters explain, from cross-validated models of the runs.
+
+Two ridge regressions predict the metric from the configuration: an additive model, in which each hyperparameter has an
+effect of its own, and a pairwise model, which adds products of every two. A share is the cross-validated
+$R^2 = 1 - SSE / SST$ of predictions for runs that a model was not fitted to, so noise explains nothing. What the
+pairwise model explains beyond the additive one is interaction.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.report.run_records import RunRecord, find_varied_hyperparameters
+from chainrule.report.statistics import MAX_CATEGORIES, select_scored
+
+__all__ = ["Share", "VarianceShares", "compute_variance_shares"]
+
+_Array: TypeAlias = NDArray[np.float64]
+
+_MIN_RUNS = 20
+_RUNS_PER_COEFFICIENT = 3  # of the additive model; the pairwise one needs one run per coefficient
+_MAX_COEFFICIENTS = 600  # the running time grows with the cube of their number
+_KNOTS = 5  # of the linear spline of a continuous hyperparameter
+_FOLDS, _BOOTSTRAPS = 10, 1000
+_PENALTIES = np.logspace(-8, 2, 21)  # relative to the number of runs
+_PAIR_SCALES = (0.1, 0.3, 1.0)  # of the columns of pairs relative to the others: the smaller, the stronger the penalty
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of the variance with its 95 % interval, by a bootstrap over the runs. Slightly below 0 means none.
+
+    Attributes:
+        value: the share.
+        low: lower end of the interval.
+        high: upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class VarianceShares:
+    """What the hyperparameters explain of a metric's variance over runs.
+
+    Attributes:
+        runs: number of runs.
+        additive: share that the additive model explains; None if there are too few runs.
+        pairwise: share that the pairwise model explains; None if there are too few runs.
+        interaction: the difference of the two; None if there are too few runs.
+        hyperparameters: by how much the share of the additive model drops without a hyperparameter, largest first.
+        continuous: the hyperparameters that are modeled as linear splines; the others are categorical.
+        reason: why results are None, in a sentence; empty if none is.
+    """
+
+    runs: int
+    additive: Share | None
+    pairwise: Share | None
+    interaction: Share | None
+    hyperparameters: dict[str, Share]
+    continuous: list[str]
+    reason: str
+
+
+def compute_variance_shares(records: Sequence[RunRecord], metric: str) -> VarianceShares:
+    """Compute the shares of a metric's variance.
+
+    A numeric hyperparameter with more than 12 values is continuous: a linear spline, on a logarithmic scale if its
+    values span a factor of more than 50. All others are categorical.
+
+    Args:
+        records: the runs. Those without the metric are left out.
+        metric: the metric.
+    """
+    pairs = select_scored(records, metric)
+    y = np.array([value for _, value in pairs])
+    found = [record for record, _ in pairs]
+    space = find_varied_hyperparameters(found)
+    numeric = {name for name, values in space.items() if all(isinstance(value, int | float) for value in values)}
+    continuous = [name for name in space if name in numeric and len(space[name]) > MAX_CATEGORIES]
+    sizes = {name: (_KNOTS if name in continuous else len(values)) - 1 for name, values in space.items()}
+    single = sum(sizes.values())
+    double = single + sum(a * b for a, b in itertools.combinations(sizes.values(), 2))
+    withheld = ""
+    needed = max(_MIN_RUNS, _RUNS_PER_COEFFICIENT * single)
+    if not space:
+        withheld = "No hyperparameter varies."
+    elif len(y) < needed:
+        withheld = (
+            f"Shares of the variance are withheld: {len(y)} runs are too few for an additive model with {single} "
+            f"coefficients, which takes {needed}."
+        )
+    elif np.ptp(y) <= 1e-12 * np.abs(y).max():
+        withheld = "Shares of the variance are withheld: the metric is the same in all runs."
+    if withheld:
+        return VarianceShares(len(y), None, None, None, {}, continuous, withheld)
+    groups = {name: _encode_hyperparameter(found, name, name in continuous) for name in space}
+    reason = ""
+    if len(groups) < 2:
+        reason = "Interaction is withheld: only one hyperparameter varies."
+    elif len(y) < double or double > _MAX_COEFFICIENTS:
+        limit = f", more than {_MAX_COEFFICIENTS}" if len(y) >= double else ""
+        reason = (
+            f"Interaction is withheld: a pairwise model has {double} coefficients{limit}, and there are {len(y)} runs."
+        )
+    models = [[np.hstack(list(groups.values()))]]
+    for name in groups:
+        models.append([np.hstack([np.empty((len(y), 0)), *(part for key, part in groups.items() if key != name)])])
+    if not reason:
+        products = [
+            (a[:, :, None] * b[:, None, :]).reshape(len(y), -1) for a, b in itertools.combinations(groups.values(), 2)
+        ]
+        # Scale 0 is the additive model, so that the pairwise one is not worse where there is no interaction.
+        models.append(models[0] + [np.hstack([*models[0], scale * np.hstack(products)]) for scale in _PAIR_SCALES])
+    explained, resampled = _bootstrap(y, np.array([_compute_errors(model, y) for model in models]))
+
+    def make_share(value: float, values: _Array) -> Share:
+        low, high = np.quantile(values, [0.025, 0.975])
+        return Share(float(value), float(low), float(high))
+
+    drops = {
+        name: make_share(explained[0] - explained[i], resampled[0] - resampled[i]) for i, name in enumerate(groups, 1)
+    }
+    return VarianceShares(
+        len(y),
+        make_share(explained[0], resampled[0]),
+        None if reason else make_share(explained[-1], resampled[-1]),
+        None if reason else make_share(explained[-1] - explained[0], resampled[-1] - resampled[0]),
+        dict(sorted(drops.items(), key=lambda item: -item[1].value)),
+        continuous,
+        reason,
+    )
+
+
+def _encode_hyperparameter(records: Sequence[RunRecord], name: str, is_continuous: bool) -> _Array:
+    """Encode a hyperparameter as k - 1 centered columns, for k categories or knots of a linear spline."""
+    values = [record.config[name] for record in records]
+    if is_continuous:
+        x = np.array(values, dtype="float64")
+        if x.min() > 0 and x.max() / x.min() > 50:
+            x = np.log(x)
+        knots = np.quantile(x, np.linspace(0, 1, _KNOTS))
+        # Knots that coincide, where many runs share a value, are moved apart evenly.
+        knots = knots if np.diff(knots).min() > 0 else np.linspace(x.min(), x.max(), _KNOTS)
+        members = np.column_stack([np.interp(x, knots, unit) for unit in np.eye(_KNOTS)])
+    else:
+        names, codes = np.unique([str(value) for value in values], return_inverse=True)
+        members = np.eye(len(names))[codes]
+    k = members.shape[1]
+    # Orthonormal contrasts: a basis of what sums to 0, in which a ridge penalty treats all categories alike.
+    contrasts = np.linalg.svd(np.eye(k) - 1 / k)[0][:, : k - 1]
+    columns = np.sqrt(k) * members @ contrasts
+    centered: _Array = columns - columns.mean(axis=0)
+    return centered
+
+
+def _compute_errors(candidates: Sequence[_Array], y: _Array) -> _Array:
+    """Squared errors of predictions for runs left out of the fit, by cross-validation; one per run.
+
+    Args:
+        candidates: matrices of columns, one row per run. One of them and the penalty are chosen in every fold, by the
+            leave-one-out error of the runs that are not left out.
+        y: the metric of the runs.
+    """
+    order = np.random.default_rng(0).permutation(len(y))
+    errors = np.empty(len(y))
+    for left_out in np.array_split(order, _FOLDS):
+        fitted = np.setdiff1d(order, left_out)
+        fits = [_fit_ridge(x[fitted], y[fitted], x[left_out]) for x in candidates]
+        _, predictions = min(fits, key=lambda fit: fit[0])
+        errors[left_out] = (predictions - y[left_out]) ** 2
+    return errors
+
+
+def _fit_ridge(x: _Array, y: _Array, x_new: _Array) -> tuple[float, _Array]:
+    """Fit a ridge regression with the penalty whose leave-one-out error is least.
+
+    Returns:
+        That error, and predictions for `x_new`.
+    """
+    n = len(y)
+    mean, center = y.mean(), x.mean(axis=0)
+    u, d, vt = np.linalg.svd(x - center, full_matrices=False)
+    shrink = d**2 / (d**2 + n * _PENALTIES[:, None])  # (penalties, columns)
+    projected = u.T @ (y - mean)
+    residuals = (y - mean) - (shrink * projected) @ u.T
+    leverage = 1 / n + shrink @ (u**2).T
+    errors = ((residuals / np.maximum(1 - leverage, 1e-9)) ** 2).mean(axis=1)
+    best = int(errors.argmin())
+    scale = d / (d**2 + n * _PENALTIES[best])
+    predictions: _Array = mean + (x_new - center) @ (vt.T @ (scale * projected))
+    return float(errors[best]), predictions
+
+
+def _bootstrap(y: _Array, errors: _Array) -> tuple[_Array, _Array]:
+    """Explained shares of m models from their squared errors (m, n), and the same of bootstrap samples of the runs."""
+    n = len(y)
+    counts = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=_BOOTSTRAPS)
+    centered = y - y.mean()
+    total = counts @ centered**2 - (counts @ centered) ** 2 / n
+    varied = total > 1e-9 * (centered**2).sum()
+    resampled = 1 - (errors @ counts[varied].T) / total[varied]
+    return 1 - errors.sum(axis=1) / (centered**2).sum(), resampled
