@@ -92,7 +92,7 @@ def main() -> None:
         grid = FIXED | {"optimizer": optimizer, "loss": list(LOSSES), "learning_rate": rates[optimizer]}
         grid |= {"weight_decay": DECAYS, "seed": TUNING_SEEDS}
         quick = {"seed": 0, "weight_decay": DECAYS[:2]}
-        scores = average_scores(study.run_sweep(f"tune_{optimizer}", grid, quick, experiment=f"tuning {optimizer}"))
+        scores = average_scores(study.run_sweep(f"tune_{optimizer}", grid, quick, experiment="tuning"))
         tuned[optimizer] = {f"{loss}, {rate:g}, {decay:g}": score for (loss, rate, decay), score in scores.items()}
         for choice, decays in CHOICES.items():
             settings = {loss: choose_setting(scores, loss, decays) for loss in LOSSES}

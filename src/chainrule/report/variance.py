@@ -1,9 +1,9 @@
 """Shares of a metric's variance that hyperparameters explain, from cross-validated models of the runs.
 
 Two ridge regressions predict the metric from the configuration: an additive model, in which each hyperparameter has an
-effect of its own, and a pairwise model, which adds products of every two. A share is the cross-validated
-$R^2 = 1 - SSE / SST$ of predictions for runs that a model was not fitted to, so noise explains nothing. What the
-pairwise model explains beyond the additive one is interaction.
+effect of its own, and a pairwise model, which adds the products of those pairs that pass an F test. A share is the
+cross-validated $R^2 = 1 - SSE / SST$ of predictions for runs that neither fit nor tests have seen, so noise explains
+nothing. What the pairwise model explains beyond the additive one is interaction.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ __all__ = ["Share", "VarianceShares", "compute_variance_shares"]
 _Array: TypeAlias = NDArray[np.float64]
 
 _MIN_RUNS = 20
-_RUNS_PER_COEFFICIENT = 3  # of the additive model; the pairwise one needs one run per coefficient
+_RUNS_PER_COEFFICIENT = 5  # of the additive model; the pairwise one needs one run per coefficient
 _MAX_COEFFICIENTS = 600  # the running time grows with the cube of their number
 _KNOTS = 5  # of the linear spline of a continuous hyperparameter
-_FOLDS, _BOOTSTRAPS = 10, 1000
+_FOLDS, _REPEATS, _BOOTSTRAPS = 10, 3, 1000
 _PENALTIES = np.logspace(-8, 2, 21)  # relative to the number of runs
-_PAIR_SCALES = (0.1, 0.3, 1.0)  # of the columns of pairs relative to the others: the smaller, the stronger the penalty
+_LEVEL = 0.05  # of the F tests of pairs, divided by their number
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,7 @@ def compute_variance_shares(records: Sequence[RunRecord], metric: str) -> Varian
         products = [
             (a[:, :, None] * b[:, None, :]).reshape(len(y), -1) for a, b in itertools.combinations(groups.values(), 2)
         ]
-        # Scale 0 is the additive model, so that the pairwise one is not worse where there is no interaction.
-        models.append(models[0] + [np.hstack([*models[0], scale * np.hstack(products)]) for scale in _PAIR_SCALES])
+        models.append([*models[0], *products])
     explained, resampled = _bootstrap(y, np.array([_compute_errors(model, y) for model in models]))
 
     def make_share(value: float, values: _Array) -> Share:
@@ -162,30 +161,63 @@ def _encode_hyperparameter(records: Sequence[RunRecord], name: str, is_continuou
     return centered
 
 
-def _compute_errors(candidates: Sequence[_Array], y: _Array) -> _Array:
+def _compute_errors(blocks: Sequence[_Array], y: _Array) -> _Array:
     """Squared errors of predictions for runs left out of the fit, by cross-validation; one per run.
 
     Args:
-        candidates: matrices of columns, one row per run. One of them and the penalty are chosen in every fold, by the
-            leave-one-out error of the runs that are not left out.
+        blocks: matrices of columns, one row per run: that of the additive model, then one per pair of hyperparameters,
+            of which every fit selects some.
         y: the metric of the runs.
     """
-    order = np.random.default_rng(0).permutation(len(y))
-    errors = np.empty(len(y))
-    for left_out in np.array_split(order, _FOLDS):
-        fitted = np.setdiff1d(order, left_out)
-        fits = [_fit_ridge(x[fitted], y[fitted], x[left_out]) for x in candidates]
-        _, predictions = min(fits, key=lambda fit: fit[0])
-        errors[left_out] = (predictions - y[left_out]) ** 2
+    rng, errors = np.random.default_rng(0), np.zeros(len(y))
+    for _ in range(_REPEATS):
+        order = rng.permutation(len(y))
+        for left_out in np.array_split(order, _FOLDS):
+            fitted = np.setdiff1d(order, left_out)
+            x = np.hstack([blocks[i] for i in (0, *_select_pairs([block[fitted] for block in blocks], y[fitted]))])
+            errors[left_out] += (_predict_by_ridge(x[fitted], y[fitted], x[left_out]) - y[left_out]) ** 2 / _REPEATS
     return errors
 
 
-def _fit_ridge(x: _Array, y: _Array, x_new: _Array) -> tuple[float, _Array]:
-    """Fit a ridge regression with the penalty whose leave-one-out error is least.
+def _select_pairs(blocks: Sequence[_Array], y: _Array) -> list[int]:
+    """Select the blocks to add to the first one, by forward selection: those that pass an F test, the best first."""
+    from scipy.stats import f
 
-    Returns:
-        That error, and predictions for `x_new`.
-    """
+    columns = [block - block.mean(axis=0) for block in blocks]
+    basis, residuals, free = _find_basis(columns[0]), y - y.mean(), len(y) - 1
+    left = list(range(1, len(blocks)))
+    selected: list[int] = []
+    while True:
+        # Everything that is left becomes orthogonal to what was selected.
+        residuals = residuals - basis @ (basis.T @ residuals)
+        for i in left:
+            columns[i] = columns[i] - basis @ (basis.T @ columns[i])
+        free -= basis.shape[1]
+        tests = {}
+        for i in left:
+            own = _find_basis(columns[i])
+            k, gain = own.shape[1], float(((own.T @ residuals) ** 2).sum())
+            rest = float(residuals @ residuals) - gain
+            if 0 < k < free and gain > 1e-12 * float(y @ y):
+                tests[i] = float(f.sf(gain / k / max(rest / (free - k), 1e-300), k, free - k)), -gain
+        best = min(tests, key=lambda i: tests[i], default=0)
+        if not best or tests[best][0] > _LEVEL / (len(blocks) - 1):
+            return selected
+        basis = _find_basis(columns[best])
+        selected.append(best)
+        left.remove(best)
+
+
+def _find_basis(x: _Array) -> _Array:
+    """An orthonormal basis of the space of columns, without the directions that are numerically 0."""
+    d, v = np.linalg.eigh(x.T @ x)
+    real = d > 1e-10 * len(x)
+    basis: _Array = x @ (v[:, real] / np.sqrt(d[real]))
+    return basis
+
+
+def _predict_by_ridge(x: _Array, y: _Array, x_new: _Array) -> _Array:
+    """Fit a ridge regression with the penalty whose leave-one-out error is least, and predict for new rows."""
     n = len(y)
     mean, center = y.mean(), x.mean(axis=0)
     u, d, vt = np.linalg.svd(x - center, full_matrices=False)
@@ -194,10 +226,9 @@ def _fit_ridge(x: _Array, y: _Array, x_new: _Array) -> tuple[float, _Array]:
     residuals = (y - mean) - (shrink * projected) @ u.T
     leverage = 1 / n + shrink @ (u**2).T
     errors = ((residuals / np.maximum(1 - leverage, 1e-9)) ** 2).mean(axis=1)
-    best = int(errors.argmin())
-    scale = d / (d**2 + n * _PENALTIES[best])
+    scale = d / (d**2 + n * _PENALTIES[errors.argmin()])
     predictions: _Array = mean + (x_new - center) @ (vt.T @ (scale * projected))
-    return float(errors[best]), predictions
+    return predictions
 
 
 def _bootstrap(y: _Array, errors: _Array) -> tuple[_Array, _Array]:
