@@ -1,11 +1,22 @@
 """Question 6: which hyperparameters matter: parallel coordinates, correlations, what works and what does not."""
 
+from pathlib import Path
+from typing import Any
+
 from estimate import estimate_mean
 from study import Study
 
-from chainrule.report.run_charts import build_bar_chart, build_learning_curves, build_parallel_coordinates
+from chainrule.charts.chart import Chart
+from chainrule.report.run_charts import (
+    build_bar_chart,
+    build_learning_curves,
+    build_parallel_coordinates,
+    build_share_chart,
+)
 from chainrule.report.run_records import RunRecord, find_varied_hyperparameters
-from chainrule.report.statistics import compute_correlations, compute_importances, group_by_value
+from chainrule.report.statistics import compute_correlations, group_by_value
+from chainrule.report.variance import compute_variance_shares
+from chainrule.training.history import History
 
 METRIC, LOW, PLAIN = "val_accuracy", 0.65, ("sgd", "momentum", "nag")
 SHOWN = ("train_accuracy", METRIC, "test_accuracy")
@@ -30,28 +41,57 @@ def count_reasons(left: list[RunRecord]) -> list[dict]:
     return found
 
 
-def main() -> None:
-    """Compute the effects from the survey, which covers the space evenly; show the search beside it."""
-    study = Study(__file__, __doc__)
-    study.read_answer(4)
-    survey, search = (study.find_runs(name) for name in ("survey", "fashion_mnist"))
-    wider: dict[str, list[RunRecord]] = {}
-    for record in study.run_sweep("beyond", quick={"hidden_size": [32, 64], "seed": 0}):
-        name = "{hidden_size} units, weight decay {weight_decay:g}".format(**record.config)
-        wider.setdefault(name, []).append(record)
+def read_trials(answer: dict[str, Any], sweep: str) -> list[RunRecord]:
+    """The trials of a sweep with their results, from the answer to question 4."""
+    rows = [row for row in answer["runs"] if row["sweep"] == sweep]
+    fixed, varied = (answer["experiments"][sweep][part] for part in ("fixed", "varied"))
+    return [
+        RunRecord(
+            name=row["run"],
+            folder=Path(row["run"]),
+            sweep=sweep,
+            status=row["status"],
+            config=fixed | {name: row[name] for name in row if name in varied},
+            metrics={name: row[name] for name in (METRIC, "test_accuracy")},
+            history=History(),
+            started=None,
+            seconds=row["seconds"],
+        )
+        for row in rows
+    ]
+
+
+def analyze_survey(survey: list[RunRecord]) -> tuple[dict[str, Any], dict[str, Chart]]:
+    """Compute the effects from the survey, which covers the space evenly."""
     mild = [record for record in survey if record.config["weight_decay"] < 0.5]
+    shares = {"all": compute_variance_shares(survey, METRIC), "mild": compute_variance_shares(mild, METRIC)}
     numbers = {
         "effects": {name: group_by_value(mild, METRIC, name) for name in find_varied_hyperparameters(mild)},
         "decay": group_by_value(survey, METRIC, "weight_decay"),
         "runs": {"all": len(survey), "mild": len(mild)},
         "correlations": compute_correlations(mild, METRIC),
-        "importances": {"all": compute_importances(survey, METRIC), "mild": compute_importances(mild, METRIC)},
+        "shares": shares,
         "reasons": count_reasons(survey),
-        "wider": {k: {m: estimate_mean([r.get_metric(m) for r in group]) for m in SHOWN} for k, group in wider.items()},
     }
-    charts = {"survey": build_parallel_coordinates(survey), "search": build_parallel_coordinates(search)}
+    charts: dict[str, Chart] = {
+        "survey": build_parallel_coordinates(survey),
+        "shares": build_share_chart(shares["mild"]),
+    }
     charts["correlation"] = build_bar_chart(numbers["correlations"], "rank correlation with validation accuracy")
-    charts["importance"] = build_bar_chart(numbers["importances"]["mild"], "share of the variance explained alone")
+    return numbers, charts
+
+
+def main() -> None:
+    """Analyze the survey, show the search beside it, and train wider networks."""
+    study = Study(__file__, __doc__)
+    answer = study.read_answer(4)
+    wider: dict[str, list[RunRecord]] = {}
+    for record in study.run_sweep("beyond", quick={"hidden_size": [32, 64], "seed": 0}):
+        name = "{hidden_size} units, weight decay {weight_decay:g}".format(**record.config)
+        wider.setdefault(name, []).append(record)
+    numbers, charts = analyze_survey(read_trials(answer, "survey"))
+    numbers["wider"] = {k: {m: estimate_mean([r.get_metric(m) for r in v]) for m in SHOWN} for k, v in wider.items()}
+    charts["search"] = build_parallel_coordinates(read_trials(answer, "fashion_mnist"))
     charts["wider"] = build_learning_curves({name: [r.history for r in group] for name, group in wider.items()})
     study.store(numbers, charts)
 

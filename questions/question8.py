@@ -7,6 +7,7 @@ import numpy as np
 from estimate import Estimate, estimate_mean
 from study import Study
 
+from chainrule import Dataset
 from chainrule.charts.chart import BarChart, Series
 from chainrule.neural_network import load_model
 from chainrule.report.run_charts import build_learning_curves
@@ -52,21 +53,22 @@ def choose_setting(scores: dict[tuple[str, float, float], float], loss: str, dec
     return max(allowed, key=lambda setting: allowed[setting])
 
 
-def compare_runs(groups: dict[str, list[RunRecord]], correct: dict[str, np.ndarray]) -> dict[str, Estimate]:
-    """The test accuracies of both losses, and their differences paired by seed.
+def estimate_gain(groups: Sequence[dict[str, list[RunRecord]]], data: Dataset) -> Estimate:
+    """The mean difference of test accuracies, cross-entropy minus squared error, paired by seed.
+
+    The interval covers the choice of the seeds and that of the test images.
 
     Args:
-        groups: the runs by loss, in the same order of seeds.
-        correct: by loss, whether each test image was classified correctly; one row per seed.
+        groups: for each pair of settings, the runs by loss, in the same order of seeds.
+        data: the data, for the test images.
     """
-    images = next(iter(correct.values())).shape[1]
-    found = {loss: estimate_mean([r.get_metric("test_accuracy") or 0.0 for r in groups[loss]]) for loss in LOSSES}
-    first, second = (np.array(found[loss].values) for loss in LOSSES)
-    by_image = (correct[LOSSES[0]].astype(float) - correct[LOSSES[1]]).mean(axis=0)
-    return {**found, "gain": estimate_mean((first - second).tolist(), float(by_image.var(ddof=1)) / images)}
+    correct = [{loss: find_correct(runs, data) for loss, runs in group.items()} for group in groups]
+    difference = np.mean([one[LOSSES[0]].astype(float) - one[LOSSES[1]] for one in correct], axis=0)
+    by_seed, by_image = difference.mean(axis=1), difference.mean(axis=0)
+    return estimate_mean(by_seed.tolist(), float(by_image.var(ddof=1)) / len(by_image))
 
 
-def find_correct(records: Sequence[RunRecord], data: Any) -> np.ndarray:
+def find_correct(records: Sequence[RunRecord], data: Dataset) -> np.ndarray:
     """Whether each test image is classified correctly; one row per run."""
     return np.array([load_model(r.folder / MODEL).predict(data.x_test) == data.y_test for r in records])
 
@@ -85,7 +87,9 @@ def main() -> None:
     optimizers = ["adam"] if study.quick else list(RATES)
     rates = {name: values[1:3] if study.quick else values for name, values in RATES.items()}
     compared: list[dict[str, Any]] = []
-    tuned: dict[str, dict[str, float]] = {}
+    tuned: list[dict[str, Any]] = []
+    decayed: dict[str, dict[str, float]] = {}
+    pairs: dict[str, list[dict[str, list[RunRecord]]]] = {}
     trained: dict[str, list[RunRecord]] = {}
     curves = {}
     for optimizer in optimizers:
@@ -93,9 +97,10 @@ def main() -> None:
         grid |= {"weight_decay": DECAYS, "seed": TUNING_SEEDS}
         quick = {"seed": 0, "weight_decay": DECAYS[:2]}
         scores = average_scores(study.run_sweep(f"tune_{optimizer}", grid, quick, experiment="tuning"))
-        tuned[optimizer] = {f"{loss}, {rate:g}, {decay:g}": score for (loss, rate, decay), score in scores.items()}
-        for choice, decays in CHOICES.items():
-            settings = {loss: choose_setting(scores, loss, decays) for loss in LOSSES}
+        decays = [decay for decay in DECAYS if any(key[2] == decay for key in scores)]
+        tuned += [{"optimizer": optimizer, "loss": k[0], "setting": k[1:], "score": v} for k, v in scores.items()]
+        for choice, allowed in CHOICES.items():
+            settings = {loss: choose_setting(scores, loss, allowed) for loss in LOSSES}
             groups = {}
             for loss, (rate, decay) in settings.items():
                 name = f"test_{optimizer}_{loss}_{rate:g}_{decay:g}"
@@ -104,13 +109,19 @@ def main() -> None:
                     found = study.run_sweep(name, own | {"seed": seeds}, experiment="comparison")
                     trained[name] = sorted(found, key=lambda record: record.config["seed"])
                 groups[loss] = trained[name]
-            results = compare_runs(groups, {loss: find_correct(group, data) for loss, group in groups.items()})
+            tests = {
+                loss: estimate_mean([r.get_metric("test_accuracy") or 0.0 for r in groups[loss]]) for loss in LOSSES
+            }
             chosen = {loss: {"learning_rate": rate, "weight_decay": decay} for loss, (rate, decay) in settings.items()}
             validation = {loss: scores[loss, *settings[loss]] for loss in LOSSES}
-            compared.append(
-                {"optimizer": optimizer, "choice": choice, "settings": chosen, "validation": validation} | results
-            )
+            entry = {"optimizer": optimizer, "choice": choice, "settings": chosen, "validation": validation, **tests}
+            compared.append(entry | {"gain": estimate_gain([groups], data)})
+            pairs.setdefault(choice, []).append(groups)
             curves[optimizer, choice] = {loss: [record.history for record in group] for loss, group in groups.items()}
+        unpenalized = {loss: choose_setting(scores, loss, DECAYS[:1])[0] for loss in LOSSES}
+        decayed[optimizer] = {
+            loss: scores[loss, rate, max(decays)] - scores[loss, rate, 0.0] for loss, rate in unpenalized.items()
+        }
     best = {loss: max(compared, key=lambda entry: entry["validation"][loss]) for loss in LOSSES}
     names = [f"{entry['optimizer']}, {entry['choice']}" for entry in compared]
     numbers = {
@@ -119,6 +130,9 @@ def main() -> None:
         "decays": DECAYS[:2] if study.quick else DECAYS,
         "compared": compared,
         "tuning": tuned,
+        # The three comparisons share their seeds and images, so they are pooled before the interval is computed.
+        "pooled": {choice: estimate_gain(groups, data) for choice, groups in pairs.items()},
+        "change_by_decay": decayed,
         "best": {
             loss: {"optimizer": entry["optimizer"], **entry["settings"][loss], "test": entry[loss]}
             for loss, entry in best.items()
