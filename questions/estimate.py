@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, t
 
-__all__ = ["Estimate", "estimate_mean"]
+__all__ = ["Estimate", "estimate_accuracy", "estimate_mean"]
 
 
 @dataclass(frozen=True)
@@ -49,3 +49,9 @@ def estimate_mean(values: Sequence[float], sampling_variance: float = 0.0) -> Es
     half = float(t.ppf(0.975, n - 1)) * std / math.sqrt(n) if n > 1 else 0.0
     half = math.hypot(half, float(norm.ppf(0.975)) * math.sqrt(sampling_variance))
     return Estimate(mean, std, mean - half, mean + half, tuple(float(value) for value in values))
+
+
+def estimate_accuracy(accuracies: Sequence[float], images: int) -> Estimate:
+    """Estimate the accuracy on new images: the interval covers the choice of the seeds and that of the test images."""
+    mean = sum(accuracies) / len(accuracies)
+    return estimate_mean(accuracies, mean * (1 - mean) / images)

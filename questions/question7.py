@@ -1,8 +1,6 @@
 """Question 7: the test accuracy of the best model, chosen by validation accuracy, and its mistakes."""
 
-from collections.abc import Sequence
-
-from estimate import Estimate, estimate_mean
+from estimate import estimate_accuracy, estimate_mean
 from study import Study
 
 from chainrule.report.run_charts import build_confusion_matrix, build_learning_curves
@@ -11,12 +9,6 @@ from chainrule.report.statistics import select_scored
 
 SPACE = ("epochs", "num_layers", "hidden_size", "weight_decay", "learning_rate", "optimizer", "batch_size")
 SETTINGS = ("dataset", *SPACE, "weight_init", "activation")
-
-
-def estimate_test_accuracy(accuracies: Sequence[float], images: int) -> Estimate:
-    """Estimate the accuracy on new images: the interval covers the choice of the seeds and that of the test images."""
-    mean = sum(accuracies) / len(accuracies)
-    return estimate_mean(accuracies, mean * (1 - mean) / images)
 
 
 def main() -> None:
@@ -42,7 +34,7 @@ def main() -> None:
         "settings": settings,
         "seeds": seeds,
         "val_accuracy": estimate_mean([record.get_metric("val_accuracy") or 0.0 for record in group]),
-        "test_accuracy": estimate_test_accuracy(tests, images),
+        "test_accuracy": estimate_accuracy(tests, images),
         "test_images": images,
         "best_of_sweep": {
             "name": pairs[0][0].name,

@@ -6,7 +6,6 @@ import itertools
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from chainrule.report.run_charts import build_best_so_far, build_learning_curves, build_parallel_coordinates

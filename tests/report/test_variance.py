@@ -140,7 +140,7 @@ def test_shares_are_withheld_with_the_reason_where_runs_are_few(n: int, facts: t
 
 
 def test_equal_results_and_a_single_hyperparameter_have_a_reason() -> None:
-    design, rng = sample(60, {"a": 3, "b": 2})
+    design, _ = sample(60, {"a": 3, "b": 2})
     assert "same in all runs" in compute_variance_shares(make_records(design, np.ones(60)), "val_accuracy").reason
     alone = compute_variance_shares(make_records({"a": design["a"]}, design["a"] * 1.0), "val_accuracy")
     assert alone.additive is not None
