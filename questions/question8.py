@@ -1,7 +1,7 @@
 """Question 8: cross-entropy against squared error, each with the learning rate and the weight decay that suit it."""
 
 from estimate import Estimate, estimate_mean
-from losses import LOSSES, Comparison, Scores, estimate_gain, measure_decay, train_comparisons, tune_losses
+from losses import LOSSES, Scores, estimate_gain, measure_decay, train_comparisons, tune_losses
 from study import Study
 
 from chainrule.charts.chart import BarChart, Series
@@ -27,9 +27,7 @@ def main() -> None:
         rates, decays, tuning, seeds = {"nag": RATES["nag"][1:3]}, DECAYS[::3], TUNING_SEEDS[:1], TEST_SEEDS[:2]
     data, choices = study.load_data(), {"no weight decay": decays[:1], "tuned weight decay": decays}
     scores: dict[str, Scores] = {name: tune_losses(study, name, rates[name], decays, tuning) for name in rates}
-    found: list[Comparison] = []
-    for name in rates:
-        found += train_comparisons(study, name, scores[name], choices, seeds)
+    found = [one for name in rates for one in train_comparisons(study, name, scores[name], choices, seeds)]
     names = [f"{one.optimizer}, {one.choice}" for one in found]
     gains = [estimate_gain([one], data) for one in found]
     tests = {
