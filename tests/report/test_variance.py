@@ -120,6 +120,11 @@ def test_continuous_hyperparameters_are_splines_on_the_scale_of_their_range() ->
     assert shares.continuous == ["learning_rate", "dropout"]
     assert shares.hyperparameters["learning_rate"].value > 0.9
     assert abs(shares.hyperparameters["dropout"].value) < 0.02
+    # Without noise, what is linear in the logarithm is explained completely.
+    straight = [record(float(np.log10(one.config["learning_rate"])), dict(one.config)) for one in records]
+    explained = compute_variance_shares(straight, "val_accuracy").additive
+    assert explained is not None
+    assert explained.value == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize(
