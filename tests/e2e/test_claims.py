@@ -67,6 +67,10 @@ def effect(first: str, second: str, part: str) -> Change:
 
 GAIN = {"mean": 0.01, "std": 0.001, "low": 0.005, "high": 0.015, "values": [0.01]}
 CLAIMS: dict[tuple[str, str], Change] = {
+    ("question2", "untrained networks guess"): put("question2/networks/0/loss", 0.5),
+    ("question3", "the optimizers differ more in the sweep"): lambda answers: answers["question6"]["effects"].update(
+        optimizer={"sgd": {"median": 0.8}, "adam": {"median": 0.81}}
+    ),
     ("question3", "gradients are right"): put("question3/gradient_errors/tanh, cross_entropy", 1e-7),
     ("question3", "no best rate is at the end of the range"): put("question3/optimizers/eve/learning_rate", 0.00003),
     ("question3", "the optimizers end close together"): put("question3/optimizers/eve/val_accuracy/mean", 0.84),
@@ -105,6 +109,7 @@ CLAIMS: dict[tuple[str, str], Change] = {
     ("question7", "the model beats 88 %"): put("question7/test_accuracy/mean", 0.87),
     ("question7", "the interval covers the test images"): put("question7/test_accuracy/low", 0.8816),
     ("question7", "it beats the published configuration"): put("question7/test_accuracy/low", 0.85),
+    ("question7", "the model differs in four hyperparameters"): put("question7/settings/optimizer", "rmsprop"),
     ("question7", "no leader uses weight decay"): put("question7/candidates/3/weight_decay", 0.0005),
     ("question7", "the best of many is an optimistic estimate"): swap(
         "question7/best_of_sweep/val_accuracy", "question7/candidates/0/val_accuracy"

@@ -155,6 +155,14 @@ def test_equal_results_and_a_single_hyperparameter_have_a_reason() -> None:
     assert compute_variance_shares([], "val_accuracy").reason
 
 
+def test_interaction_of_very_many_coefficients_is_withheld() -> None:
+    design, rng = sample(700, dict.fromkeys("abcd", 12))
+    shares = compute_variance_shares(make_records(design, rng.normal(size=700)), "val_accuracy")
+    assert shares.additive is not None
+    assert shares.interaction is None
+    assert all(fact in shares.reason for fact in ("770 coefficients", "600", "700 runs"))
+
+
 def measure_seconds(compute: Callable[[], object]) -> float:
     start = time.perf_counter()
     compute()

@@ -9,7 +9,7 @@ nothing. What the pairwise model explains beyond the additive one is interaction
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -87,30 +87,10 @@ def compute_variance_shares(records: Sequence[RunRecord], metric: str) -> Varian
     numeric = {name for name, values in space.items() if all(isinstance(value, int | float) for value in values)}
     continuous = [name for name in space if name in numeric and len(space[name]) > MAX_CATEGORIES]
     sizes = {name: (_KNOTS if name in continuous else len(values)) - 1 for name, values in space.items()}
-    single = sum(sizes.values())
-    double = single + sum(a * b for a, b in itertools.combinations(sizes.values(), 2))
-    withheld = ""
-    needed = max(_MIN_RUNS, _RUNS_PER_COEFFICIENT * single)
-    if not space:
-        withheld = "No hyperparameter varies."
-    elif len(y) < needed:
-        withheld = (
-            f"Shares of the variance are withheld: {len(y)} runs are too few for an additive model with {single} "
-            f"coefficients, which takes {needed}."
-        )
-    elif np.ptp(y) <= 1e-12 * np.abs(y).max():
-        withheld = "Shares of the variance are withheld: the metric is the same in all runs."
-    if withheld:
+    if withheld := _find_reason(y, sizes):
         return VarianceShares(len(y), None, None, None, {}, continuous, withheld)
     groups = {name: _encode_hyperparameter(found, name, name in continuous) for name in space}
-    reason = ""
-    if len(groups) < 2:
-        reason = "Interaction is withheld: only one hyperparameter varies."
-    elif len(y) < double or double > _MAX_COEFFICIENTS:
-        limit = f", more than {_MAX_COEFFICIENTS}" if len(y) >= double else ""
-        reason = (
-            f"Interaction is withheld: a pairwise model has {double} coefficients{limit}, and there are {len(y)} runs."
-        )
+    reason = _find_reason_without_pairs(y, sizes)
     models = [[np.hstack(list(groups.values()))]]
     for name in groups:
         models.append([np.hstack([np.empty((len(y), 0)), *(part for key, part in groups.items() if key != name)])])
@@ -136,6 +116,36 @@ def compute_variance_shares(records: Sequence[RunRecord], metric: str) -> Varian
         dict(sorted(drops.items(), key=lambda item: -item[1].value)),
         continuous,
         reason,
+    )
+
+
+def _find_reason(y: _Array, sizes: Mapping[str, int]) -> str:
+    """Why there are no shares, in a sentence; "" if there are. `sizes` are coefficients by hyperparameter."""
+    coefficients = sum(sizes.values())
+    needed = max(_MIN_RUNS, _RUNS_PER_COEFFICIENT * coefficients)
+    if not sizes:
+        return "No hyperparameter varies."
+    if len(y) < needed:
+        return (
+            f"Shares of the variance are withheld: {len(y)} runs are too few for an additive model with {coefficients} "
+            f"coefficients, which takes {needed}."
+        )
+    if np.ptp(y) <= 1e-12 * np.abs(y).max():
+        return "Shares of the variance are withheld: the metric is the same in all runs."
+    return ""
+
+
+def _find_reason_without_pairs(y: _Array, sizes: Mapping[str, int]) -> str:
+    """Why there is no pairwise model, in a sentence; "" if there is."""
+    if len(sizes) < 2:
+        return "Interaction is withheld: only one hyperparameter varies."
+    coefficients = sum(sizes.values()) + sum(a * b for a, b in itertools.combinations(sizes.values(), 2))
+    allowed = min(len(y), _MAX_COEFFICIENTS)
+    if coefficients <= allowed:
+        return ""
+    return (
+        f"Interaction is withheld: a pairwise model has {coefficients} coefficients, more than the {allowed} that are "
+        f"allowed with {len(y)} runs."
     )
 
 
