@@ -164,9 +164,9 @@ def test_interaction_of_very_many_coefficients_is_withheld() -> None:
 
 
 def measure_seconds(compute: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     compute()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 @pytest.mark.parametrize(("n", "limit"), [(210, 2), (2000, 20)])

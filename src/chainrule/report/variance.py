@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from chainrule.report.run_records import RunRecord, find_varied_hyperparameters
 from chainrule.report.statistics import MAX_CATEGORIES, select_scored
@@ -99,7 +100,9 @@ def compute_variance_shares(records: Sequence[RunRecord], metric: str) -> Varian
             (a[:, :, None] * b[:, None, :]).reshape(len(y), -1) for a, b in itertools.combinations(groups.values(), 2)
         ]
         models.append([*models[0], *products])
-    explained, resampled = _bootstrap(y, np.array([_compute_errors(model, y) for model in models]))
+    # The matrices are small: more threads would wait for each other, several times as long on a busy machine.
+    with threadpool_limits(1):
+        explained, resampled = _bootstrap(y, np.array([_compute_errors(model, y) for model in models]))
 
     def make_share(value: float, values: _Array) -> Share:
         low, high = np.quantile(values, [0.025, 0.975])
@@ -230,14 +233,15 @@ def _predict_by_ridge(x: _Array, y: _Array, x_new: _Array) -> _Array:
     """Fit a ridge regression with the penalty whose leave-one-out error is least, and predict for new rows."""
     n = len(y)
     mean, center = y.mean(), x.mean(axis=0)
-    u, d, vt = np.linalg.svd(x - center, full_matrices=False)
-    shrink = d**2 / (d**2 + n * _PENALTIES[:, None])  # (penalties, columns)
-    projected = u.T @ (y - mean)
-    residuals = (y - mean) - (shrink * projected) @ u.T
-    leverage = 1 / n + shrink @ (u**2).T
+    d, v = np.linalg.eigh((x - center).T @ (x - center))
+    v, d = v[:, d > 1e-10 * n], d[d > 1e-10 * n]
+    rotated = (x - center) @ v
+    projected = rotated.T @ (y - mean)
+    shrink = 1 / (d + n * _PENALTIES[:, None])  # (penalties, columns)
+    residuals = (y - mean) - (shrink * projected) @ rotated.T
+    leverage = 1 / n + shrink @ (rotated**2).T
     errors = ((residuals / np.maximum(1 - leverage, 1e-9)) ** 2).mean(axis=1)
-    scale = d / (d**2 + n * _PENALTIES[errors.argmin()])
-    predictions: _Array = mean + (x_new - center) @ (vt.T @ (scale * projected))
+    predictions: _Array = mean + (x_new - center) @ (v @ (shrink[errors.argmin()] * projected))
     return predictions
 
 
