@@ -76,7 +76,7 @@ class NeuralNetwork(Network):
 
         Args:
             x: (n, d), or a `Dataset`, from `load_dataset` say, whose validation set is evaluated after each epoch.
-            y: class numbers, (n,), or what the loss is for: numbers for regression, zeros and ones for labels, (n, k)
+            y: class numbers, (n,), or probabilities of the classes, (n, k); or what the loss is for: numbers for regression, zeros and ones for labels, (n, k)
                 for k outputs. None with a `Dataset`.
             validation_data: (x_val, y_val), evaluated after each epoch; only with arrays.
             sample_weight: how much each sample counts, (n,), 0 or more; only with arrays.

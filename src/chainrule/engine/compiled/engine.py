@@ -54,9 +54,10 @@ class CompiledEngine:
         """Take the steps for the samples `order`, `batch_size` at a time."""
         # Machine code does not check its indices.
         x = self._network.check_samples(x)
-        has_classes = self._network.objective.has_classes
-        targets = np.ascontiguousarray(y, np.int64 if has_classes else self._network.dtype)
-        if not has_classes and targets.shape[1:] != (self._network.sizes[-1],):
+        has_classes, is_soft = self._network.objective.has_classes, np.ndim(y) == 2
+        has_labels = has_classes and not is_soft
+        targets = np.ascontiguousarray(y, np.int64 if has_labels else self._network.dtype)
+        if not has_labels and targets.shape[1:] != (self._network.sizes[-1],):
             raise ConfigError(f"y must have the shape (n, {self._network.sizes[-1]}), got {targets.shape}.")
         if weights is not None:
             weights = np.ascontiguousarray(weights, self._network.dtype)
@@ -65,9 +66,10 @@ class CompiledEngine:
         if len(order) and not 0 <= order.min() <= order.max() < min(len(x), len(targets)):
             raise IndexError("order holds indices outside of the samples")
         order = np.ascontiguousarray(order, np.int64)
-        if not self._runner.is_current():
+        soft = has_classes and is_soft
+        if not self._runner.is_current(soft=soft):
             try:
-                self._runner = TrainingRunner(self._network, self._optimizer, self._team, self._seed)
+                self._runner = TrainingRunner(self._network, self._optimizer, self._team, self._seed, soft=soft)
             except NotCompilableError as error:
                 raise ConfigError(
                     f"The optimizer was changed to what only the numpy engine can run: {error}."
