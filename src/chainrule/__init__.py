@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from chainrule.core.errors import ChainruleError
 from chainrule.data import DATASETS, Dataset, load_dataset
 from chainrule.engine import ENGINES
-from chainrule.neural_network import NeuralNetwork, load_model, save_model
+from chainrule.ensemble import Ensemble
+from chainrule.neural_network import NeuralNetwork
 from chainrule.nn.activations import ACTIVATIONS
 from chainrule.nn.initializers import INITIALIZERS
 from chainrule.nn.losses import LOSSES
 from chainrule.optim.optimizers import NAG, OPTIMIZERS, SGD, AdaGrad, Adam, Eve, Lion, Momentum, Nadam, RAdam, RMSprop
 from chainrule.optim.schedules import SCHEDULES
+from chainrule.saved_models import load_model, save_model
 from chainrule.training.callbacks import Callback, EarlyStopping, ReduceOnPlateau
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ __all__ = [
     "ChainruleError",
     "Dataset",
     "EarlyStopping",
+    "Ensemble",
     "Eve",
     "Lion",
     "Momentum",

@@ -135,5 +135,5 @@ def test_a_dataset_of_probabilities() -> None:
     # The split is stratified by the most probable class.
     assert sorted(data.y_val[:, 0].tolist()) == pytest.approx([0.2, 0.2, 0.9, 0.9])
     assert data.train_labels.tolist() == [0] * 8 + [1] * 8
-    with pytest.raises(ConfigError, match="class_weight.*probabilities"):
+    with pytest.raises(ConfigError, match=r"class_weight.*probabilities"):
         data.weigh_classes("balanced")

@@ -9,12 +9,20 @@ from __future__ import annotations
 import importlib
 import logging
 
-from chainrule.engine.base import ENGINES, BatchResults, Engine, LogitsPredictor, NotCompilableError
+from chainrule.engine.base import ENGINES, BatchResults, ConcurrentEngine, Engine, LogitsPredictor, NotCompilableError
 from chainrule.engine.reference import ReferenceEngine
 from chainrule.nn.network import Network
 from chainrule.optim.optimizer import Optimizer
 
-__all__ = ["ENGINES", "BatchResults", "Engine", "LogitsPredictor", "make_engine", "make_predictor"]
+__all__ = [
+    "ENGINES",
+    "BatchResults",
+    "ConcurrentEngine",
+    "Engine",
+    "LogitsPredictor",
+    "make_engine",
+    "make_predictor",
+]
 
 _log = logging.getLogger("chainrule.engine")
 

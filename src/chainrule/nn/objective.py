@@ -86,6 +86,10 @@ class Objective(ABC):
         """
 
     @abstractmethod
+    def average(self, z: Array) -> Array:
+        """The z, (n, k), whose answer is the mean of the answers of several networks' z, (m, n, k)."""
+
+    @abstractmethod
     def evaluate(self, z: Array, targets: NDArray[Any], weights: Array | None = None) -> Evaluation:
         """Loss, without label smoothing, score and answers from z, (n, k), n targets and the samples' weights, (n,)."""
 
@@ -156,6 +160,10 @@ class SoftmaxClassification(Objective):
         """The probability of each class, (n, k), rows sum to 1."""
         return np.exp(log_softmax(z))
 
+    def average(self, z: Array) -> Array:
+        """The logarithm of the mean probabilities."""
+        return _log_mean_exp(np.stack([log_softmax(logits) for logits in z]))
+
     def evaluate(self, z: Array, targets: NDArray[Any], weights: Array | None = None) -> Evaluation:
         """Loss, accuracy, predictions and probabilities."""
         predictions, labels = self.predict(z), _find_classes(targets)
@@ -221,6 +229,13 @@ class Regression(_ElementwiseObjective):
         """Refused: regression has no classes."""
         raise ConfigError(f"The loss {type(self.loss).__name__} is for regression, which has no classes: use predict.")
 
+    def average(self, z: Array) -> Array:
+        """The mean, or the logarithm of the mean count."""
+        if self.loss.link == "exp":
+            return _log_mean_exp(z)
+        mean: Array = z.mean(axis=0)
+        return mean
+
     def evaluate(self, z: Array, targets: NDArray[Any], weights: Array | None = None) -> Evaluation:
         """Loss, R2 and predictions."""
         answers = self._apply_link(z)
@@ -276,6 +291,10 @@ class MultilabelClassification(_ElementwiseObjective):
         """The probability of each label, (n, k)."""
         return sigmoid(z)
 
+    def average(self, z: Array) -> Array:
+        """log(p / (1 - p)) of the mean probability p, where log p = -log(1 + exp(-z)) and 1 - p is p at -z."""
+        return _log_mean_exp(-np.logaddexp(0, -z)) - _log_mean_exp(-np.logaddexp(0, z))
+
     def evaluate(self, z: Array, targets: NDArray[Any], weights: Array | None = None) -> Evaluation:
         """Loss, accuracy, predictions and probabilities."""
         return Evaluation(
@@ -324,6 +343,13 @@ def _compare(logits: Array, targets: NDArray[Any], smoothing: float) -> tuple[Ar
         y = np.full_like(log_p, rest)
         y[np.arange(len(targets)), targets] = 1 - smoothing + rest
     return log_p, np.exp(log_p), y
+
+
+def _log_mean_exp(values: Array) -> Array:
+    """log of the mean of exp over the first axis, by subtracting the largest, as in `log_softmax`."""
+    largest: Array = values.max(axis=0)
+    result: Array = largest + np.log(np.exp(values - largest).mean(axis=0))
+    return result
 
 
 def _squeeze(values: NDArray[Any]) -> NDArray[Any]:

@@ -45,6 +45,7 @@ class CompiledEngine:
         self._seed = seed
         self._runner = TrainingRunner(network, optimizer, self._team, seed)
         self._predictor = Predictor(network, self._team, threads)
+        self._threads, self._most = threads, 0
         self._tuner = ThreadTuner(threads)
         self._plans: dict[tuple[int, int], Plan] = {}
         self._planned_for: list[object] = []
@@ -96,6 +97,13 @@ class CompiledEngine:
             plan = self._get_plan(rest, self._tuner.threads)
             self._take_steps(plan, x, targets, weights, order, whole * self._batch_size, 1, losses, scores)
         return BatchResults(np.concatenate(losses), float(np.concatenate(scores).sum()))
+
+    def limit_threads(self, most: int) -> None:
+        """Use at most this many threads from the next call on, which changes nothing but the time."""
+        if most != self._most:
+            self._most = most
+            self._tuner = ThreadTuner(min(self._threads, most), most)
+            self._predictor.limit_threads(min(self._threads or most, most))
 
     def _take_steps(
         self, plan: Plan, x: Array, targets: NDArray[Any], weights: Array | None, order: NDArray[np.int64], first: int,

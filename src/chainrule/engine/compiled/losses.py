@@ -21,8 +21,8 @@ __all__ = ["list_loss_constants", "select_loss"]
 # Placeholders for what is bound when a kernel is compiled: the precision, the loss's own functions, what the targets
 # are while training, and how a sample is scored.
 real: Any = np.float64
-value = derivative = smooth = score = answer = open_targets = find_class = lambda *arguments: NotImplemented
-read_target: Any = lambda *arguments: NotImplemented
+value = derivative = smooth = score = answer = lambda *arguments: NotImplemented
+open_targets = find_class = read_target = lambda *arguments: NotImplemented
 
 
 def softmax_loss(logits, targets, delta, n, k, batch, losses, scores, constants, weights):
@@ -181,11 +181,12 @@ def select_loss(objective: Objective, *, soft: bool = False) -> tuple[Callable[.
     loss = type(objective.loss)
     bound = _bind_loss(loss) + _bind(weigh, "weigh")
     if isinstance(objective, SoftmaxClassification):
-        functions = (
-            (open_probabilities, find_largest, read_probability) if soft else (open_labels, get_label, read_label)
+        functions: dict[str, Callable[..., Any]] = (
+            {"open_targets": open_probabilities, "find_class": find_largest, "read_target": read_probability}
+            if soft
+            else {"open_targets": open_labels, "find_class": get_label, "read_target": read_label}
         )
-        names = ("open_targets", "find_class", "read_target")
-        return softmax_loss, bound + "".join(map(_bind, functions, names))
+        return softmax_loss, bound + "".join(_bind(function, name) for name, function in functions.items())
     if isinstance(objective, MultilabelClassification):
         return elementwise_loss, bound + _bind(score_labels, "score")
     if isinstance(objective, Regression):

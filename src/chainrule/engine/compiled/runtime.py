@@ -153,7 +153,7 @@ class TrainingRunner:
         compile_steps(step.train_data_parallel, network.dtype)
 
     def is_current(self, *, soft: bool) -> bool:
-        """Whether the machine code fits the targets, and still the optimizer, whose hyperparameters may have changed."""
+        """Whether the machine code fits the targets and the optimizer, whose hyperparameters may have been changed."""
         return self._soft == soft and self._compiled_for == self._describe_variant()
 
     def _describe_variant(self) -> tuple[object, ...]:
