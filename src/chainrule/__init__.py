@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from chainrule.core.errors import ChainruleError
 from chainrule.data import DATASETS, Dataset, load_dataset
+from chainrule.distillation import distill
 from chainrule.engine import ENGINES
 from chainrule.ensemble import Ensemble
 from chainrule.neural_network import NeuralNetwork
@@ -59,6 +60,7 @@ __all__ = [
     "RMSprop",
     "ReduceOnPlateau",
     "TrainConfig",
+    "distill",
     "load_dataset",
     "load_model",
     "load_plugin",

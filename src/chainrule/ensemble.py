@@ -19,7 +19,7 @@ from chainrule.nn.objective import Objective
 from chainrule.nn.parameters import Array
 from chainrule.optim.optimizer import Optimizer, make_optimizer
 from chainrule.training.callbacks import Callback, EpochFunction
-from chainrule.training.concurrency import CoreShares, run_concurrently
+from chainrule.training.concurrency import CoreShares, Send, run_concurrently
 from chainrule.training.history import History
 
 __all__ = ["Ensemble"]
@@ -142,18 +142,16 @@ class Ensemble:
         if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or not 0 <= threads <= 1024:
             raise ConfigError(f"threads must be a whole number from 0 to 1024, got {threads!r}.")
         data = self.members[0].make_dataset(x, y, validation_data, sample_weight, class_weight)
-        rule = make_optimizer(optimizer)
+        rule, shares = make_optimizer(optimizer), CoreShares(len(given), int(threads))
         # Which engine it will be depends on whether every part can be compiled.
-        shares = CoreShares(
-            len(given), int(threads), make_engine(engine, self.members[0], copy.deepcopy(rule), 1, int(threads))
-        )
+        shares.choose_workers(make_engine(engine, self.members[0], copy.deepcopy(rule), 1))
         if not isinstance(callbacks, Sequence):
             raise ConfigError(f"callbacks must be a list of callbacks, got {callbacks!r:.100}.")
-        fits = [
-            partial(
-                member.fit,
+
+        def fit(member: NeuralNetwork, seed: int, rule: Optimizer, _send: Send) -> History:
+            return member.fit(
                 data,
-                optimizer=copy.deepcopy(rule),
+                optimizer=rule,
                 epochs=epochs,
                 batch_size=batch_size,
                 engine=engine,
@@ -161,7 +159,9 @@ class Ensemble:
                 seed=seed,
                 callbacks=[*callbacks, shares],
             )
-            for member, seed in zip(self.members, given, strict=True)
+
+        fits = [
+            partial(fit, member, seed, copy.deepcopy(rule)) for member, seed in zip(self.members, given, strict=True)
         ]
         return run_concurrently(fits, shares)
 
