@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from chainrule.core.errors import ChainruleError
 from chainrule.data import DATASETS, Dataset, load_dataset
+from chainrule.distillation import distill
 from chainrule.engine import ENGINES
-from chainrule.neural_network import NeuralNetwork, load_model, save_model
+from chainrule.ensemble import Ensemble
+from chainrule.neural_network import NeuralNetwork
 from chainrule.nn.activations import ACTIVATIONS
 from chainrule.nn.augmentation import Augmentation
 from chainrule.nn.initializers import INITIALIZERS
 from chainrule.nn.losses import LOSSES
 from chainrule.optim.optimizers import NAG, OPTIMIZERS, SGD, AdaGrad, Adam, Eve, Lion, Momentum, Nadam, RAdam, RMSprop
 from chainrule.optim.schedules import SCHEDULES
+from chainrule.saved_models import load_model, save_model
 from chainrule.training.callbacks import Callback, EarlyStopping, ReduceOnPlateau
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ __all__ = [
     "ChainruleError",
     "Dataset",
     "EarlyStopping",
+    "Ensemble",
     "Eve",
     "Lion",
     "Momentum",
@@ -58,6 +62,7 @@ __all__ = [
     "RMSprop",
     "ReduceOnPlateau",
     "TrainConfig",
+    "distill",
     "load_dataset",
     "load_model",
     "load_plugin",

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule.core.errors import ConfigError, ModelFileError, OutputError
-from chainrule.core.files import converting_write_errors
+from chainrule.core.errors import ConfigError
 from chainrule.core.validation import check_features
 from chainrule.data import Dataset
 from chainrule.engine import LogitsPredictor, make_predictor
-from chainrule.nn import model_file
 from chainrule.nn.augmentation import Augmentation
 from chainrule.nn.metrics import Evaluation
 from chainrule.nn.network import Network, check_pairs
@@ -24,7 +21,7 @@ from chainrule.training.callbacks import Callback, EarlyStopping, EpochFunction
 from chainrule.training.history import History
 from chainrule.training.trainer import Trainer
 
-__all__ = ["NeuralNetwork", "load_model", "save_model"]
+__all__ = ["NeuralNetwork"]
 
 # Rows from which predictions are made by the compiled engine's kernels: loading them takes longer than they save below.
 _MANY_ROWS = 1024
@@ -40,22 +37,31 @@ class NeuralNetwork(Network):
     array([[0.5, 0.5]], dtype=float32)
     """
 
+    def compute_logits(self, x: ArrayLike) -> Array:
+        """The output layer's z: (n, d) -> (n, k). Raises ConfigError."""
+        return self._compute_logits(self._check_finite(x))
+
     def predict_proba(self, x: ArrayLike) -> Array:
         """The probability of each class: (n, d) -> (n, k), rows sum to 1. Raises ConfigError."""
-        return self.objective.predict_proba(self._compute_logits(self._check_finite(x)))
+        return self.objective.predict_proba(self.compute_logits(x))
 
     def predict(self, x: ArrayLike) -> NDArray[Any]:
         """The most probable class, the expected numbers, or the true labels: (n,) or (n, k). Raises ConfigError."""
-        return self.objective.predict(self._compute_logits(self._check_finite(x)))
+        return self.objective.predict(self.compute_logits(x))
 
     def evaluate(self, x: ArrayLike, y: ArrayLike | None = None) -> Evaluation:
         """Loss, score and predictions on samples with known targets: x (n, d), y (n,). Raises ConfigError."""
+        samples, targets = self.check_evaluated(x, y)
+        return self.objective.evaluate(self._compute_logits(samples), targets)
+
+    def check_evaluated(self, x: ArrayLike, y: ArrayLike | None) -> tuple[Array, NDArray[Any]]:
+        """Samples and targets in the form that an evaluation takes. Raises ConfigError."""
         samples = self._check_finite(x)
         if y is None:
             raise ConfigError("y, the target of each sample, is missing: evaluate(x, y).")
         targets = self.check_targets(y)
         check_pairs(samples, targets)
-        return self.objective.evaluate(self._compute_logits(samples), targets)
+        return samples, targets
 
     def fit(
         self,
@@ -79,8 +85,8 @@ class NeuralNetwork(Network):
 
         Args:
             x: (n, d), or a `Dataset`, from `load_dataset` say, whose validation set is evaluated after each epoch.
-            y: class numbers, (n,), or what the loss is for: numbers for regression, zeros and ones for labels, (n, k)
-                for k outputs. None with a `Dataset`.
+            y: class numbers, (n,), or probabilities of the classes, (n, k); or what else the loss is for: numbers for
+                regression, zeros and ones for labels, (n, k) for k outputs. None with a `Dataset`.
             validation_data: (x_val, y_val), evaluated after each epoch; only with arrays.
             sample_weight: how much each sample counts, (n,), 0 or more; only with arrays.
             class_weight: the same by class number, or "balanced"; only with arrays.
@@ -102,26 +108,7 @@ class NeuralNetwork(Network):
             ConfigError: an argument or the data do not fit.
             DivergenceError: the loss became infinite or NaN.
         """
-        if isinstance(x, Dataset):
-            if any(given is not None for given in (y, validation_data, sample_weight, class_weight, image_shape)):
-                raise ConfigError(
-                    "A Dataset has its labels, validation set, weights and image shape: leave y, validation_data, "
-                    "sample_weight, class_weight and image_shape out."
-                )
-            data = x
-        elif y is None:
-            raise ConfigError(f"y, the target of each sample, is missing: fit(x, y). Got only x, a {type(x).__name__}.")
-        else:
-            data = Dataset.from_arrays(
-                x,
-                y,
-                validation_data=validation_data,
-                classes=[str(number) for number in range(self.sizes[-1])] if self.objective.has_classes else (),
-                sample_weight=sample_weight,
-                class_weight=class_weight,
-                image_shape=image_shape,
-                dtype=self.dtype,
-            )
+        data = self.make_dataset(x, y, validation_data, sample_weight, class_weight, image_shape)
         trainer = Trainer(
             self,
             data,
@@ -142,6 +129,36 @@ class NeuralNetwork(Network):
             self.parameters.memory[...] = trainer.last_parameters
         return trainer.history
 
+    def make_dataset(
+        self,
+        x: Dataset | ArrayLike,
+        y: ArrayLike | None = None,
+        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
+        image_shape: tuple[int, int] | None = None,
+    ) -> Dataset:
+        """The arguments of `fit` as a dataset. Raises ConfigError."""
+        if isinstance(x, Dataset):
+            if any(given is not None for given in (y, validation_data, sample_weight, class_weight, image_shape)):
+                raise ConfigError(
+                    "A Dataset has its labels, validation set, weights and image shape: leave y, validation_data, "
+                    "sample_weight, class_weight and image_shape out."
+                )
+            return x
+        if y is None:
+            raise ConfigError(f"y, the target of each sample, is missing: fit(x, y). Got only x, a {type(x).__name__}.")
+        return Dataset.from_arrays(
+            x,
+            y,
+            validation_data=validation_data,
+            classes=[str(number) for number in range(self.sizes[-1])] if self.objective.has_classes else (),
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            image_shape=image_shape,
+            dtype=self.dtype,
+        )
+
     def _check_finite(self, x: ArrayLike) -> Array:
         """Samples to predict, as an (n, d) array of the network's dtype."""
         if isinstance(x, Dataset):
@@ -161,36 +178,3 @@ class NeuralNetwork(Network):
     def __getstate__(self) -> dict[str, object]:
         """For copies, here or in another process: a predictor holds addresses of this network's arrays."""
         return {name: value for name, value in super().__getstate__().items() if name != "_predictor"}
-
-
-def load_model(path: Path | str) -> NeuralNetwork:
-    """Load a network from a model file, such as the `model.safetensors` of a run folder.
-
-    Raises:
-        ModelFileError: the file is missing, damaged, of another format, or does not describe a network that fits it.
-    """
-    if isinstance(path, str | Path) and Path(path).is_dir():
-        raise ModelFileError(
-            f"{path} is a folder. Give the model file in it, such as {Path(path, 'model.safetensors')}."
-        )
-    return model_file.read_model(path, NeuralNetwork)
-
-
-def save_model(network: Network, path: Path | str, classes: Sequence[str] = ()) -> None:
-    """Write a network to a model file, which `load_model` reads.
-
-    Args:
-        network: what to save.
-        path: the file, in an existing folder. It is replaced if it exists.
-        classes: class names to store with it.
-
-    Raises:
-        ConfigError: `network` is no network.
-        OutputError: the file cannot be written.
-    """
-    if not isinstance(network, Network):
-        raise ConfigError(f"save_model takes a network and a path, got {network!r:.80} as the network.")
-    if not Path(path).parent.is_dir():
-        raise OutputError(f"Cannot write to {path}: there is no folder {Path(path).parent}. Create the folder first.")
-    with converting_write_errors(Path(path)):
-        model_file.save_model(network, path, tuple(classes))

@@ -19,6 +19,7 @@ from chainrule.core.errors import ConfigError
 
 __all__ = [
     "check_class_names",
+    "check_class_targets",
     "check_dtype",
     "check_features",
     "check_fraction",
@@ -31,6 +32,9 @@ __all__ = [
 ]
 
 _BLOCK_ROWS = 4096
+_CLASS_NAMES_HINT = " np.unique(y, return_inverse=True)[1] turns class names into numbers."
+# Probabilities of float32 that were made by softmax are off by much less.
+_SUM_TOLERANCE = 1e-4
 
 
 def check_features(
@@ -81,7 +85,7 @@ def check_labels(y: ArrayLike, *, n_classes: int | None = None, name: str = "y")
     Raises:
         ConfigError: another shape, or a value that is no class number.
     """
-    array = _as_numbers(y, name, hint=" np.unique(y, return_inverse=True)[1] turns class names into numbers.")
+    array = _as_numbers(y, name, hint=_CLASS_NAMES_HINT)
     if array.ndim != 1:
         hint = f" {name}.argmax(axis=1) converts one-hot rows." if array.ndim == 2 and array.shape[1] > 1 else ""
         hint = hint or f" np.ravel({name}) converts a column." * (array.ndim == 2)
@@ -96,6 +100,35 @@ def check_labels(y: ArrayLike, *, n_classes: int | None = None, name: str = "y")
         allowed = "whole numbers of 0 or more" if n_classes is None else f"from 0 to {n_classes - 1}"
         raise ConfigError(f"{name} must hold class numbers, {allowed}. Got {array[row]} in row {row}.")
     return labels
+
+
+def check_class_targets(
+    y: ArrayLike, *, n_classes: int | None = None, dtype: str = "float32", name: str = "y"
+) -> NDArray[Any]:
+    """Class numbers as `check_labels` returns them, or probabilities of the classes as a contiguous (n, k) array.
+
+    Args:
+        y: (n,) class numbers, or (n, k) numbers of 0 or more whose rows sum to 1, up to rounding.
+        n_classes: k; None accepts any k of at least 2 for probabilities.
+        dtype: of the probabilities, float32 or float64.
+        name: the argument's name in an error.
+
+    Raises:
+        ConfigError: another shape, no class number, a negative or infinite probability, or a row of another sum.
+    """
+    shape = _as_numbers(y, name, hint=_CLASS_NAMES_HINT).shape
+    if len(shape) != 2 or shape[1] < 2 or n_classes not in (None, shape[1]):
+        return check_labels(y, n_classes=n_classes, name=name)
+    probabilities = check_targets(y, columns=shape[1], dtype=dtype, low=0.0, name=name)
+    sums = probabilities.sum(axis=1, dtype=np.float64)
+    wrong = np.abs(sums - 1) > _SUM_TOLERANCE
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ConfigError(
+            f"{name} has two dimensions, so its rows must hold the probabilities of the {shape[1]} classes, which sum "
+            f"to 1. Row {row} sums to {sums[row]:.6g}."
+        )
+    return probabilities
 
 
 def check_targets(

@@ -21,6 +21,7 @@ from chainrule.core.registry import Registry
 from chainrule.core.seeding import generator
 from chainrule.core.validation import (
     check_class_names,
+    check_class_targets,
     check_dtype,
     check_features,
     check_fraction,
@@ -81,7 +82,8 @@ class Dataset:
     Attributes:
         name: its name in run folders and reports; the registered one for a dataset that `load_dataset` returned.
         x_train: (n, d) float32 or float64, n >= 1.
-        y_train: (n,) int64, from 0 to k - 1. Without classes: (n, t) numbers, t targets for each sample.
+        y_train: (n,) int64, from 0 to k - 1, or (n, k) probabilities of the classes. Without classes: (n, t) numbers,
+            t targets for each sample.
         x_val: (v, d).
         y_val: (v,) int64.
         x_test: (m, d).
@@ -121,7 +123,7 @@ class Dataset:
             x = check_features(getattr(self, names[0]), n_features=n_features, dtype=dtype, name=names[0])
             y: NDArray[Any] = getattr(self, names[1])
             if classes:
-                y = check_labels(y, n_classes=len(classes), name=names[1])
+                y = check_class_targets(y, n_classes=len(classes), dtype=dtype, name=names[1])
             else:
                 y = check_targets(y, columns=columns, dtype=dtype, name=names[1])
             check_same_length(x, y, names=names)
@@ -155,7 +157,8 @@ class Dataset:
 
         Args:
             x: (n, d) training features.
-            y: (n,) their class numbers, 0 to k - 1; or, with ``classes=()``, (n, t) or (n,) other numbers to predict.
+            y: (n,) their class numbers, 0 to k - 1, or (n, k) probabilities of the classes; or, with ``classes=()``,
+                (n, t) or (n,) other numbers to predict.
             validation_data: (x_val, y_val), evaluated after every epoch. None: see `val_fraction`.
             val_fraction: without validation_data, the fraction of every class of x and y to hold out for validation.
             test_data: (x_test, y_test), or None.
@@ -183,7 +186,7 @@ class Dataset:
             raise ConfigError(f"Give validation_data or val_fraction, not both; val_fraction is {fraction}.")
         features = check_features(x, dtype=dtype)
         has_classes = classes is None or len(classes) > 0
-        labels: NDArray[Any] = check_labels(y) if has_classes else np.asarray(y)
+        labels = check_class_targets(y, dtype=dtype) if has_classes else np.asarray(y)
         check_same_length(features, labels)
         weights = None if sample_weight is None else np.asarray(sample_weight)
         check_weights(weights, len(labels), dtype)
@@ -196,7 +199,9 @@ class Dataset:
         train, val = np.arange(len(labels)), _no_indices()
         if fraction:
             # Other targets than classes are split at random, as one class.
-            groups = check_labels(labels, n_classes=len(names)) if names else np.zeros(len(labels), np.int64)
+            groups = np.zeros(len(labels), np.int64)
+            if names:
+                groups = check_labels(_find_classes(labels), n_classes=len(names))
             train, val = stratified_split(groups, fraction, generator(seed, "validation split"))
             x_val, y_val, features, labels = features[val], labels[val], features[train], labels[train]
             weights = None if weights is None else weights[train]
@@ -215,10 +220,16 @@ class Dataset:
         Raises:
             ConfigError: there are no classes, or no weight for one of them.
         """
-        if not self.classes:
-            raise ConfigError("class_weight needs classes, and the targets of this dataset are other numbers.")
+        if not self.classes or self.y_train.ndim != 1:
+            what = "probabilities of the classes" if self.classes else "other numbers"
+            raise ConfigError(f"class_weight needs class numbers, and the targets of this dataset are {what}.")
         weights = _weigh_classes(class_weight, self.y_train)
         return replace(self, sample_weight=weights if self.sample_weight is None else weights * self.sample_weight)
+
+    @property
+    def train_labels(self) -> NDArray[np.int64]:
+        """The class number of each training sample, (n,): the most probable one where there are probabilities."""
+        return _find_classes(self.y_train)
 
     @cached_property
     def digest(self) -> str:
@@ -354,8 +365,15 @@ def _weigh_classes(class_weight: Mapping[int, float] | str, labels: NDArray[np.i
     return balanced
 
 
-def _number_classes(labels: NDArray[np.int64]) -> tuple[str, ...]:
-    """The names "0" to "k - 1" for labels in which each of these classes occurs."""
+def _find_classes(targets: NDArray[Any]) -> NDArray[np.int64]:
+    """The class numbers, (n,), of class numbers or of probabilities."""
+    return targets if targets.ndim == 1 else targets.argmax(axis=1)
+
+
+def _number_classes(labels: NDArray[Any]) -> tuple[str, ...]:
+    """The names "0" to "k - 1" for labels in which each of these classes occurs, or for k columns of probabilities."""
+    if labels.ndim == 2:
+        return tuple(map(str, range(labels.shape[1])))
     present = np.unique(labels)
     if len(present) < 2 or present[-1] != len(present) - 1:
         shown = ", ".join(map(str, present[:10].tolist())) + (", ..." if len(present) > 10 else "")

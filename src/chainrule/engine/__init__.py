@@ -10,13 +10,21 @@ import importlib
 import logging
 from typing import Any
 
-from chainrule.engine.base import ENGINES, BatchResults, Engine, LogitsPredictor, NotCompilableError
+from chainrule.engine.base import ENGINES, BatchResults, ConcurrentEngine, Engine, LogitsPredictor, NotCompilableError
 from chainrule.engine.reference import ReferenceEngine
 from chainrule.nn.augmentation import Augmenter
 from chainrule.nn.network import Network
 from chainrule.optim.optimizer import Optimizer
 
-__all__ = ["ENGINES", "BatchResults", "Engine", "LogitsPredictor", "make_engine", "make_predictor"]
+__all__ = [
+    "ENGINES",
+    "BatchResults",
+    "ConcurrentEngine",
+    "Engine",
+    "LogitsPredictor",
+    "make_engine",
+    "make_predictor",
+]
 
 _log = logging.getLogger("chainrule.engine")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from chainrule.core.registry import Registry
 from chainrule.nn.metrics import Evaluation
 from chainrule.nn.parameters import Array
 
-__all__ = ["ENGINES", "BatchResults", "Engine", "LogitsPredictor", "NotCompilableError"]
+__all__ = ["ENGINES", "BatchResults", "ConcurrentEngine", "Engine", "LogitsPredictor", "NotCompilableError"]
 
 
 class NotCompilableError(Exception):
@@ -50,6 +50,14 @@ class Engine(Protocol):
 
     def evaluate(self, x: Array, y: NDArray[Any], weights: Array | None = None) -> Evaluation:
         """Loss, score and predictions on x (n, d) and their targets."""
+
+
+@runtime_checkable
+class ConcurrentEngine(Engine, Protocol):
+    """An engine that runs without Python's lock (GIL), so that several can train at the same time."""
+
+    def limit_threads(self, most: int) -> None:
+        """Use at most this many threads from the next call on, which changes nothing but the time."""
 
 
 class LogitsPredictor(Protocol):

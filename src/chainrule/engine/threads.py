@@ -38,15 +38,16 @@ class ThreadTuner:
     another is tried again, as long as all such trials together cost less than a fiftieth of the time.
 
     Args:
-        threads: a number that is always chosen; 0 to choose among 1, 2, 4 and so on up to all cores.
+        threads: a number that is always chosen; 0 to choose among 1, 2, 4 and so on up to `most`.
+        most: the largest number to try; 0 for all cores.
 
     Attributes:
         threads: how many to use now.
         trying: whether this is a trial, for which few steps will do.
     """
 
-    def __init__(self, threads: int) -> None:
-        most = cores()
+    def __init__(self, threads: int, most: int = 0) -> None:
+        most = most or cores()
         candidates = [threads] if threads else [*(2**n for n in range(most.bit_length()) if 2**n < most), most]
         self._to_try = 2 * candidates if len(candidates) > 1 else candidates
         # Seconds a step when last tried; the one that was tried longest ago comes first.

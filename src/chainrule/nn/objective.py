@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chainrule.core.errors import ConfigError
-from chainrule.core.validation import check_labels, check_targets
+from chainrule.core.validation import check_class_targets, check_targets
 from chainrule.nn.activations import sigmoid
 from chainrule.nn.losses import Loss, log_softmax
 from chainrule.nn.metrics import Evaluation
@@ -34,7 +34,7 @@ class Objective(ABC):
         loss: the elementwise loss, with its hyperparameters.
 
     Attributes:
-        has_classes: whether targets are class numbers, one for each sample.
+        has_classes: whether targets are class numbers, one for each sample, or probabilities of the classes.
         links: names of the output links that it can have, which a loss names too.
         min_outputs: how many outputs a network needs at least.
         score_name: name of the score, of which more is better.
@@ -86,6 +86,10 @@ class Objective(ABC):
         """
 
     @abstractmethod
+    def average(self, z: Array) -> Array:
+        """The z, (n, k), whose answer is the mean of the answers of several networks' z, (m, n, k)."""
+
+    @abstractmethod
     def evaluate(self, z: Array, targets: NDArray[Any], weights: Array | None = None) -> Evaluation:
         """Loss, without label smoothing, score and answers from z, (n, k), n targets and the samples' weights, (n,)."""
 
@@ -120,7 +124,9 @@ class SoftmaxClassification(Objective):
 
         dL/dz_j = h_j - p_j * sum_i h_i          (nn/losses.py derives it)
 
-    With label smoothing s, y is 1 - s + s / k for the right class and s / k for the others.
+    Targets are class numbers, (n,), or soft: the probabilities of the k classes, (n, k), of which the largest counts
+    for the score. With label smoothing s, y is 1 - s + s / k for the right class and s / k for the others; for soft
+    targets (1 - s) y + s / k.
     """
 
     has_classes = True
@@ -129,9 +135,9 @@ class SoftmaxClassification(Objective):
     score_name = "accuracy"
     score_range = (0.0, 1.0)
 
-    def check_targets(self, y: ArrayLike, outputs: int, dtype: str, name: str = "y") -> Labels:
-        """Labels as an (n,) int64 array, each from 0 to k - 1."""
-        return check_labels(y, n_classes=outputs, name=name)
+    def check_targets(self, y: ArrayLike, outputs: int, dtype: str, name: str = "y") -> NDArray[Any]:
+        """Labels as an (n,) int64 array, each from 0 to k - 1, or probabilities of the classes, (n, k)."""
+        return check_class_targets(y, n_classes=outputs, dtype=dtype, name=name)
 
     def compute_losses(self, z: Array, targets: NDArray[Any]) -> tuple[Array, Array]:
         """The loss's `value`, and the chain rule through softmax."""
@@ -142,7 +148,7 @@ class SoftmaxClassification(Objective):
 
     def compute_scores(self, z: Array, targets: NDArray[Any]) -> NDArray[np.float64]:
         """1 for each sample whose largest logit is that of its class, else 0."""
-        scores: NDArray[np.float64] = (z.argmax(axis=1) == targets).astype(np.float64)
+        scores: NDArray[np.float64] = (z.argmax(axis=1) == _find_classes(targets)).astype(np.float64)
         return scores
 
     def predict(self, z: Array) -> NDArray[np.int64]:
@@ -154,16 +160,20 @@ class SoftmaxClassification(Objective):
         """The probability of each class, (n, k), rows sum to 1."""
         return np.exp(log_softmax(z))
 
+    def average(self, z: Array) -> Array:
+        """The logarithm of the mean probabilities."""
+        return _log_mean_exp(np.stack([log_softmax(logits) for logits in z]))
+
     def evaluate(self, z: Array, targets: NDArray[Any], weights: Array | None = None) -> Evaluation:
         """Loss, accuracy, predictions and probabilities."""
-        predictions = self.predict(z)
+        predictions, labels = self.predict(z), _find_classes(targets)
         with np.errstate(all="ignore"):
             log_p, p, y = _compare(z, targets, 0.0)
             losses: Array = self.loss.apply("value", y, p, log_p).sum(axis=1)
         return Evaluation(
             loss=_average(losses, weights),
-            score=_average(predictions == targets, weights),
-            labels=targets,
+            score=_average(predictions == labels, weights),
+            labels=labels,
             predictions=predictions,
             probabilities=p,
             score_name=self.score_name,
@@ -218,6 +228,13 @@ class Regression(_ElementwiseObjective):
     def predict_proba(self, z: Array) -> Array:
         """Refused: regression has no classes."""
         raise ConfigError(f"The loss {type(self.loss).__name__} is for regression, which has no classes: use predict.")
+
+    def average(self, z: Array) -> Array:
+        """The mean, or the logarithm of the mean count."""
+        if self.loss.link == "exp":
+            return _log_mean_exp(z)
+        mean: Array = z.mean(axis=0)
+        return mean
 
     def evaluate(self, z: Array, targets: NDArray[Any], weights: Array | None = None) -> Evaluation:
         """Loss, R2 and predictions."""
@@ -274,6 +291,10 @@ class MultilabelClassification(_ElementwiseObjective):
         """The probability of each label, (n, k)."""
         return sigmoid(z)
 
+    def average(self, z: Array) -> Array:
+        """log(p / (1 - p)) of the mean probability p, where log p = -log(1 + exp(-z)) and 1 - p is p at -z."""
+        return _log_mean_exp(-np.logaddexp(0, -z)) - _log_mean_exp(-np.logaddexp(0, z))
+
     def evaluate(self, z: Array, targets: NDArray[Any], weights: Array | None = None) -> Evaluation:
         """Loss, accuracy, predictions and probabilities."""
         return Evaluation(
@@ -306,13 +327,29 @@ def make_objective(loss: Loss) -> Objective:
     return OBJECTIVES[loss.link](loss)
 
 
-def _compare(logits: Array, labels: Labels, smoothing: float) -> tuple[Array, Array, Array]:
+def _find_classes(targets: NDArray[Any]) -> Labels:
+    """The class numbers, (n,), of class numbers or of probabilities."""
+    return targets if targets.ndim == 1 else targets.argmax(axis=1)
+
+
+def _compare(logits: Array, targets: NDArray[Any], smoothing: float) -> tuple[Array, Array, Array]:
     """Compute log p, p and y, each (n, k)."""
     log_p = log_softmax(logits)
     rest = smoothing / logits.shape[1]
-    y = np.full_like(log_p, rest)
-    y[np.arange(len(labels)), labels] = 1 - smoothing + rest
+    if targets.ndim == 2:
+        soft = targets.astype(log_p.dtype, copy=False)
+        y = soft * log_p.dtype.type(1 - smoothing) + log_p.dtype.type(rest) if smoothing else soft
+    else:
+        y = np.full_like(log_p, rest)
+        y[np.arange(len(targets)), targets] = 1 - smoothing + rest
     return log_p, np.exp(log_p), y
+
+
+def _log_mean_exp(values: Array) -> Array:
+    """log of the mean of exp over the first axis, by subtracting the largest, as in `log_softmax`."""
+    largest: Array = values.max(axis=0)
+    result: Array = largest + np.log(np.exp(values - largest).mean(axis=0))
+    return result
 
 
 def _squeeze(values: NDArray[Any]) -> NDArray[Any]:

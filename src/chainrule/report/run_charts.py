@@ -11,11 +11,11 @@ import numpy as np
 from chainrule.charts.chart import Axis, BarChart, ConfusionMatrix, LineChart, ParallelCoordinates, Series, encode_png
 from chainrule.core.errors import ChainruleError
 from chainrule.data import load_dataset
-from chainrule.neural_network import load_model
 from chainrule.report.run_records import RunRecord, find_varied_hyperparameters, get_metric_sign
 from chainrule.report.statistics import MAX_CATEGORIES, select_scored
 from chainrule.report.variance import VarianceShares
 from chainrule.runs.folder import MODEL
+from chainrule.saved_models import load_model
 from chainrule.training.history import History
 
 __all__ = [

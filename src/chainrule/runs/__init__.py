@@ -5,6 +5,6 @@ Sweeps and reports, which handle many runs, are built on top and must not be imp
 
 from chainrule.runs.config import TrainConfig
 from chainrule.runs.experiment import train
-from chainrule.runs.training_run import RunResult
+from chainrule.runs.recorded_run import RunResult
 
 __all__ = ["RunResult", "TrainConfig", "train"]

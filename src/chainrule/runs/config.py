@@ -115,6 +115,18 @@ class TrainConfig(Configurable):
         ("none", "balanced"),
         group=_TRAINING,
     )
+    members = Int(
+        1,
+        "networks to train with seeds of their own, as many at a time as there are cores, and to average",
+        ge=1,
+        le=1000,
+        group=_TRAINING,
+    )
+    teacher = OptionalStr(
+        None, "model file or run folder whose probabilities of the training samples become targets", group=_TRAINING
+    )
+    teacher_share = Float(0.9, "weight of the teacher's probabilities in the targets", ge=0, le=1, group=_TRAINING)
+    temperature = Float(1.0, "above 1, evens out the teacher's probabilities", gt=0, group=_TRAINING)
     patience = Int(
         0,
         "epochs without a better validation score after which training stops; 0 trains to the end",
@@ -198,6 +210,16 @@ class TrainConfig(Configurable):
         """The complete configuration by key, as JSON and YAML can represent it; `TrainConfig` takes it."""
         values = {**self.as_dict(), **self.hyperparameters, **self.loss_hyperparameters}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What a run folder records: the same configuration can be trained again under another name."""
+        return {name: value for name, value in self.to_dict().items() if name != "run_name"}
+
+    def of_member(self, seed: int) -> TrainConfig:
+        """The configuration of a member of an ensemble: a run of one network with a seed of its own."""
+        changed = {"members": 1, "seed": seed, "figures": False, "wandb_mode": "disabled"}
+        return TrainConfig({**self.to_dict(), **changed})
 
     @property
     def fingerprint(self) -> str:
@@ -313,6 +335,9 @@ def _resolve(given: Mapping[str, object], defaults: Mapping[str, object]) -> dic
         values["num_layers"] = len(widths)
     elif depth == 0 and "hidden_size" in parsed:
         ignored["hidden_size"] = "there is no hidden layer"
+    if values["teacher"] is None:
+        unused = (name for name in ("teacher_share", "temperature") if values[name] != options[name].default)
+        ignored |= dict.fromkeys(unused, "there is no teacher")
     read_only = {"hyperparameters": used["optimizer"], "loss_hyperparameters": used["loss"], "ignored": ignored}
     return {**values, **{name: MappingProxyType(mapping) for name, mapping in read_only.items()}}
 

@@ -12,11 +12,9 @@ from chainrule.core.errors import ConfigError, OutOfMemoryError
 from chainrule.core.files import read_json
 from chainrule.core.plugins import load_plugin
 from chainrule.data import Dataset, load_dataset
-from chainrule.neural_network import NeuralNetwork
-from chainrule.nn.losses import LOSSES
-from chainrule.optim.optimizers import OPTIMIZERS
-from chainrule.runs.checkpointing import RunCheckpoints
+from chainrule.distillation import distill, load_teacher
 from chainrule.runs.config import TrainConfig, check_mapping
+from chainrule.runs.ensemble_run import EnsembleRun
 from chainrule.runs.folder import (
     CONFIG,
     HISTORY,
@@ -29,14 +27,11 @@ from chainrule.runs.folder import (
     make_run_name,
     run_lock,
 )
-from chainrule.runs.run import Run
+from chainrule.runs.recorded_run import RecordedRun, RunResult
 from chainrule.runs.tracking.wandb import make_wandb_tracker
-from chainrule.runs.training_run import RunResult, TrainingRun
-from chainrule.runs.writer import RunWriter
+from chainrule.runs.training_run import TrainingRun, make_trainer
 from chainrule.terminal.console import Console
-from chainrule.training.callbacks import Callback, EarlyStopping, ReduceOnPlateau
 from chainrule.training.history import History
-from chainrule.training.trainer import Trainer
 
 __all__ = ["check_figures", "load_plugins", "resume_run", "run_experiment", "train"]
 
@@ -169,50 +164,31 @@ def run_experiment(
             raise ConfigError("The data have no test samples. Add some: Dataset.from_arrays(..., test_data=(x, y)).")
         if config.class_weight != "none":
             data = data.weigh_classes(config.class_weight)
-        outputs = len(data.classes) if data.classes else data.y_train.shape[1]
-        sizes = [data.x_train.shape[1], *config.hidden_sizes, outputs]
-        network = NeuralNetwork(
-            sizes,
-            config.activation,
-            config.weight_init,
-            LOSSES[config.loss](**config.loss_hyperparameters),
-            config.dropout,
-            config.input_dropout,
-            config.batch_norm,
-            seed=config.seed,
-            dtype=config.dtype,
-        )
-        callbacks: list[Callback] = [EarlyStopping(config.patience)] if config.patience else []
-        if config.plateau_patience:
-            callbacks.append(ReduceOnPlateau(config.plateau_patience, config.plateau_factor))
-        trainer = Trainer(
-            network,
-            data,
-            OPTIMIZERS[config.optimizer](**config.hyperparameters),
-            batch_size=config.batch_size,
-            engine=config.engine,
-            seed=config.seed,
-            threads=config.threads,
-            epochs=config.epochs,
-            callbacks=callbacks,
-            augmentation=config.augmentation,
-        )
+        trained_on = data
+        if config.teacher is not None:
+            teacher = load_teacher(config.teacher, data.classes)
+            trained_on = distill(data, teacher, share=config.teacher_share, temperature=config.temperature)
+            console.note(f"The targets have {100 * config.teacher_share:g} % of the teacher {config.teacher}.")
+        trainer = make_trainer(config, trained_on)
         tracker = make_wandb_tracker(config.wandb_mode, config.wandb_project, config.wandb_entity, notify=console.note)
         name = config.run_name or f"{make_run_name(config)}_{datetime.now():%Y%m%d-%H%M%S}"
         folder = resume or create_run_folder(Path(config.output_dir), name, unique=config.run_name is None)
         with run_lock(folder), _convert_memory_errors(folder):
-            writer = RunWriter(folder)
-            checkpoints = RunCheckpoints(trainer, data, config, writer, folder)
-            if resume:
-                checkpoints.restore(console.note)
-            # The same configuration can be trained again under another name.
-            recorded = {key: value for key, value in config.to_dict().items() if key != "run_name"}
-            run = Run(folder.name, folder, recorded, data, resumed=resume is not None, history=trainer.history)
+            run: RecordedRun
+            if config.members == 1:
+                run = TrainingRun.open(
+                    config, trainer, trained_on, data, folder, tracker, console, watch,
+                    resume=resume is not None, save_interval=save_every,
+                )  # fmt: skip
+            else:
+                run = EnsembleRun.open(
+                    config, trainer, trained_on, data, folder, tracker, console, watch,
+                    resume=resume is not None, save_interval=save_every,
+                )  # fmt: skip
             console.note(
-                f"Training {'-'.join(map(str, sizes))} ({network.parameters.flat.size:,} parameters) on {data.name} "
-                f"with {config.optimizer}; results in {folder}"
+                f"Training {run.describe(trainer.network)} on {data.name} with {config.optimizer}; results in {folder}"
             )
-            return TrainingRun(config, run, trainer, writer, checkpoints, tracker, console, watch, save_every).execute()
+            return run.execute()
 
 
 def _load_dataset(config: TrainConfig, resume: Path | None) -> Dataset:

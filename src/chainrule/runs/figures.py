@@ -85,6 +85,6 @@ def _chart_worst_mistakes(dataset: Dataset, test: Evaluation) -> ImageGrid:
 
 
 def _chart_samples(dataset: Dataset) -> ImageGrid:
-    labels, first = np.unique(dataset.y_train, return_index=True)
+    labels, first = np.unique(dataset.train_labels, return_index=True)
     images = [encode_png(dataset.x_train[i].reshape(dataset.image_shape)) for i in first[:_MAX_SAMPLES]]
     return ImageGrid(images, [dataset.classes[label] for label in labels[:_MAX_SAMPLES]])

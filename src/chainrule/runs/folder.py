@@ -6,6 +6,7 @@
     model.safetensors   the parameters, saved after every epoch
     figures/            PNG files
     checkpoints/        up to two checkpoints, and the run lock
+    members/            of an ensemble: a run folder for each network
     run.json            the journal, with what differs between equal runs: status, times, versions
 
 Except for the journal, equal runs write equal bytes.
@@ -40,6 +41,7 @@ __all__ = [
     "FIGURES",
     "HISTORY",
     "JOURNAL",
+    "MEMBERS",
     "METRICS",
     "MODEL",
     "RunFolder",
@@ -63,6 +65,7 @@ METRICS = "metrics.json"
 MODEL = "model.safetensors"
 FIGURES = "figures"
 CHECKPOINTS = "checkpoints"
+MEMBERS = "members"
 _LOCK = f"{CHECKPOINTS}/lock"
 
 _STATUSES = ("finished", "aborted", "pruned", "failed", "running", "interrupted")
@@ -79,7 +82,7 @@ class RunFolder:
             process runs it any more, or "damaged".
         started: time of the start, or None if unknown.
         epochs: number of finished epochs.
-        val_accuracy: the best, or None.
+        val_accuracy: the best, or None; that of the averaged probabilities for an ensemble that was tested.
         test_accuracy: None if it was not tested.
     """
 
@@ -107,14 +110,18 @@ class RunFolder:
             history = History.from_jsonl(read_text(path / HISTORY, _MAX_HISTORY_BYTES))
         except (OSError, ValueError, DataError):
             history = History()
-        best, score = history.best(), metrics.get("test_accuracy")
+        best = history.best()
         return cls(
             path=path,
             status=status if status in _STATUSES else "damaged",
             started=started,
             epochs=len(history),
-            val_accuracy=best.val_score if best else None,
-            test_accuracy=score if isinstance(score, float) and 0 <= score <= 1 else None,
+            val_accuracy=_as_fraction(metrics.get("val_accuracy"))
+            if "members" in metrics
+            else best.val_score
+            if best
+            else None,
+            test_accuracy=_as_fraction(metrics.get("test_accuracy")),
         )
 
     @property
@@ -136,6 +143,10 @@ class RunFolder:
             return TrainConfig(content)
         except ConfigError as error:
             raise ConfigError(f"{file} is not a valid configuration: {error}") from error
+
+
+def _as_fraction(value: object) -> float | None:
+    return value if isinstance(value, float) and 0 <= value <= 1 else None
 
 
 def list_runs(output_dir: Path) -> list[RunFolder]:
@@ -191,6 +202,7 @@ def make_run_name(config: TrainConfig) -> str:
         "ep": config.epochs,
         "data": config.dataset or "own",
         "seed": config.seed,
+        **({"members": config.members} if config.members > 1 else {}),
     }
     name = "_".join(f"{key}_{value}" for key, value in parts.items())
     # File systems limit names to 255 bytes, and a list of widths may be long.

@@ -1,105 +1,127 @@
-"""Executing a run: the epochs, checkpoints in between, the test at the end, all of it recorded."""
+"""The run of one network: setting it up, the epochs, checkpoints in between, the test at the end."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
 
-from chainrule.charts.renderer import check_renderer
-from chainrule.core.errors import ConfigError, DivergenceError
+from chainrule.data import Dataset
+from chainrule.neural_network import NeuralNetwork
+from chainrule.nn.losses import LOSSES
 from chainrule.nn.metrics import Evaluation, make_class_report
+from chainrule.optim.optimizers import OPTIMIZERS
 from chainrule.runs.checkpointing import RunCheckpoints
 from chainrule.runs.config import TrainConfig
-from chainrule.runs.figures import draw_all
-from chainrule.runs.folder import FIGURES, MODEL
+from chainrule.runs.recorded_run import RecordedRun, TestResult, check_finite_loss
 from chainrule.runs.run import Run, Status
 from chainrule.runs.tracking.wandb import WandbTracker
 from chainrule.runs.writer import RunWriter
-from chainrule.terminal.console import Console, stopping_on_interrupt
+from chainrule.terminal.console import Console
+from chainrule.training.callbacks import Callback, EarlyStopping, ReduceOnPlateau
 from chainrule.training.history import EpochRecord, History, record_names
 from chainrule.training.trainer import Trainer
 
-__all__ = ["RunResult", "TrainingRun"]
+__all__ = ["TrainingRun", "make_trainer"]
 
 
-@dataclass(frozen=True)
-class RunResult:
-    """How a run ended.
+def make_trainer(config: TrainConfig, data: Dataset, callbacks: Sequence[Callback] = ()) -> Trainer:
+    """The network of a configuration and what trains it.
 
-    Attributes:
-        status: "finished", "aborted" by the user, or "pruned" (ended early by `watch`).
-        folder: the run folder.
-        metrics: the content of `metrics.json`.
-        history: one record per finished epoch.
+    Raises:
+        ConfigError: the data do not fit the configuration.
     """
-
-    status: Status
-    folder: Path
-    metrics: dict[str, Any]
-    history: History
-
-    @property
-    def model_path(self) -> Path:
-        """The model file, which `load_model` reads."""
-        return self.folder / MODEL
+    outputs = len(data.classes) if data.classes else data.y_train.shape[1]
+    network = NeuralNetwork(
+        [data.x_train.shape[1], *config.hidden_sizes, outputs],
+        config.activation,
+        config.weight_init,
+        LOSSES[config.loss](**config.loss_hyperparameters),
+        config.dropout,
+        config.input_dropout,
+        config.batch_norm,
+        seed=config.seed,
+        dtype=config.dtype,
+    )
+    used: list[Callback] = [EarlyStopping(config.patience)] if config.patience else []
+    if config.plateau_patience:
+        used.append(ReduceOnPlateau(config.plateau_patience, config.plateau_factor))
+    return Trainer(
+        network,
+        data,
+        OPTIMIZERS[config.optimizer](**config.hyperparameters),
+        batch_size=config.batch_size,
+        engine=config.engine,
+        seed=config.seed,
+        threads=config.threads,
+        epochs=config.epochs,
+        callbacks=[*used, *callbacks],
+        augmentation=config.augmentation,
+    )
 
 
 @dataclass
-class TrainingRun:
-    """One run and its components.
+class TrainingRun(RecordedRun):
+    """The run of one network.
 
     Attributes:
-        watch: called with the history after each epoch; returns whether the run is pruned.
         save_interval: seconds; no checkpoint is saved after an epoch if the last one is younger.
     """
 
-    config: TrainConfig
-    run: Run
     trainer: Trainer
-    writer: RunWriter
     checkpoints: RunCheckpoints
-    tracker: WandbTracker | None
-    console: Console
-    watch: Callable[[History], bool]
     save_interval: float
 
-    def execute(self) -> RunResult:
-        """Train and test. In any case, the run folder and the tracker, if it was started, record how the run ended."""
-        status: Status = "failed"
-        reason = ""
-        # From before the run is marked as running until its end is recorded: a signal that killed the process in
-        # between, while testing for example, would leave a run that says "running".
-        with stopping_on_interrupt(self.console.note) as stop:
-            try:
-                self.writer.start(self.run)
-                if self.tracker:
-                    self.tracker.start(self.run)
-                status, reason = self._train(stop)
-                metrics = self._test(status)
-                if status == "finished":
-                    self.checkpoints.remove_older()
-                return RunResult(status, self.run.folder, metrics, self.trainer.history)
-            except KeyboardInterrupt:
-                status, reason = "aborted", "stopped by the user"
-                self.console.note(f"Stopped at once. What was saved is in {self.run.folder}")
-                raise
-            except BaseException as error:
-                status, reason = "failed", str(error) or type(error).__name__
-                raise
-            finally:
-                try:
-                    self.writer.finish(status, reason)
-                except BaseException as error:
-                    status, reason = "failed", str(error)
-                    raise
-                finally:
-                    if self.tracker:
-                        self.tracker.finish(status, reason)
+    @classmethod
+    def open(
+        cls,
+        config: TrainConfig,
+        trainer: Trainer,
+        trained_on: Dataset,
+        data: Dataset,
+        folder: Path,
+        tracker: WandbTracker | None,
+        console: Console,
+        watch: Callable[[History], bool],
+        *,
+        resume: bool,
+        save_interval: float,
+    ) -> TrainingRun:
+        """Set up a run in a folder whose lock is held, from its newest checkpoint if it is resumed.
+
+        Args:
+            config: see `run_experiment`.
+            trainer: of this configuration.
+            trained_on: the data of the trainer.
+            data: the data without a teacher's targets.
+            folder: the run folder.
+            tracker: see `RecordedRun`.
+            console: see there.
+            watch: see there.
+            resume: whether the folder holds a run that was started before.
+            save_interval: see `TrainingRun`.
+
+        Raises:
+            CheckpointError: the checkpoints belong to another configuration or to other data.
+        """
+        writer = RunWriter(folder)
+        checkpoints = RunCheckpoints(trainer, trained_on, config, writer, folder)
+        if resume:
+            checkpoints.restore(console.note)
+            console.report_resumed(len(trainer.history))
+        run = Run(folder.name, folder, config.recorded, data, resumed=resume, history=trainer.history)
+        return cls(
+            config, run, writer, tracker, console, watch,
+            trainer=trainer, checkpoints=checkpoints, save_interval=save_interval,
+        )  # fmt: skip
+
+    @property
+    def history(self) -> History:
+        """The finished epochs."""
+        return self.trainer.history
 
     def _train(self, stop: Event) -> tuple[Status, str]:
         """Run the epochs; returns the status, and the reason if it ended early."""
@@ -133,42 +155,18 @@ class TrainingRun:
             return "pruned", "its results were too poor to continue"
         return "finished", ""
 
-    def _test(self, status: Status) -> dict[str, Any]:
-        """Evaluate the kept parameters on the test set; save metrics, figures and model."""
-        data, trainer, folder = self.run.dataset, self.trainer, self.run.folder
-        drawing = self.config.figures and self._can_draw()
+    def _evaluate(self, status: Status) -> TestResult:
+        """Evaluate the parameters of the kept epoch."""
+        data, trainer = self.run.dataset, self.trainer
         kept = _restore_kept_epoch(trainer, self.config.keep)
-        self.console.note("Testing and drawing figures." if drawing else "Testing.")
         test = trainer.evaluate(data.x_test, data.y_test)
         metrics = _make_metrics(status, trainer, kept, test, data.classes)
-        model = self.writer.save_model(trainer.network)
-        # Before the figures, which take a second.
-        self.writer.write_metrics(metrics)
-        figures = {}
-        if drawing:
-            with self.writer.guard(FIGURES):
-                (folder / FIGURES).mkdir(exist_ok=True)
-                counts = metrics.get("confusion_matrix")
-                figures = draw_all(folder / FIGURES, history=trainer.history, dataset=data, test=test, counts=counts)
-        if self.tracker:
-            self.tracker.report(metrics, test, figures, model)
-        score = f"{100 * test.score:.2f} %" if test.score_name == "accuracy" else f"{test.score:.4f}"
-        stopped = "Stopped early. " if status == "aborted" else ""
         is_last = kept is not None and kept is trainer.history[-1]
-        of_epoch = f" with the parameters of epoch {kept.epoch}" if kept and (stopped or not is_last) else ""
-        self.console.note(
-            f"{stopped}Test {test.score_name} {score}, loss {test.loss:.4f}{of_epoch}. Results in {folder}"
-        )
-        return metrics
+        remark = f" with the parameters of epoch {kept.epoch}" if kept and (status == "aborted" or not is_last) else ""
+        return TestResult(metrics, test, trainer.network, remark)
 
-    def _can_draw(self) -> bool:
-        """Whether figures can be drawn; otherwise note why not."""
-        try:
-            check_renderer()
-        except ConfigError as error:
-            self.console.note(f"Note: no figures are drawn. {error}")
-            return False
-        return True
+    def _clean_up(self) -> None:
+        self.checkpoints.remove_older()
 
 
 def _restore_kept_epoch(trainer: Trainer, keep: str) -> EpochRecord | None:
@@ -194,10 +192,7 @@ def _make_metrics(
     Raises:
         DivergenceError: the loss on the test set is infinite or NaN.
     """
-    if not math.isfinite(test.loss):
-        raise DivergenceError(
-            f"The loss on the test set is {test.loss}: the outputs of the network overflow. Lower the learning rate."
-        )
+    check_finite_loss(test)
     record = kept.as_dict() if kept else {}
     return {
         "status": status,

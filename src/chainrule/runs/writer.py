@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -100,19 +100,25 @@ class RunWriter:
             # Last: from here on the run can be resumed, which needs its configuration.
             self._write_journal()
 
-    def log(self, record: EpochRecord, network: Network) -> None:
-        """Save the parameters, then the record: a record on disk implies that its parameters are there."""
+    def log(self, record: EpochRecord, network: Network | None = None) -> None:
+        """Save the parameters, then the record: a record on disk implies that its parameters are there.
+
+        Args:
+            record: of a finished epoch.
+            network: what has the parameters; None for an ensemble, whose members have run folders of their own.
+        """
         now = time.perf_counter()
         self._journal["epoch_seconds"].append(round(now - self._epoch_start, 3))
         self._epoch_start = now
         self._history.append(record)
-        self.save_model(network)
+        if network is not None:
+            self.save_model(network)
         with self.guard(HISTORY):
             write_text(self._folder / HISTORY, self._history.to_jsonl())
         self._write_journal()
 
-    def save_model(self, network: Network) -> Path:
-        """Save the parameters; returns the model file."""
+    def save_model(self, network: Network | Sequence[Network]) -> Path:
+        """Save the parameters of a network, or of the members of an ensemble; returns the model file."""
         with self.guard(MODEL):
             save_model(network, self._folder / MODEL, self._dataset.classes)
         return self._folder / MODEL

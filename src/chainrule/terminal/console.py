@@ -77,7 +77,7 @@ class Console:
         self._output = Output(sys.stdout)
         self._bar: tuple[Progress, TaskID] | None = None
         self._terminal: Terminal | None = None  # while rich redraws the lower end of the terminal
-        self._epochs = self._samples = self._epoch = 0
+        self._epochs = self._samples = self._finished = self._members = 0
         self._start = 0.0
         self._redraw: Callable[[], None] = lambda: None
 
@@ -97,9 +97,16 @@ class Console:
             self._output.write(text + "\n")
 
     @contextmanager
-    def show_progress(self, epochs: int, samples: int) -> Iterator[None]:
-        """Show the progress that `report_progress` and `report_epoch` report during a block."""
-        self._epochs, self._samples, self._epoch, self._start = epochs, samples, 1, time.perf_counter()
+    def show_progress(self, epochs: int, samples: int, members: int = 1) -> Iterator[None]:
+        """Show the progress that `report_progress` and `report_epoch` report during a block.
+
+        Args:
+            epochs: of each network.
+            samples: of an epoch.
+            members: how many networks are trained.
+        """
+        self._epochs, self._samples, self._members = epochs, samples, members
+        self._finished, self._start = 0, time.perf_counter()
         if not self._can_redraw():
             yield
             return
@@ -107,7 +114,7 @@ class Console:
 
         name, speed = TextColumn("{task.description}"), TextColumn("{task.fields[speed]}")
         bar = Progress(name, BarColumn(), TaskProgressColumn(), speed, TimeRemainingColumn(), TextColumn("left"))
-        self._bar = bar, bar.add_task(f"epoch 1/{epochs}", total=epochs * samples, speed="")
+        self._bar = bar, bar.add_task(f"epoch 1/{members * epochs}", total=members * epochs * samples, speed="")
         with self.live(lambda: bar) as self._redraw:
             yield
         self._bar = None
@@ -148,30 +155,35 @@ class Console:
         return not self._quiet and self._output.isatty() and is_installed("rich")
 
     def report_progress(self, done: int) -> None:
-        """Show that `done` samples of the current epoch are trained on."""
+        """Show that `done` samples of the current epoch are trained on; of those of all members together."""
         if self._bar is not None:
             bar, task = self._bar
-            total = (self._epoch - 1) * self._samples + done
+            total = self._finished * self._samples + done
             speed = total / max(time.perf_counter() - self._start, 1e-9)
             bar.update(
                 task,
                 completed=total,
-                description=f"epoch {self._epoch}/{self._epochs}",
+                description=f"epoch {self._finished + 1}/{self._members * self._epochs}",
                 speed=f"{speed:,.0f} samples/s",
             )
             self._redraw()
 
-    def report_epoch(self, record: EpochRecord, seconds: float) -> None:
-        """Print the record of a finished epoch, which took `seconds`."""
+    def report_resumed(self, epochs: int) -> None:
+        """Count epochs that were finished before."""
+        self._finished += epochs
+
+    def report_epoch(self, record: EpochRecord, seconds: float, member: int | None = None) -> None:
+        """Print the record of a finished epoch, which took `seconds`; `member` is the number of the network if any."""
         width = len(str(self._epochs))
-        line = (
+        line = "" if member is None else f"member {member:>{len(str(self._members - 1))}}   "
+        line += (
             f"epoch {record.epoch:>{width}}/{self._epochs}   "
             f"train loss {record.train_loss:.4f}  {record.score_name} {100 * record.train_score:5.2f} %"
         )
         if record.val_loss is not None and record.val_score is not None:
             line += f"   val loss {record.val_loss:.4f}  {record.score_name} {100 * record.val_score:5.2f} %"
         self.note(f"{line}   {seconds:.1f} s")
-        self._epoch = record.epoch + 1
+        self._finished += 1
 
     @contextmanager
     def show_logs(self) -> Iterator[None]:

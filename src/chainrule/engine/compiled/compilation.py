@@ -11,6 +11,7 @@ import hashlib
 import logging
 import math
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import ModuleType
@@ -25,6 +26,9 @@ from chainrule.engine.base import NotCompilableError
 __all__ = ["compile_text"]
 
 _log = logging.getLogger("chainrule.engine")
+
+# Two threads that compile the same text would replace each other's module.
+_lock = threading.Lock()
 
 
 def compile_text(
@@ -45,6 +49,13 @@ def compile_text(
     Raises:
         NotCompilableError: Numba refuses the text; the message gives its reason.
     """
+    with _lock:
+        return _load_or_compile(name, text, compiler, signature, namespace)
+
+
+def _load_or_compile(
+    name: str, text: str, compiler: Callable[..., Callable[[Any], Any]], signature: Any, namespace: Mapping[str, Any]
+) -> Any:
     parts = (text, str(signature), numba.__version__, sys.version, np.__version__)
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
     file = cache_folder("kernels") / f"{name}_{digest}.py"

@@ -53,6 +53,7 @@ class CompiledEngine:
         self._make_runner = partial(TrainingRunner, network, optimizer, self._team, seed, augmenter)
         self._runner = self._make_runner()
         self._predictor = Predictor(network, self._team, threads)
+        self._threads, self._most = threads, 0
         self._tuner = ThreadTuner(threads)
         self._plans: dict[tuple[int, int], Plan] = {}
         self._planned_for: list[object] = []
@@ -62,9 +63,10 @@ class CompiledEngine:
         """Take the steps for the samples `order`, `batch_size` at a time."""
         # Machine code does not check its indices.
         x = self._network.check_samples(x)
-        has_classes = self._network.objective.has_classes
-        targets = np.ascontiguousarray(y, np.int64 if has_classes else self._network.dtype)
-        if not has_classes and targets.shape[1:] != (self._network.sizes[-1],):
+        has_classes, is_soft = self._network.objective.has_classes, np.ndim(y) == 2
+        has_labels = has_classes and not is_soft
+        targets = np.ascontiguousarray(y, np.int64 if has_labels else self._network.dtype)
+        if not has_labels and targets.shape[1:] != (self._network.sizes[-1],):
             raise ConfigError(f"y must have the shape (n, {self._network.sizes[-1]}), got {targets.shape}.")
         if weights is not None:
             weights = np.ascontiguousarray(weights, self._network.dtype)
@@ -73,9 +75,10 @@ class CompiledEngine:
         if len(order) and not 0 <= order.min() <= order.max() < min(len(x), len(targets)):
             raise IndexError("order holds indices outside of the samples")
         order = np.ascontiguousarray(order, np.int64)
-        if not self._runner.is_current():
+        soft = has_classes and is_soft
+        if not self._runner.is_current(soft=soft):
             try:
-                self._runner = self._make_runner()
+                self._runner = self._make_runner(soft=soft)
             except NotCompilableError as error:
                 raise ConfigError(
                     f"The optimizer was changed to what only the numpy engine can run: {error}."
@@ -102,6 +105,13 @@ class CompiledEngine:
             plan = self._get_plan(rest, self._tuner.threads)
             self._take_steps(plan, x, targets, weights, order, whole * self._batch_size, 1, losses, scores)
         return BatchResults(np.concatenate(losses), float(np.concatenate(scores).sum()))
+
+    def limit_threads(self, most: int) -> None:
+        """Use at most this many threads from the next call on, which changes nothing but the time."""
+        if most != self._most:
+            self._most = most
+            self._tuner = ThreadTuner(min(self._threads, most), most)
+            self._predictor.limit_threads(min(self._threads or most, most))
 
     def _take_steps(
         self, plan: Plan, x: Array, targets: NDArray[Any], weights: Array | None, order: NDArray[np.int64], first: int,

@@ -93,14 +93,14 @@ def compile_activation(activation: type[Activation], dtype: str) -> Any:
 
 
 def compile_training(
-    activation: type[Activation], objective: Objective, optimizer: Optimizer, dtype: str
+    activation: type[Activation], objective: Objective, optimizer: Optimizer, dtype: str, *, soft: bool = False
 ) -> tuple[Any, ...]:
-    """The kernels that a training step calls, in the order of `SIGNATURES`.
+    """The kernels that a training step calls, in the order of `SIGNATURES`; `soft` as in `select_loss`.
 
     Raises:
         NotCompilableError: one of the parts cannot be compiled; the message says which and why.
     """
-    loss, loss_source = select_loss(objective)
+    loss, loss_source = select_loss(objective, soft=soft)
     return (
         compile_activation(activation, dtype),
         _compile(activation_backward, scalar_source(activation.derivative, "derivative", wrap=True), dtype),

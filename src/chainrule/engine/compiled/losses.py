@@ -22,12 +22,13 @@ __all__ = ["list_loss_constants", "select_loss"]
 # are while training, and how a sample is scored.
 real: Any = np.float64
 value = derivative = smooth = score = answer = lambda *arguments: NotImplemented
+open_targets = find_class = read_target = lambda *arguments: NotImplemented
 
 
-def softmax_loss(logits, labels, delta, n, k, batch, losses, scores, constants, weights):
+def softmax_loss(logits, targets, delta, n, k, batch, losses, scores, constants, weights):
     """Sample by sample: log-softmax, the sum of `value` over the classes, and the chain rule as in nn/losses.py."""
     z, d = carray(pointer(logits, real), (n, k)), carray(pointer(delta, real), (n, k))
-    label = carray(pointer(labels, np.int64), n)
+    targets_ = open_targets(targets, n, k)
     losses_, scores_ = carray(pointer(losses, np.float64), n), carray(pointer(scores, np.float64), n)
     constants_ = carray(pointer(constants, real), k)
     right, wrong = smooth(real(1), constants_, real(k)), smooth(real(0), constants_, real(k))
@@ -36,7 +37,8 @@ def softmax_loss(logits, labels, delta, n, k, batch, losses, scores, constants, 
         for j in range(1, k):
             if z[s, j] > z[s, best]:
                 best = j
-        scores_[s] = 1.0 if best == label[s] else 0.0
+        label = find_class(targets_, s, k)
+        scores_[s] = 1.0 if best == label else 0.0
         largest, exponentials = z[s, best], real(0)
         for j in range(k):
             exponentials += np.exp(z[s, j] - largest)
@@ -45,18 +47,52 @@ def softmax_loss(logits, labels, delta, n, k, batch, losses, scores, constants, 
         for j in range(k):
             log_p = z[s, j] - largest - normalizer
             p = np.exp(log_p)
-            y = right if j == label[s] else wrong
+            y = read_target(targets_, s, j, label, right, wrong, constants_, k)
             total += value(y, p, log_p, constants_)
             slopes += derivative(y, p, log_p, constants_)
             # Kept for the next loop: a derivative takes less time than an exponential.
             d[s, j] = p
         for j in range(k):
             p, log_p = d[s, j], z[s, j] - largest - normalizer
-            y = right if j == label[s] else wrong
+            y = read_target(targets_, s, j, label, right, wrong, constants_, k)
             d[s, j] = (derivative(y, p, log_p, constants_) - p * slopes) / real(batch)
         losses_[s] = total
         if weights:
             weigh(d[s], losses_, scores_, s, k, weights)
+
+
+def open_labels(targets, n, k):
+    """Class numbers, (n,)."""
+    return carray(pointer(targets, np.int64), n)
+
+
+def get_label(labels, sample, k):
+    """The class of a sample."""
+    return labels[sample]
+
+
+def read_label(labels, sample, j, label, right, wrong, constants, k):
+    """The target of class j: `right` for the sample's own class, else `wrong`."""
+    return right if j == label else wrong
+
+
+def open_probabilities(targets, n, k):
+    """Probabilities of the classes, (n, k)."""
+    return carray(pointer(targets, real), (n, k))
+
+
+def find_largest(targets, sample, k):
+    """The class with the largest probability, the first of equals."""
+    best = 0
+    for j in range(1, k):
+        if targets[sample, j] > targets[sample, best]:
+            best = j
+    return best
+
+
+def read_probability(targets, sample, j, label, right, wrong, constants, k):
+    """The probability of class j, smoothed."""
+    return smooth(targets[sample, j], constants, real(k))
 
 
 def elementwise_loss(outputs, targets, delta, n, k, batch, losses, scores, constants, weights):
@@ -132,8 +168,12 @@ def list_loss_constants(objective: Objective, dtype: str) -> NDArray[np.floating
     return finite
 
 
-def select_loss(objective: Objective) -> tuple[Callable[..., None], str]:
+def select_loss(objective: Objective, *, soft: bool = False) -> tuple[Callable[..., None], str]:
     """The kernel of an objective, and the source of the functions that it calls.
+
+    Args:
+        objective: its loss is compiled.
+        soft: whether the targets of a classification are probabilities of the classes instead of class numbers.
 
     Raises:
         NotCompilableError: there is none, or the loss's functions cannot be compiled.
@@ -141,7 +181,12 @@ def select_loss(objective: Objective) -> tuple[Callable[..., None], str]:
     loss = type(objective.loss)
     bound = _bind_loss(loss) + _bind(weigh, "weigh")
     if isinstance(objective, SoftmaxClassification):
-        return softmax_loss, bound
+        functions: dict[str, Callable[..., Any]] = (
+            {"open_targets": open_probabilities, "find_class": find_largest, "read_target": read_probability}
+            if soft
+            else {"open_targets": open_labels, "find_class": get_label, "read_target": read_label}
+        )
+        return softmax_loss, bound + "".join(_bind(function, name) for name, function in functions.items())
     if isinstance(objective, MultilabelClassification):
         return elementwise_loss, bound + _bind(score_labels, "score")
     if isinstance(objective, Regression):

@@ -42,6 +42,12 @@ class Predictor:
         self._plans: dict[tuple[int, bool], Plan] = {}
         self._lock = threading.Lock()
 
+    def limit_threads(self, threads: int) -> None:
+        """Use this many threads from the next call on."""
+        with self._lock:
+            self._threads = threads
+            self._plans.clear()
+
     def compute_logits(self, x: Array) -> Array:
         """The output layer's z: (n, d) -> (n, k)."""
         with self._lock:

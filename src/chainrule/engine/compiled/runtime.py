@@ -130,17 +130,25 @@ class TrainingRunner:
         team: the threads to use.
         seed: of dropout and augmentation, 0 to 2**63 - 1.
         augmenter: of the training images; None leaves samples as they are.
+        soft: whether the targets of a classification are probabilities, (n, k), instead of class numbers.
 
     Raises:
         NotCompilableError: a part cannot be compiled.
     """
 
     def __init__(
-        self, network: Network, optimizer: Optimizer, team: ThreadTeam, seed: int, augmenter: Augmenter | None
+        self,
+        network: Network,
+        optimizer: Optimizer,
+        team: ThreadTeam,
+        seed: int,
+        augmenter: Augmenter | None,
+        *,
+        soft: bool = False,
     ) -> None:
         self._team, self._optimizer, self._dtype = team, optimizer, network.dtype
         self._augmenter = augmenter  # its settings are read by address
-        self._objective = network.objective
+        self._objective, self._soft = network.objective, soft
         self._thread_fields = {
             "augmentation": augmenter.settings.ctypes.data if augmenter else 0,
             "seed": seed,
@@ -148,16 +156,16 @@ class TrainingRunner:
             "inputs_dropped": count_dropped(network.input_dropout),
         }
         activation = ACTIVATIONS[network.activation]
-        kernels = compile_training(activation, network.objective, optimizer, network.dtype)
+        kernels = compile_training(activation, network.objective, optimizer, network.dtype, soft=soft)
         self._functions = (load_yield(), compile_product(network.dtype), compile_transpose(network.dtype), *kernels)
         list_loss_constants(network.objective, network.dtype)  # raises what cannot be compiled
         self._compiled_for = self._describe_variant()
         # Compiled now, so that a part that cannot be compiled is noticed before training starts.
         compile_steps(step.train_data_parallel, network.dtype)
 
-    def is_current(self) -> bool:
-        """Whether the machine code still fits the optimizer, whose hyperparameters may have been changed."""
-        return self._compiled_for == self._describe_variant()
+    def is_current(self, *, soft: bool) -> bool:
+        """Whether the machine code fits the targets and the optimizer, whose hyperparameters may have been changed."""
+        return self._soft == soft and self._compiled_for == self._describe_variant()
 
     def _describe_variant(self) -> tuple[object, ...]:
         """The hyperparameters that select machine code, instead of being passed to it."""

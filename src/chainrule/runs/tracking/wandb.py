@@ -238,7 +238,7 @@ class WandbTracker:
         data = self._run.dataset
         if data.image_shape is not None:
             images = []
-            for label, index in zip(*np.unique(data.y_train, return_index=True), strict=True):
+            for label, index in zip(*np.unique(data.train_labels, return_index=True), strict=True):
                 pixels = np.rint(255 * data.x_train[index].reshape(data.image_shape)).astype(np.uint8)
                 images.append(wandb.Image(pixels, caption=data.classes[label]))
             self._wandb_run.log({"sample_images": images})

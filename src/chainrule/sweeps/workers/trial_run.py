@@ -13,7 +13,7 @@ from chainrule.core.files import read_json
 from chainrule.data import Dataset, load_dataset, load_raw_dataset
 from chainrule.runs.config import TrainConfig
 from chainrule.runs.experiment import load_plugins, run_experiment
-from chainrule.runs.folder import CHECKPOINTS, HISTORY, JOURNAL, METRICS, RunFolder, is_running
+from chainrule.runs.folder import CHECKPOINTS, HISTORY, JOURNAL, MEMBERS, METRICS, RunFolder, is_running
 from chainrule.sweeps.workers.protocol import Task, TrialResult
 from chainrule.terminal.console import Console
 from chainrule.training.history import History
@@ -59,7 +59,8 @@ def run_trial(task: Task, report: Callable[[list[float]], bool]) -> TrialResult:
         return TrialResult("failed", curve, reason=f"{type(error).__name__}: {error}")
     if result.is_final:
         # A checkpoint is five times the size of the model, and a trial that is over is never resumed.
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        for run in (folder, *(folder / MEMBERS).glob("*")):
+            shutil.rmtree(run / CHECKPOINTS, ignore_errors=True)
     return result
 
 
