@@ -21,6 +21,7 @@ from chainrule.nn.activations import ACTIVATIONS
 from chainrule.nn.augmentation import Augmentation
 from chainrule.nn.initializers import INITIALIZERS
 from chainrule.nn.losses import LOSSES
+from chainrule.nn.views import Views
 from chainrule.optim.optimizers import NAG, OPTIMIZERS, SGD, AdaGrad, Adam, Eve, Lion, Momentum, Nadam, RAdam, RMSprop
 from chainrule.optim.schedules import SCHEDULES
 from chainrule.saved_models import load_model, save_model
@@ -62,6 +63,7 @@ __all__ = [
     "RMSprop",
     "ReduceOnPlateau",
     "TrainConfig",
+    "Views",
     "distill",
     "load_dataset",
     "load_model",

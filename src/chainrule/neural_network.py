@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chainrule.core.errors import ConfigError
 from chainrule.core.validation import check_features
 from chainrule.data import Dataset
 from chainrule.engine import LogitsPredictor, make_predictor
+from chainrule.model import Model
 from chainrule.nn.augmentation import Augmentation
-from chainrule.nn.metrics import Evaluation
 from chainrule.nn.network import Network, check_pairs
 from chainrule.nn.parameters import Array
+from chainrule.nn.views import Views
 from chainrule.optim.optimizer import Optimizer
 from chainrule.training.callbacks import Callback, EarlyStopping, EpochFunction
 from chainrule.training.history import History
@@ -27,7 +29,7 @@ __all__ = ["NeuralNetwork"]
 _MANY_ROWS = 1024
 
 
-class NeuralNetwork(Network):
+class NeuralNetwork(Network, Model):
     """A classifier with softmax output that can be trained and makes predictions.
 
     Its arguments, attributes and errors are those of `Network`.
@@ -37,22 +39,16 @@ class NeuralNetwork(Network):
     array([[0.5, 0.5]], dtype=float32)
     """
 
-    def compute_logits(self, x: ArrayLike) -> Array:
-        """The output layer's z: (n, d) -> (n, k). Raises ConfigError."""
-        return self._compute_logits(self._check_finite(x))
-
-    def predict_proba(self, x: ArrayLike) -> Array:
-        """The probability of each class: (n, d) -> (n, k), rows sum to 1. Raises ConfigError."""
-        return self.objective.predict_proba(self.compute_logits(x))
-
-    def predict(self, x: ArrayLike) -> NDArray[Any]:
-        """The most probable class, the expected numbers, or the true labels: (n,) or (n, k). Raises ConfigError."""
-        return self.objective.predict(self.compute_logits(x))
-
-    def evaluate(self, x: ArrayLike, y: ArrayLike | None = None) -> Evaluation:
-        """Loss, score and predictions on samples with known targets: x (n, d), y (n,). Raises ConfigError."""
-        samples, targets = self.check_evaluated(x, y)
-        return self.objective.evaluate(self._compute_logits(samples), targets)
+    def compute_logits(
+        self, x: ArrayLike, *, views: Views | None = None, image_shape: tuple[int, int] | None = None
+    ) -> Array:
+        """The output layer's z, or that whose answer is the mean over views: (n, d) -> (n, k). Raises ConfigError."""
+        samples = self._check_finite(x)
+        if views is None or views.count == 1:
+            return self._compute_logits(samples)
+        return self.objective.average(
+            np.stack([self._compute_logits(view) for view in views.make(samples, image_shape)])
+        )
 
     def check_evaluated(self, x: ArrayLike, y: ArrayLike | None) -> tuple[Array, NDArray[Any]]:
         """Samples and targets in the form that an evaluation takes. Raises ConfigError."""

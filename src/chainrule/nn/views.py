@@ -12,6 +12,7 @@ import numpy as np
 
 from chainrule.core.errors import ConfigError
 from chainrule.core.fields import Bool, Configurable, Int
+from chainrule.core.validation import check_image_shape
 from chainrule.nn.parameters import Array
 
 __all__ = ["Views"]
@@ -35,16 +36,17 @@ class Views(Configurable):
         """How many answers are averaged; 1 is the image alone."""
         return (5 if self.view_shift else 1) * (2 if self.view_flip else 1)
 
-    def check_shape(self, image_shape: Any) -> tuple[int, int]:
-        """The shape of images that have these views.
+    def check_shape(self, image_shape: Any, n_features: int) -> tuple[int, int]:
+        """The shape of images of so many pixels that have these views.
 
         Raises:
             ConfigError: there is none, or a shift leaves nothing of an image.
         """
-        if image_shape is None:
+        shape = check_image_shape(image_shape, n_features)
+        if shape is None:
             active = ", ".join(name for name, value in self.as_dict().items() if value)
             raise ConfigError(f"{active}: only images have views, and the data have no image_shape.")
-        height, width = image_shape
+        height, width = shape
         if self.view_shift >= min(height, width):
             raise ConfigError(
                 f"view_shift must be less than {min(height, width)} for images of {height} x {width}, "
@@ -58,7 +60,7 @@ class Views(Configurable):
         Raises:
             ConfigError: the samples are no images, or too small ones.
         """
-        height, width = self.check_shape(image_shape)
+        height, width = self.check_shape(image_shape, x.shape[1])
         images = x.reshape(len(x), height, width)
         for mirrored in (images, images[:, :, ::-1])[: 2 if self.view_flip else 1]:
             yield np.ascontiguousarray(mirrored).reshape(x.shape)

@@ -37,6 +37,7 @@ from chainrule.nn.activations import ACTIVATIONS
 from chainrule.nn.augmentation import Augmentation
 from chainrule.nn.initializers import INITIALIZERS
 from chainrule.nn.losses import LOSSES
+from chainrule.nn.views import Views
 from chainrule.optim.optimizers import OPTIMIZERS
 
 __all__ = [
@@ -106,6 +107,7 @@ class TrainConfig(Configurable):
     dtype = Choice("float32", "floating-point type", ("float32", "float64"), group=_MODEL)
     shift, flip, rotation = Augmentation.shift, Augmentation.flip, Augmentation.rotation
     zoom, elastic, cutout = Augmentation.zoom, Augmentation.elastic, Augmentation.cutout
+    view_shift, view_flip = Views.view_shift, Views.view_flip
     epochs = Int(10, "passes over the training set", flag="-e", ge=1, group=_TRAINING)
     batch_size = Int(64, "samples per step", flag="-b", ge=1, group=_TRAINING)
     loss = Choice("cross_entropy", "loss", LOSSES, flag="-l", group=_TRAINING)
@@ -199,6 +201,11 @@ class TrainConfig(Configurable):
     def augmentation(self) -> Augmentation:
         """What is done to training images."""
         return Augmentation(**{name: getattr(self, name) for name in Augmentation.fields()})
+
+    @property
+    def views(self) -> Views:
+        """Of which views of an image the answers are averaged at the end of a run."""
+        return Views(**{name: getattr(self, name) for name in Views.fields()})
 
     @property
     def hidden_sizes(self) -> tuple[int, ...]:
