@@ -99,7 +99,8 @@ class Runner:
 def _chainrule(data: Any, widths: tuple[int, ...], batch: int, learning_rate: float, seed: int, watch: Watch) -> None:
     from dataclasses import replace
 
-    from chainrule import ENGINES, OPTIMIZERS, NeuralNetwork
+    from chainrule import OPTIMIZERS, NeuralNetwork
+    from chainrule.engine.reference import ReferenceEngine
     from chainrule.training.trainer import Trainer
 
     def trainer(part: Any) -> Trainer:
@@ -111,7 +112,7 @@ def _chainrule(data: Any, widths: tuple[int, ...], batch: int, learning_rate: fl
     for _ in trainer(small).run(1):  # machine code is loaded here
         pass
     real, n = trainer(data), len(data.y_train)
-    if type(real.engine) is not ENGINES["compiled"]:
+    if isinstance(real.engine, ReferenceEngine):
         raise RuntimeError("the compiled engine could not be used")
     random = np.random.default_rng(seed)
     watch.start()

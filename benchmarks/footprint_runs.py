@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from problem import HYPERPARAMETERS, NETWORKS, WEIGHT_DECAY, initial_parameters
+from problem import HYPERPARAMETERS, WEIGHT_DECAY, Problem, initial_parameters
 
 __all__ = ["Predictor"]
 
-_SIZES = NETWORKS["784-128x4-10"]
 _BATCH = 16
+_SIZES = Problem("784-128x4-10", _BATCH).sizes
 
 
 class Predictor:

@@ -10,7 +10,7 @@ from typing import Any
 
 from chainrule.core import machine
 
-__all__ = ["RESULTS", "describe", "save"]
+__all__ = ["RESULTS", "describe", "read_stored", "save"]
 
 RESULTS = Path(__file__).resolve().parent / "results"
 _LIBRARIES = ("numpy", "scipy", "numba", "scikit-learn", "torch", "jax", "jaxlib", "keras", "chainrule")
@@ -21,6 +21,12 @@ def describe() -> dict[str, Any]:
     with suppress(ImportError):  # importing it loads its BLAS
         import scipy.linalg  # noqa: F401
     return machine.describe(_LIBRARIES)
+
+
+def read_stored(name: str) -> dict[str, Any]:
+    """Read results/<name>.json; an empty dictionary if there is none."""
+    file = RESULTS / f"{name}.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
 def save(name: str, settings: dict[str, Any], content: dict[str, Any]) -> Path:

@@ -25,11 +25,7 @@ __all__ = [
     "store",
 ]
 
-NETWORKS: dict[str, tuple[int, ...]] = {
-    "784-128-10": (784, 128, 10),
-    "784-128x4-10": (784, 128, 128, 128, 128, 10),
-    "784-512x3-10": (784, 512, 512, 512, 10),
-}
+NETWORKS = ("784-128-10", "784-128x4-10", "784-512x3-10")
 BATCHES = (1, 16, 64, 256, 1024)
 WEIGHT_DECAY = 5e-4
 HYPERPARAMETERS: dict[str, dict[str, float]] = {
@@ -48,19 +44,25 @@ class Problem:
     """A training step to measure.
 
     Attributes:
-        network: a key of NETWORKS.
+        network: the widths of its layers, such as one of NETWORKS; 128x4 means four layers of 128.
         batch: samples a step.
-        optimizer: the optimizer, a key of HYPERPARAMETERS, with an L2 penalty of WEIGHT_DECAY on the weights.
+        optimizer: the optimizer, a key of HYPERPARAMETERS.
+        parts: what is added to the step, a key of PARTS; "" for an L2 penalty of WEIGHT_DECAY on the weights alone.
     """
 
     network: str
     batch: int
     optimizer: str = "rmsprop"
+    parts: str = ""
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """Width of each layer, inputs first."""
-        return NETWORKS[self.network]
+        sizes: list[int] = []
+        for layers in self.network.split("-"):
+            width, _, count = layers.partition("x")
+            sizes += [int(width)] * int(count or 1)
+        return tuple(sizes)
 
     @property
     def name(self) -> str:
