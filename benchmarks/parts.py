@@ -19,7 +19,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from machine import read_stored, save
 from paired import bootstrap_interval
 from problem import Order, Problem, initial_parameters

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["NETWORK", "PARTS", "Parts", "get_optimizer_options", "get_network_options"]
+__all__ = ["NETWORK", "PARTS", "Parts", "get_network_options", "get_optimizer_options"]
 
 NETWORK = "784-256x2-10"
 """The network that chainrule trains by default, with ReLU."""
