@@ -20,15 +20,17 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from machine import RESULTS, save
 from pool import Child, ChildError, resolve_threads
 from problem import BATCHES, HYPERPARAMETERS, NETWORKS, WEIGHT_DECAY, Problem, store
-from systems import SYSTEMS
+from systems import SYSTEMS, Entry
 
-__all__ = ["best", "main"]
+__all__ = ["Comparison", "best", "main"]
 
 LOSS_PROBLEM, LOSS_STEPS = Problem("784-128x4-10", 16), 512
 _REST = 0.1  # seconds between two measurements: idle threads of some libraries spin for dozens of milliseconds
@@ -37,20 +39,26 @@ _REST = 0.1  # seconds between two measurements: idle threads of some libraries 
 class Comparison:
     """The child processes and their measurements.
 
+    Args:
+        systems: by name.
+        folder: of the data, and for logs.
+        rounds: measurements of each system.
+        seconds: length of a measurement.
+
     Attributes:
         results: an entry for each problem, optimizer, system and thread setting.
         absent: systems that could not be started, with the reason.
     """
 
-    def __init__(self, names: list[str], folder: Path, rounds: int, seconds: float) -> None:
+    def __init__(self, systems: Mapping[str, Entry], folder: Path, rounds: int, seconds: float) -> None:
+        self._systems = systems
         self._children: dict[tuple[str, str], Child] = {}
         self._rounds, self._seconds = rounds, seconds
         self.results: list[dict[str, Any]] = []
         self.losses: list[dict[str, Any]] = []
         self.versions: dict[str, str] = {}
         self.absent: dict[str, str] = {}
-        for name in names:
-            entry = SYSTEMS[name]
+        for name, entry in systems.items():
             for setting in dict.fromkeys(entry.threads):
                 threads = resolve_threads(setting)
                 if setting == "all" and threads == 1:
@@ -68,12 +76,12 @@ class Comparison:
 
     def run(self, problem: Problem) -> None:
         """Measure one problem with every child that has its optimizer."""
-        if not any(problem.optimizer in SYSTEMS[name].optimizers for name, _ in self._children):
+        if not any(problem.optimizer in self._systems[name].optimizers for name, _ in self._children):
             return
         running: dict[tuple[str, str], dict[str, Any]] = {}
-        what = {"network": problem.network, "batch": problem.batch, "optimizer": problem.optimizer}
+        what = asdict(problem)
         for name, setting in list(self._children):
-            if problem.optimizer not in SYSTEMS[name].optimizers:
+            if problem.optimizer not in self._systems[name].optimizers:
                 continue
             entry: dict[str, Any] = {**what, "system": name, "threads": setting}
             answer = self._call((name, setting), entry, "prepare", seconds=self._seconds, **what)
@@ -90,22 +98,22 @@ class Comparison:
         for key, entry in list(running.items()):
             entry["loss_after"] = self._call(key, entry, "finish")
             self.results.append({**entry, "median": statistics.median(entry["microseconds"])})
-        _print_results(problem, self.results)
+        _print_results(problem, self.results, self._systems)
 
     def compare_losses(self) -> None:
         """Check that all systems do the same: the loss after equal steps from equal parameters."""
         print(f"\nMean loss on {LOSS_PROBLEM.name} before and after about {LOSS_STEPS} steps from the same weights")
         for name, setting in list(self._children):
-            if setting not in SYSTEMS[name].headline[:1] or name == "floor":
+            if setting not in self._systems[name].headline[:1] or name == "floor":
                 continue
-            for optimizer in SYSTEMS[name].optimizers:
+            for optimizer in self._systems[name].optimizers:
                 what = {"network": LOSS_PROBLEM.network, "batch": LOSS_PROBLEM.batch, "optimizer": optimizer}
                 answer = self._call((name, setting), {}, "losses", steps=LOSS_STEPS, **what)
                 if answer is not None:
                     self.losses.append({"system": name, "optimizer": optimizer, **answer})
+                    label = f"{self._systems[name].label}, {optimizer}"
                     print(
-                        f"  {f'{SYSTEMS[name].label}, {optimizer}':40} {answer['before']:.4f} -> {answer['after']:.4f} "
-                        f"({answer['steps']:.0f} steps)",
+                        f"  {label:40} {answer['before']:.4f} -> {answer['after']:.4f} ({answer['steps']:.0f} steps)",
                         flush=True,
                     )
 
@@ -114,7 +122,7 @@ class Comparison:
         try:
             return self._children[key].call(method, **arguments)
         except ChildError as error:
-            print(f"{SYSTEMS[key[0]].label}, threads {key[1]}, {method}: {error}", flush=True)
+            print(f"{self._systems[key[0]].label}, threads {key[1]}, {method}: {error}", flush=True)
             self.results.append({**entry, "failed": str(error)})
             self._children.pop(key).stop()
             return None
@@ -125,26 +133,29 @@ class Comparison:
             child.stop()
 
 
-def best(results: list[dict[str, Any]], system: str, problem: Problem) -> dict[str, Any] | None:
+def best(
+    results: list[dict[str, Any]], system: str, problem: Problem, systems: Mapping[str, Entry] = SYSTEMS
+) -> dict[str, Any] | None:
     """Return the entry of a system for the table: its thread setting with the lowest median."""
-    wanted = {"system": system, "network": problem.network, "batch": problem.batch, "optimizer": problem.optimizer}
+    wanted = {"system": system, **asdict(problem)}
     found = [
         entry
         for entry in results
         if "median" in entry
-        and all(entry[key] == value for key, value in wanted.items())
-        and entry["threads"] in SYSTEMS[system].headline
+        and all(entry.get(key, "") == value for key, value in wanted.items())
+        and entry["threads"] in systems[system].headline
     ]
     return min(found, key=lambda entry: entry["median"], default=None)
 
 
-def _print_results(problem: Problem, results: list[dict[str, Any]]) -> None:
+def _print_results(problem: Problem, results: list[dict[str, Any]], systems: Mapping[str, Entry]) -> None:
     """Print the table of one problem."""
-    print(f"\n{problem.network}, batch {problem.batch}, {problem.optimizer}: microseconds a step")
+    parts = f", {problem.parts}" if problem.parts else ""
+    print(f"\n{problem.network}, batch {problem.batch}, {problem.optimizer}{parts}: microseconds a step")
     print(f"  {'':30} {'threads':>8} {'median':>9} {'min':>9} {'max':>9} {'ratio':>6} {'loss':>7} {'prepare':>8}")
-    own = best(results, "compiled", problem)
-    for name, system in SYSTEMS.items():
-        entry = best(results, name, problem)
+    own = best(results, "compiled", problem, systems)
+    for name, system in systems.items():
+        entry = best(results, name, problem, systems)
         if entry is not None:
             times = entry["microseconds"]
             ratio = f"{entry['median'] / own['median']:.2f}" if own else "-"
@@ -193,7 +204,8 @@ def main() -> None:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         store(Path(folder), "fashion_mnist")
-        comparison = Comparison(arguments.systems.split(","), Path(folder), arguments.rounds, arguments.seconds)
+        systems = {name: SYSTEMS[name] for name in arguments.systems.split(",")}
+        comparison = Comparison(systems, Path(folder), arguments.rounds, arguments.seconds)
         try:
             for problem in arguments.problems:
                 for optimizer in arguments.optimizers.split(","):

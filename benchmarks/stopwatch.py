@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from problem import Data, Problem, mean_loss
 from systems import load_system
 
@@ -31,10 +33,10 @@ class Stopwatch:
         """Return the version of the library."""
         return self._system.version
 
-    def prepare(self, network: str, batch: int, optimizer: str, seconds: float) -> dict[str, float]:
+    def prepare(self, seconds: float, **problem: Any) -> dict[str, float]:
         """Build, compile and warm up a problem, and choose the number of steps that takes about `seconds`."""
         start = time.perf_counter()
-        self._system.prepare(Problem(network, batch, optimizer))
+        self._system.prepare(Problem(**problem))
         self._system.steps(1)
         prepared = time.perf_counter() - start
         n = 1
@@ -58,14 +60,22 @@ class Stopwatch:
         self._system.close()
         return loss
 
-    def losses(self, network: str, batch: int, optimizer: str, steps: int) -> dict[str, float]:
+    def losses(self, steps: int, **problem: Any) -> dict[str, float]:
         """Train for at least `steps` from the common initial parameters: loss before and after, and steps taken."""
-        self._system.prepare(Problem(network, batch, optimizer))
+        self._system.prepare(Problem(**problem))
         before = self._compute_loss()
         taken = self._system.steps(steps)
         after = self._compute_loss()
         self._system.close()
         return {"before": before, "after": after, "steps": taken}
+
+    def save_parameters(self, steps: int, file: str, **problem: Any) -> float:
+        """Train for at least `steps` from the common initial parameters, and write the parameters to an .npz file."""
+        self._system.prepare(Problem(**problem))
+        taken = self._system.steps(steps)
+        np.savez(file, *sum(self._system.parameters(), ()))
+        self._system.close()
+        return taken
 
     def _time_steps(self, n: int) -> float:
         start = time.perf_counter()

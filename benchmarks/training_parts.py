@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-__all__ = ["NETWORK", "PARTS", "Parts", "get_network_options", "get_optimizer_options"]
+__all__ = [
+    *("COMPARED", "NETWORK", "PARTS", "SCHEDULE_STEPS", "WITHOUT_DROPOUT", "Parts", "get_network_options"),
+    "get_optimizer_options",
+]
 
 NETWORK = "784-256x2-10"
 """The network that chainrule trains by default, with ReLU."""
@@ -56,6 +59,10 @@ PARTS: dict[str, Parts] = {
     "batch norm": Parts(batch_norm=True),
     "regularized, batch norm": Parts(**_TOGETHER, batch_norm=True),
 }
+COMPARED = tuple(PARTS)
+# Dropout draws other numbers in each system, so without it they can be checked to compute the same.
+WITHOUT_DROPOUT = {name: f"{name} (no dropout)" for name in COMPARED}
+PARTS |= {WITHOUT_DROPOUT[name]: replace(PARTS[name], dropout=0.0) for name in COMPARED}
 
 
 def get_network_options(parts: Parts) -> dict[str, Any]:

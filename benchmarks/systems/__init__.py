@@ -7,12 +7,12 @@ that suit it, the gather is part of the time, and its compiler, fused optimizer 
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from problem import Data, Layers, Problem
 
-__all__ = ["SYSTEMS", "Entry", "System", "load_system"]
+__all__ = ["CHECKED_SYSTEMS", "PART_SYSTEMS", "SYSTEMS", "Entry", "System", "load_system"]
 
 
 class System(Protocol):
@@ -74,6 +74,16 @@ SYSTEMS: dict[str, Entry] = {
     "sklearn": Entry("scikit-learn, MLPClassifier", "systems.sklearn_mlp:SklearnMLP", optimizers=("adam",)),
     "floor": Entry("floor: BLAS and memory alone", "systems.floor:Floor"),
 }
+
+# The same with all parts of training_parts.py.
+PART_SYSTEMS: dict[str, Entry] = {
+    "compiled": replace(SYSTEMS["compiled"], optimizers=("adam",), threads=("own",)),
+    "jax": Entry("JAX, jit over a scan", "systems.jax_parts:JaxScan", ("adam",)),
+    "torch": Entry("PyTorch, eager", "systems.pytorch_parts:Eager", ("adam",)),
+    "torch_compile": Entry("PyTorch, compiled step", "systems.pytorch_parts:CompiledStep", ("adam",)),
+}
+CHECKED_SYSTEMS = {name: replace(entry, threads=("1",)) for name, entry in PART_SYSTEMS.items()}
+CHECKED_SYSTEMS["compiled"] = replace(CHECKED_SYSTEMS["compiled"], target="systems.chainrule_engines:CompiledInOrder")
 
 
 def load_system(target: str, data: Data, threads: int | None) -> System:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from problem import HYPERPARAMETERS, WEIGHT_DECAY, Data, Layers, Problem, initial_parameters
+from problem import HYPERPARAMETERS, WEIGHT_DECAY, Data, Layers, Order, Problem, initial_parameters
+from training_parts import PARTS, get_network_options, get_optimizer_options
 
 import chainrule
 from chainrule import OPTIMIZERS, NeuralNetwork, load_dataset
 from chainrule.engine.reference import ReferenceEngine
 from chainrule.training.trainer import Trainer
 
-__all__ = ["Compiled", "Numpy"]
+__all__ = ["Compiled", "CompiledInOrder", "Numpy"]
 
 
 class _Engine:
@@ -31,13 +32,16 @@ class _Engine:
 
     def prepare(self, problem: Problem) -> None:
         """Build network, optimizer and trainer."""
-        network = NeuralNetwork(problem.sizes)
-        for name, values in zip(network.parameters, sum(initial_parameters(problem.sizes), ()), strict=True):
-            network.parameters[name] = values
-        optimizer = OPTIMIZERS[problem.optimizer](weight_decay=WEIGHT_DECAY, **HYPERPARAMETERS[problem.optimizer])
+        parts = PARTS[problem.parts]
+        network = NeuralNetwork(problem.sizes, **get_network_options(parts))
+        for number, (weights, _) in enumerate(initial_parameters(problem.sizes), start=1):
+            network.parameters[f"layer{number}.weights"] = weights
+        added = get_optimizer_options(parts) if problem.parts else {"weight_decay": WEIGHT_DECAY}
+        optimizer = OPTIMIZERS[problem.optimizer](**HYPERPARAMETERS[problem.optimizer], **added)
         self._trainer = Trainer(
             network, self._data, optimizer, batch_size=problem.batch, engine=self.engine, seed=0, threads=self._threads
         )
+        optimizer.schedule_span = (0, parts.cosine_steps)
         self._position = 0  # samples trained on in the epoch that training is in
         # Where Numba is missing, chainrule falls back with a warning; a benchmark must not.
         if isinstance(self._trainer.engine, ReferenceEngine) != (self.engine == "numpy"):
@@ -59,8 +63,10 @@ class _Engine:
         return done / self._trainer.batch_size
 
     def parameters(self) -> Layers:
-        """The network's own."""
-        return self._trainer.network.parameters.layers()
+        """The network's own; where it is normalized, those of the network that predicts the same."""
+        network = self._trainer.network
+        layers = network.fold().by_layer()
+        return [(layer["weights"], layer["biases"]) for layer in layers]
 
     def close(self) -> None:
         """Free network, optimizer and trainer."""
@@ -71,6 +77,16 @@ class Compiled(_Engine):
     """engine="compiled", the default."""
 
     engine = "compiled"
+
+
+class CompiledInOrder(Compiled):
+    """The same on the batches that the peers get, to compare results."""
+
+    def steps(self, n: int) -> float:
+        """Train on the first n batches of `Order`."""
+        trainer = self._trainer
+        trainer.engine.train(trainer.x, trainer.y, Order(len(trainer.y)).batches(n, trainer.batch_size).ravel())
+        return n
 
 
 class Numpy(_Engine):
