@@ -1,6 +1,6 @@
 """Microseconds per training step with what regularizes a network: chainrule against PyTorch and JAX.
 
-    .venv-bench/bin/python benchmarks/peer_parts.py                 # what is not stored yet; all takes about 25 minutes
+    .venv-bench/bin/python benchmarks/peer_parts.py                 # what is not stored yet; all takes about 20 minutes
     .venv-bench/bin/python benchmarks/peer_parts.py --again         # measure everything again
     .venv-bench/bin/python benchmarks/peer_parts.py --check         # only check that all systems compute the same
     .venv-bench/bin/python benchmarks/peer_parts.py --quick --no-save --batches 64 --systems compiled,torch,jax
@@ -30,9 +30,8 @@ from training_parts import COMPARED, NETWORK, PARTS, WITHOUT_DROPOUT
 __all__ = ["BATCHES", "main"]
 
 BATCHES = (16, 64, 256)
-# Few steps: later, one rounding error that moves a z across 0 changes the gradients of a whole neuron.
-_CHECKED_BATCH, _CHECKED_STEPS = 1024, 8
-_TOLERANCE = 2e-4  # of the distance that training moved the parameters
+_CHECKED_BATCH, _CHECKED_STEPS = 2048, 4
+_TOLERANCE = 1e-3  # of the root mean square distance that training moved the parameters
 
 
 def check_agreement(names: list[str], folder: Path) -> list[dict[str, Any]]:
@@ -57,11 +56,13 @@ def check_agreement(names: list[str], folder: Path) -> list[dict[str, Any]]:
     checks = []
     for (name, parts), arrays in found.items():
         own = found["compiled", parts]
-        moved = np.sqrt(sum(float(np.square(a - b).sum()) for a, b in zip(own, start, strict=True)))
-        apart = np.sqrt(sum(float(np.square(a - b).sum()) for a, b in zip(own, arrays, strict=True)))
-        checks.append({"system": name, "parts": parts, "difference": float(apart / moved)})
-        verdict = "agrees" if apart < _TOLERANCE * moved else "DIFFERS"
-        print(f"{CHECKED_SYSTEMS[name].label:30} {parts or 'plain':24} {verdict}: {apart / moved:.1e}", flush=True)
+        apart, moved = (np.concatenate([np.abs(a - b).ravel() for a, b in zip(own, other, strict=True)])
+                        for other in (arrays, start))  # fmt: skip
+        # One rounding error that moves a z across 0 changes the few weights of a neuron by more.
+        difference = float(np.quantile(apart, 0.99) / np.sqrt(np.mean(np.square(moved))))
+        checks.append({"system": name, "parts": parts, "difference": difference})
+        verdict = "agrees" if difference < _TOLERANCE else "DIFFERS"
+        print(f"{CHECKED_SYSTEMS[name].label:30} {parts or 'plain':24} {verdict}: {difference:.1e}", flush=True)
     return checks
 
 

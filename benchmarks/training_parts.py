@@ -60,9 +60,13 @@ PARTS: dict[str, Parts] = {
     "regularized, batch norm": Parts(**_TOGETHER, batch_norm=True),
 }
 COMPARED = tuple(PARTS)
-# Dropout draws other numbers in each system, so without it they can be checked to compute the same.
+# Dropout draws other numbers in each system, so without it they can be checked to compute the same; and a schedule of
+# few steps shows in the result of few steps.
 WITHOUT_DROPOUT = {name: f"{name} (no dropout)" for name in COMPARED}
-PARTS |= {WITHOUT_DROPOUT[name]: replace(PARTS[name], dropout=0.0) for name in COMPARED}
+PARTS |= {
+    WITHOUT_DROPOUT[name]: replace(PARTS[name], dropout=0.0, cosine_steps=min(PARTS[name].cosine_steps, 8))
+    for name in COMPARED
+}
 
 
 def get_network_options(parts: Parts) -> dict[str, Any]:

@@ -9,15 +9,17 @@ from hypothesis import strategies as st
 from chainrule import ACTIVATIONS, INITIALIZERS, NeuralNetwork
 
 
-def networks(**parts) -> st.SearchStrategy[NeuralNetwork]:
+def networks(
+    losses=("cross_entropy", "mean_squared_error"), fewest_outputs=2, **parts
+) -> st.SearchStrategy[NeuralNetwork]:
     return st.builds(
         NeuralNetwork,
         st.lists(st.integers(1, 7), min_size=1, max_size=5).flatmap(
-            lambda hidden: st.integers(2, 6).map(lambda k: [*hidden, k])
+            lambda hidden: st.integers(fewest_outputs, 6).map(lambda k: [*hidden, k])
         ),
         activation=st.sampled_from(list(ACTIVATIONS)),
         weight_init=st.sampled_from(list(INITIALIZERS)),
-        loss=st.sampled_from(["cross_entropy", "mean_squared_error"]),
+        loss=st.sampled_from(losses),
         seed=st.integers(0, 1000),
         dtype=st.just("float64"),
         **parts,
@@ -64,14 +66,11 @@ def test_a_batch_is_the_mean_of_its_samples(network, n) -> None:
     np.testing.assert_allclose(gradients.flat, mean, rtol=1e-10, atol=1e-14)
 
 
-@pytest.mark.torch
-@given(network=networks(batch_norm=st.booleans()), n=st.integers(2, 6))
-@settings(max_examples=40, deadline=None)
-def test_gradients_of_pytorch(network, n) -> None:
+def forward_in_pytorch(network: NeuralNetwork, x: np.ndarray):
+    """The logits, and the parameters, as tensors."""
     import torch
     from golden.make_golden import FUNCTIONS as functions
 
-    x, y = batch(network, n)
     tensors = {key: torch.tensor(value, requires_grad=True) for key, value in network.parameters.items()}
     a, layers = torch.tensor(x), len(network.layers)
     for layer in range(1, layers + 1):
@@ -81,11 +80,11 @@ def test_gradients_of_pytorch(network, n) -> None:
         else:
             z = z + biases
         a = functions[network.activation](z) if layer < layers else z
-    if network.loss == "cross_entropy":
-        value = torch.nn.functional.cross_entropy(a, torch.tensor(y))
-    else:
-        target = torch.nn.functional.one_hot(torch.tensor(y), network.sizes[-1])
-        value = 0.5 * ((torch.softmax(a, dim=1) - target) ** 2).sum(dim=1).mean()
+    return a, tensors
+
+
+def check_gradients(network: NeuralNetwork, x: np.ndarray, y: np.ndarray, value, tensors) -> None:
+    """Compare loss and gradients with those of PyTorch's `value`."""
     value.backward()
     loss, gradients = network.loss_and_gradients(x, y)
     assert loss == pytest.approx(value.item(), rel=1e-12, abs=1e-14)
@@ -93,3 +92,49 @@ def test_gradients_of_pytorch(network, n) -> None:
     assume(largest > 1e-8)
     for key, tensor in tensors.items():
         assert np.abs(gradients[key] - tensor.grad.numpy()).max() < 1e-9 * largest
+
+
+@pytest.mark.torch
+@given(network=networks(batch_norm=st.booleans()), n=st.integers(2, 6))
+@settings(max_examples=40, deadline=None)
+def test_gradients_of_pytorch(network, n) -> None:
+    import torch
+
+    x, y = batch(network, n)
+    z, tensors = forward_in_pytorch(network, x)
+    if network.loss == "cross_entropy":
+        value = torch.nn.functional.cross_entropy(z, torch.tensor(y))
+    else:
+        target = torch.nn.functional.one_hot(torch.tensor(y), network.sizes[-1])
+        value = 0.5 * ((torch.softmax(z, dim=1) - target) ** 2).sum(dim=1).mean()
+    check_gradients(network, x, y, value, tensors)
+
+
+@pytest.mark.torch
+@given(
+    network=networks(["squared_error", "huber", "poisson", "binary_cross_entropy"], 1, batch_norm=st.booleans()),
+    n=st.integers(2, 6),
+)
+@settings(max_examples=60, deadline=None)
+def test_gradients_of_pytorch_in_regression_and_with_many_labels(network, n) -> None:
+    import torch
+    from torch.nn import functional
+
+    x, _ = batch(network, n)
+    random, shape = np.random.default_rng(1), (n, network.sizes[-1])
+    z, tensors = forward_in_pytorch(network, x)
+    if network.loss == "squared_error":
+        y = random.normal(size=shape)
+        value = 0.5 * functional.mse_loss(z, torch.tensor(y), reduction="sum")
+    elif network.loss == "huber":
+        y = random.normal(size=shape)
+        value = functional.huber_loss(z, torch.tensor(y), reduction="sum")
+    elif network.loss == "poisson":
+        y = random.poisson(2, shape) * 1.0
+        assume(z.abs().max().item() < 20)
+        value = functional.poisson_nll_loss(z, torch.tensor(y), reduction="sum")
+        value = value + torch.special.xlogy(torch.tensor(y), torch.tensor(y)).sum() - y.sum()
+    else:
+        y = random.integers(0, 2, shape) * 1.0
+        value = functional.binary_cross_entropy_with_logits(z, torch.tensor(y), reduction="sum")
+    check_gradients(network, x, y, value / n, tensors)
