@@ -54,11 +54,14 @@ docs: $(VENV)/.installed-dev
 # Measures the accuracies in the documentation.
 accuracy: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python benchmarks/tabular.py
 	$(BIN)/python scripts/update_docs.py
 
 # Measures the times in the documentation. The peers are no dependencies, so they have an environment of their own.
 bench: $(BENCH)/.installed
 	$(BENCH)/bin/python benchmarks/speed.py
+	$(BENCH)/bin/python benchmarks/parts.py --again
+	$(BENCH)/bin/python benchmarks/peer_parts.py --again
 	$(BENCH)/bin/python benchmarks/accuracy_time.py
 	$(BENCH)/bin/python benchmarks/footprint.py
 	$(BENCH)/bin/python benchmarks/sweeps.py

@@ -10,7 +10,7 @@ from typing import Any
 
 from chainrule.core import machine
 
-__all__ = ["RESULTS", "describe", "read_stored", "save"]
+__all__ = ["RESULTS", "describe", "read_results", "read_stored", "save"]
 
 RESULTS = Path(__file__).resolve().parent / "results"
 _LIBRARIES = ("numpy", "scipy", "numba", "scikit-learn", "torch", "jax", "jaxlib", "keras", "chainrule")
@@ -23,10 +23,15 @@ def describe() -> dict[str, Any]:
     return machine.describe(_LIBRARIES)
 
 
+def read_results(name: str) -> dict[str, Any]:
+    """Read results/<name>.json."""
+    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return content
+
+
 def read_stored(name: str) -> dict[str, Any]:
     """Read results/<name>.json; an empty dictionary if there is none."""
-    file = RESULTS / f"{name}.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return read_results(name) if (RESULTS / f"{name}.json").exists() else {}
 
 
 def save(name: str, settings: dict[str, Any], content: dict[str, Any]) -> Path:

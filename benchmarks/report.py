@@ -7,13 +7,13 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from machine import RESULTS
+from machine import read_results
+from parts_report import PARTS as COSTS_OF_PARTS
 from problem import BATCHES, NETWORKS, OPTIMIZER_NAMES, Problem
 from speed import best
 from systems import SYSTEMS
@@ -27,12 +27,6 @@ PLOTS = Path(__file__).resolve().parents[1] / "docs" / "images"
 _RANGE = (20, 50_000)  # microseconds
 _DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 _OWN = "compiled"
-
-
-def read_results(name: str) -> dict[str, Any]:
-    """Read results/<name>.json."""
-    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return content
 
 
 def format_machine() -> str:
@@ -51,7 +45,7 @@ def format_speed(network: str, systems: Mapping[str, Sequence[str]] | None = Non
     """Compare microseconds per step, and their ratio to the compiled engine: a row per system, a column per batch size.
 
     Args:
-        network: a key of NETWORKS.
+        network: one of NETWORKS.
         systems: the systems to show, with the optimizers of each; all if None.
     """
     results = read_results("speed")["results"]
@@ -263,6 +257,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "losses": format_losses,
     "accuracy-time": format_accuracy_time,
     "footprint": format_footprint,
+    **COSTS_OF_PARTS,
 }
 
 
