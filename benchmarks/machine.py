@@ -29,9 +29,10 @@ def read_results(name: str) -> dict[str, Any]:
     return content
 
 
-def read_stored(name: str) -> dict[str, Any]:
-    """Read results/<name>.json; an empty dictionary if there is none."""
-    return read_results(name) if (RESULTS / f"{name}.json").exists() else {}
+def read_stored(name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Read results/<name>.json to continue it; empty if there is none, or if it was measured with other settings."""
+    stored = read_results(name) if (RESULTS / f"{name}.json").exists() else {}
+    return stored if stored.get("settings") == json.loads(json.dumps(settings)) else {}
 
 
 def save(name: str, settings: dict[str, Any], content: dict[str, Any]) -> Path:

@@ -2,7 +2,7 @@
 
     python benchmarks/parts.py                        # what is not stored yet; everything takes about four minutes
     python benchmarks/parts.py --again                # measure everything again
-    python benchmarks/parts.py --quick --no-save      # rough: 3 short rounds
+    python benchmarks/parts.py --quick                # rough: 3 short rounds, not stored
     python benchmarks/parts.py --parts dropout,clip_norm --threads 1
 
 The network is the one that chainrule trains by default, 784-256-256-10, on Fashion-MNIST at batch 64 with Adam in
@@ -149,11 +149,12 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", default=",".join(map(str, THREADS)), help="numbers of threads (1,2)")
     parser.add_argument("--rounds", type=int, help="measurements of each side (21)")
     parser.add_argument("--seconds", type=float, help="length of a measurement of the plain step (0.15)")
-    parser.add_argument("--quick", action="store_true", help="3 rounds of 0.05 seconds")
+    parser.add_argument("--quick", action="store_true", help="3 rounds of 0.05 seconds, not stored")
     parser.add_argument("--again", action="store_true", help="also measure what is stored")
     parser.add_argument("--no-save", action="store_true", help="print only, and ignore what is stored")
     arguments = parser.parse_args()
     arguments.rounds = arguments.rounds or (3 if arguments.quick else 21)
+    arguments.no_save |= arguments.quick
     arguments.seconds = arguments.seconds or (0.05 if arguments.quick else 0.15)
     arguments.parts, arguments.threads = arguments.parts.split(","), [int(n) for n in arguments.threads.split(",")]
     if unknown := set(arguments.parts) - set(PARTS):
@@ -164,7 +165,9 @@ def _parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure, print and store."""
     arguments = _parse_arguments()
-    results: list[dict[str, Any]] = [] if arguments.no_save else read_stored("parts").get("results", [])
+    settings = {"network": NETWORK, "batch": BATCH, "rounds": arguments.rounds, "seconds": arguments.seconds}
+    content = {} if arguments.no_save else read_stored("parts", settings)
+    results: list[dict[str, Any]] = content.get("results", [])
     stored = {(entry["part"], entry["threads"]) for entry in results}
     wanted = [(name, threads) for threads in arguments.threads for name in arguments.parts]
     missing = [case for case in wanted if arguments.again or case not in stored]
@@ -173,7 +176,6 @@ def main() -> None:
         return
     data = load_dataset("fashion_mnist", seed=0)
     plain = {threads: Stepper(PARTS["nothing"], data, threads) for threads in arguments.threads}
-    settings = {"network": NETWORK, "batch": BATCH, "rounds": arguments.rounds, "seconds": arguments.seconds}
     for name, threads in missing:
         changed = Stepper(PARTS[name], data, threads)
         result = measure_part(plain[threads], changed, arguments.rounds, arguments.seconds)

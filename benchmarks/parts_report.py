@@ -89,7 +89,7 @@ def format_regression() -> str:
         "| predicted | inputs | samples | R2 of logarithm | RMSE of logarithm | R2 in dollars | RMSE in dollars |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for entry in _read_tasks("squared_error"):
+    for _, entry in _read_tasks("squared_error"):
         cells = [_format_mean(entry, "r2_log", 4), _format_mean(entry, "rmse_log", 4)]
         cells += [_format_mean(entry, "r2", 4), _format_mean(entry, "rmse", 0)]
         rows.append(
@@ -108,7 +108,7 @@ def format_labels() -> str:
         "most frequent value of each |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for entry in _read_tasks("binary_cross_entropy"):
+    for _, entry in _read_tasks("binary_cross_entropy"):
         base = entry["baseline"]
         each = [f"label{number}" for number in range(entry["outputs"])] if entry["outputs"] > 1 else []
         parts = (
@@ -123,8 +123,8 @@ def format_labels() -> str:
     return "\n".join([*rows, "", *_list_settings("binary_cross_entropy")])
 
 
-def _read_tasks(loss: str) -> list[dict[str, Any]]:
-    return [entry for entry in read_results("tabular")["results"].values() if entry["loss"] == loss]
+def _read_tasks(loss: str) -> list[tuple[str, dict[str, Any]]]:
+    return [(name, entry) for name, entry in read_results("tabular")["results"].items() if entry["loss"] == loss]
 
 
 def _format_mean(entry: dict[str, Any], name: str, digits: int, *, percent: bool = False, spread: bool = True) -> str:
@@ -135,13 +135,13 @@ def _format_mean(entry: dict[str, Any], name: str, digits: int, *, percent: bool
 
 
 def _list_settings(loss: str) -> list[str]:
-    """List the settings that validation chose."""
+    """List the hyperparameters that validation chose."""
     lines = []
-    for entry in _read_tasks(loss):
-        chosen, title = entry["chosen"], entry["title"].partition(",")[0]
+    for name, entry in _read_tasks(loss):
+        chosen = entry["chosen"]
         widths = " x ".join(map(str, chosen["hidden"]))
         lines.append(
-            f"- {title}: {widths} hidden neurons, {chosen['epochs']} epochs, "
+            f"- {name}: {widths} hidden neurons, {chosen['epochs']} epochs, "
             f"learning rate {chosen['learning_rate']:g}, weight decay {chosen['weight_decay']:g}, "
             f"dropout {chosen['dropout']:g}"
         )

@@ -3,7 +3,7 @@
     .venv-bench/bin/python benchmarks/peer_parts.py                 # what is not stored yet; all takes about 20 minutes
     .venv-bench/bin/python benchmarks/peer_parts.py --again         # measure everything again
     .venv-bench/bin/python benchmarks/peer_parts.py --check         # only check that all systems compute the same
-    .venv-bench/bin/python benchmarks/peer_parts.py --quick --no-save --batches 64 --systems compiled,torch,jax
+    .venv-bench/bin/python benchmarks/peer_parts.py --quick --batches 64 --systems compiled,torch,jax
 
 784-256-256-10 on Fashion-MNIST with Adam, measured as in speed.py: with no more; with dropout, cosine schedule,
 clipping by norm, moving average of the weights, AdamW and label smoothing ("regularized"); with batch normalization;
@@ -70,7 +70,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, help="measurements of each system (7)")
     parser.add_argument("--seconds", type=float, help="length of a measurement (0.5)")
-    parser.add_argument("--quick", action="store_true", help="2 rounds of 0.2 seconds")
+    parser.add_argument("--quick", action="store_true", help="2 rounds of 0.2 seconds, not stored")
     parser.add_argument("--systems", default=",".join(PART_SYSTEMS), help=f"some of {','.join(PART_SYSTEMS)}")
     parser.add_argument("--batches", default=",".join(map(str, BATCHES)), help="batch sizes (16,64,256)")
     parser.add_argument("--check", action="store_true", help="check that all systems compute the same, and stop")
@@ -78,6 +78,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--no-save", action="store_true", help="print only, and ignore what is stored")
     arguments = parser.parse_args()
     arguments.rounds = arguments.rounds or (2 if arguments.quick else 7)
+    arguments.no_save |= arguments.quick
     arguments.seconds = arguments.seconds or (0.2 if arguments.quick else 0.5)
     arguments.systems = arguments.systems.split(",")
     if unknown := set(arguments.systems) - set(PART_SYSTEMS):
@@ -91,11 +92,6 @@ def _parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Check, measure, print and store."""
     arguments = _parse_arguments()
-    stored = {} if arguments.no_save else read_stored("peer_parts")
-    results: list[dict[str, Any]] = stored.get("results", [])
-    done = {(entry["parts"], entry["batch"]) for entry in results}
-    problems = [Problem(NETWORK, batch, "adam", parts) for parts in COMPARED for batch in arguments.batches]
-    missing = [problem for problem in problems if arguments.again or (problem.parts, problem.batch) not in done]
     settings = {
         "rounds": arguments.rounds,
         "seconds": arguments.seconds,
@@ -104,14 +100,22 @@ def main() -> None:
         "checked_steps": _CHECKED_STEPS,
         "data": "Fashion-MNIST, float32",
     }
+    stored = {} if arguments.no_save else read_stored("peer_parts", settings)
+    results: list[dict[str, Any]] = stored.get("results", [])
+    done = {(entry["parts"], entry["batch"]) for entry in results}
+    problems = [Problem(NETWORK, batch, "adam", parts) for parts in COMPARED for batch in arguments.batches]
+    missing = [problem for problem in problems if arguments.again or (problem.parts, problem.batch) not in done]
     content: dict[str, Any] = {key: stored.get(key, {}) for key in ("versions", "absent", "checks")}
+    print(f"{len(missing)} of {len(problems)} problems to measure.", flush=True)
+    if not missing and not arguments.check:
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         store(folder, "fashion_mnist")
         content["checks"] = (None if arguments.check else stored.get("checks")) or check_agreement(
             arguments.systems, folder
         )
-        if arguments.check or not missing:
+        if arguments.check:
             return
         systems = {system: PART_SYSTEMS[system] for system in arguments.systems}
         comparison = Comparison(systems, folder, arguments.rounds, arguments.seconds)

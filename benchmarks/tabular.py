@@ -19,7 +19,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from machine import read_stored, save
 from tabular_tasks import TASKS, Task
 
@@ -111,7 +110,8 @@ def find_folder() -> Path | None:
 
 def main() -> None:
     """Run what is missing, and store it."""
-    results: dict[str, Any] = read_stored("tabular").get("results", {})
+    settings = {**FIXED, "seeds": SEEDS, "candidates": CANDIDATES}
+    results: dict[str, Any] = read_stored("tabular", settings).get("results", {})
     folder = find_folder()
     if folder is None:
         sys.exit(
@@ -128,7 +128,7 @@ def main() -> None:
             continue
         print(f"{name}: {len(task.x_train)} training samples, {task.x_train.shape[1]} inputs", flush=True)
         results[name] = run_task(task)
-        save("tabular", {**FIXED, "seeds": SEEDS, "numpy": np.__version__}, {"results": results})
+        save("tabular", settings, {"results": results})
 
 
 if __name__ == "__main__":
