@@ -21,7 +21,8 @@ def main() -> None:
     }
     results, groups = [], []
     for number, (name, settings) in enumerate(configs.items()):
-        group = study.run_sweep(f"mnist{number}", settings | {"seed": [0] if study.quick else [0, 1, 2]})
+        grid = settings | {"seed": [0] if study.quick else [0, 1, 2]}
+        group = study.run_sweep(f"mnist{number}", grid, experiment="configurations")
         tests = estimate_mean([record.get_metric("test_accuracy") or 0.0 for record in group])
         validations = estimate_mean([record.get_metric("val_accuracy") or 0.0 for record in group])
         results.append({"name": name, "settings": settings, "test_accuracy": tests, "val_accuracy": validations})

@@ -21,7 +21,7 @@ def main() -> None:
         "status": winner.status,
         "curve": winner.history.column("val_accuracy"),
         "after": records.index(winner) + 1,
-        "within_half_a_point": sum(score >= max(scores) - 0.005 for score in scores),
+        "others_within_half_a_point": sum(score >= max(scores) - 0.005 for score in scores) - 1,
     }
     chart = build_best_so_far(records, by_number=True)
     # The range that separates the best models excludes most of the others.

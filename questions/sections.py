@@ -16,7 +16,7 @@ import jinja2
 from estimate import estimate_mean
 
 from chainrule.charts.chart import chart_from_dict
-from chainrule.report.overview import format_markdown_table
+from chainrule.report.overview import escape_markdown, format_markdown_table
 from chainrule.report.section import Section
 
 __all__ = ["QUESTIONS", "ROOT", "build_section"]
@@ -77,12 +77,32 @@ def build_section(name: str, answers: Path, *, quick: bool = False) -> Section:
     environment.globals |= {"benchmarks": {"accuracy": _read_benchmark("accuracy")}}
     environment.globals |= {"table": format_markdown_table, "holds": holds, **found}
     text = environment.from_string((_TEXTS / f"{name}.md").read_text(encoding="utf-8")).render(own)
+    text = text.rstrip() + _format_experiments(own.get("experiments", {}))
     title, _, body = text.lstrip("# ").partition("\n")
     # Charts of other questions are prefixed with the question: chart:question5_best_so_far.
     charts = {f"{key}_{chart}": content for key, one in found.items() for chart, content in one["charts"].items()}
     charts |= own.get("charts", {})
     shown = {key: chart_from_dict(content) for key, content in charts.items() if f"(chart:{key})" in body}
     return Section(title, body.strip(), shown)
+
+
+def _format_experiments(experiments: Mapping[str, Any]) -> str:
+    """Format what the runs of a question share and in what they differ: every hyperparameter."""
+    if not experiments:
+        return ""
+
+    def format_value(value: object) -> str:
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    parts = ["", "", "## All hyperparameters of these runs"]
+    for name, one in experiments.items():
+        varied = "; ".join(f"`{key}`: {', '.join(map(format_value, found))}" for key, found in one["varied"].items())
+        fixed = "; ".join(f"`{key}`: {format_value(found)}" for key, found in one["fixed"].items())
+        parts += [
+            "",
+            f"**{escape_markdown(name)}**, {one['runs']} runs. Varied: {varied or 'nothing'}. Fixed: {fixed}.",
+        ]
+    return "\n".join(parts)
 
 
 def _read_benchmark(name: str) -> dict[str, Any]:

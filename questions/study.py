@@ -22,13 +22,15 @@ from chainrule.charts.chart import Chart, chart_to_dict
 from chainrule.charts.renderer import save_chart
 from chainrule.core.files import write_json
 from chainrule.report.run_records import RunRecord, find_run_records, select_best
-from chainrule.runs.config import WANDB_MODES
+from chainrule.runs.config import NON_IDENTITY_KEYS, WANDB_MODES
 from chainrule.runs.run import Run
 from chainrule.runs.tracking.wandb import make_wandb_tracker
 from chainrule.sweeps import run_sweep
 from chainrule.terminal.console import Console
 
-__all__ = ["Study"]
+__all__ = ["Study", "describe_experiment"]
+
+_IRRELEVANT = set(NON_IDENTITY_KEYS) - {"epochs"}
 
 # The configuration of the course, for keys that a sweep does not set. An optimizer uses the hyperparameters it has.
 COURSE = {
@@ -80,8 +82,10 @@ class Study:
         parser.add_argument("--wandb_mode", choices=WANDB_MODES, help="as in train.py; sweeps log only if it is given")
         parser.add_argument("--wandb_project", default="DA6401_A1", help="the W&B project")
         parser.add_argument("--output_dir", help="folder for runs and answer (runs/questions, or runs/quick)")
+        parser.add_argument("--workers", type=int, default=0, help="training processes; 0 for one per core")
         given = parser.parse_args(words)
-        self.name, self.quick = Path(script).stem, bool(given.quick)
+        self.name, self.quick, self._workers = Path(script).stem, bool(given.quick), int(given.workers)
+        self._experiments: dict[str, list[Mapping[str, Any]]] = {}
         self._mode, self._project = given.wandb_mode, given.wandb_project
         self.folder = Path(given.output_dir or ROOT / "runs" / ("quick" if self.quick else "questions"))
         is_full = not self.quick and given.output_dir is None
@@ -92,7 +96,11 @@ class Study:
         return load_dataset("fashion_mnist", seed=COURSE["seed"], val_fraction=COURSE["val_fraction"])
 
     def run_sweep(
-        self, name: str, grid: Mapping[str, Any] | None = None, quick: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        grid: Mapping[str, Any] | None = None,
+        quick: Mapping[str, Any] | None = None,
+        experiment: str | None = None,
     ) -> list[RunRecord]:
         """Run or resume a sweep. Its quick version has two epochs and at most twelve trials.
 
@@ -100,6 +108,8 @@ class Study:
             name: name of a sweep file in `sweeps/`, or of the sweep over `grid`.
             grid: a value or a list of values by key.
             quick: the same, with which the quick version replaces parameters.
+            experiment: name under which the hyperparameters are reported, shared by several sweeps; by default that
+                of the sweep.
         """
         if grid is None:
             space = yaml.safe_load((ROOT / "sweeps" / f"{name}.yaml").read_text(encoding="utf-8"))
@@ -113,10 +123,20 @@ class Study:
         missing = {key: value for key, value in COURSE.items() if key not in space["parameters"]}
         space["parameters"] |= _make_parameters(missing)
         wandb = {"wandb_mode": self._mode, "wandb_project": self._project} if self._mode else {}
-        result = run_sweep(space, name=name, output_dir=self.folder, seed=0, overrides=wandb, console=Console())
+        result = run_sweep(
+            space,
+            name=name,
+            output_dir=self.folder,
+            seed=0,
+            workers=self._workers,
+            overrides=wandb,
+            console=Console(),
+        )
         if result.state != "done":
             sys.exit(f"The sweep {name} was stopped. Run the script again to resume it.")
-        return self.find_runs(name)
+        records = self.find_runs(name)
+        self._experiments.setdefault(experiment or name, []).extend(record.config for record in records)
+        return records
 
     def find_runs(self, *sweeps: str) -> list[RunRecord]:
         """The trials of sweeps, by start time."""
@@ -137,7 +157,9 @@ class Study:
     def store(self, numbers: Mapping[str, Any], charts: Mapping[str, Chart]) -> None:
         """Store the answer, draw its charts, and log these to W&B."""
         self.answers.mkdir(parents=True, exist_ok=True)
-        content = {**numbers, "charts": {name: chart_to_dict(chart) for name, chart in charts.items()}}
+        experiments = {name: describe_experiment(configs) for name, configs in self._experiments.items()}
+        drawn = {name: chart_to_dict(chart) for name, chart in charts.items()}
+        content = {**numbers, "experiments": experiments, "charts": drawn}
         file = self.answers / f"{self.name}.json"
         write_json(file, json.loads(json.dumps(content, default=asdict)))
         images = self.folder / "images"
@@ -159,6 +181,23 @@ class Study:
         tracker.start(Run(self.name, folder, {"question": self.name, "quick": self.quick}, self.load_data()))
         tracker.log_images(paths)
         tracker.finish("finished")
+
+
+def describe_experiment(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Describe the configurations of an experiment: `runs`, their number; `fixed`, the hyperparameters that all runs
+    share; `varied`, the sorted values of the others. A hyperparameter that only some optimizers have counts where it
+    occurs.
+    """
+    values: dict[str, dict[str, Any]] = {}
+    for config in configs:
+        for key, value in config.items():
+            if key not in _IRRELEVANT:
+                values.setdefault(key, {})[str(value)] = value
+    fixed = {key: next(iter(found.values())) for key, found in values.items() if len(found) == 1}
+    varied = {key: list(found.values()) for key, found in values.items() if len(found) > 1}
+    for found in varied.values():
+        found.sort(key=None if all(isinstance(value, int | float) for value in found) else str)
+    return {"runs": len(configs), "fixed": fixed, "varied": varied}
 
 
 def _make_parameters(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ FOLDERS = [
     "data",
     "engine",
     "training",
+    "model",
     "neural_network",
     "ensemble",
     "saved_models",

@@ -18,8 +18,10 @@ from chainrule.engine import ENGINES
 from chainrule.ensemble import Ensemble
 from chainrule.neural_network import NeuralNetwork
 from chainrule.nn.activations import ACTIVATIONS
+from chainrule.nn.augmentation import Augmentation
 from chainrule.nn.initializers import INITIALIZERS
 from chainrule.nn.losses import LOSSES
+from chainrule.nn.views import Views
 from chainrule.optim.optimizers import NAG, OPTIMIZERS, SGD, AdaGrad, Adam, Eve, Lion, Momentum, Nadam, RAdam, RMSprop
 from chainrule.optim.schedules import SCHEDULES
 from chainrule.saved_models import load_model, save_model
@@ -46,6 +48,7 @@ __all__ = [
     "SGD",
     "AdaGrad",
     "Adam",
+    "Augmentation",
     "Callback",
     "ChainruleError",
     "Dataset",
@@ -60,6 +63,7 @@ __all__ = [
     "RMSprop",
     "ReduceOnPlateau",
     "TrainConfig",
+    "Views",
     "distill",
     "load_dataset",
     "load_model",

@@ -13,10 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from chainrule.core.errors import ConfigError
 from chainrule.data import Dataset
 from chainrule.engine import make_engine
+from chainrule.model import Model
 from chainrule.neural_network import NeuralNetwork
-from chainrule.nn.metrics import Evaluation
-from chainrule.nn.objective import Objective
+from chainrule.nn.augmentation import Augmentation
 from chainrule.nn.parameters import Array
+from chainrule.nn.views import Views
 from chainrule.optim.optimizer import Optimizer, make_optimizer
 from chainrule.training.callbacks import Callback, EpochFunction
 from chainrule.training.concurrency import CoreShares, Send, run_concurrently
@@ -25,7 +26,7 @@ from chainrule.training.history import History
 __all__ = ["Ensemble"]
 
 
-class Ensemble:
+class Ensemble(Model):
     """Networks that predict together: the mean of their probabilities, or of their numbers for regression.
 
     Args:
@@ -34,6 +35,7 @@ class Ensemble:
 
     Attributes:
         members: the networks.
+        objective: output link, form of the targets, loss and score: those of the first network.
 
     Raises:
         ConfigError: there is none, or they do not predict the same from the same inputs.
@@ -64,33 +66,23 @@ class Ensemble:
         if len({id(member) for member in members}) < len(members):
             raise ConfigError("The networks of an ensemble must be different objects; one is there twice.")
         self.members = tuple(members)
+        self.objective = first.objective
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """The layer widths of the first network; the first and the last are those of all."""
         return self.members[0].sizes
 
-    @property
-    def objective(self) -> Objective:
-        """Output link, form of the targets, loss and score: those of the first network."""
-        return self.members[0].objective
-
-    def compute_logits(self, x: ArrayLike) -> Array:
+    def compute_logits(
+        self, x: ArrayLike, *, views: Views | None = None, image_shape: tuple[int, int] | None = None
+    ) -> Array:
         """The z, (n, k), whose answer is the mean of the members' answers. Raises ConfigError."""
-        return self.objective.average(np.stack([member.compute_logits(x) for member in self.members]))
+        logits = [member.compute_logits(x, views=views, image_shape=image_shape) for member in self.members]
+        return self.objective.average(np.stack(logits))
 
-    def predict_proba(self, x: ArrayLike) -> Array:
-        """The mean probability of each class: (n, d) -> (n, k), rows sum to 1. Raises ConfigError."""
-        return self.objective.predict_proba(self.compute_logits(x))
-
-    def predict(self, x: ArrayLike) -> NDArray[Any]:
-        """The class with the largest mean probability, the mean numbers, or the labels. Raises ConfigError."""
-        return self.objective.predict(self.compute_logits(x))
-
-    def evaluate(self, x: ArrayLike, y: ArrayLike | None = None) -> Evaluation:
-        """Loss, score and predictions on samples with known targets, as of one network. Raises ConfigError."""
-        samples, targets = self.members[0].check_evaluated(x, y)
-        return self.objective.evaluate(self.compute_logits(samples), targets)
+    def check_evaluated(self, x: ArrayLike, y: ArrayLike | None) -> tuple[Array, NDArray[Any]]:
+        """Samples and targets in the form that an evaluation takes. Raises ConfigError."""
+        return self.members[0].check_evaluated(x, y)
 
     def fit(
         self,
@@ -107,6 +99,8 @@ class Ensemble:
         threads: int = 0,
         seeds: Sequence[int] | None = None,
         callbacks: Sequence[Callback | EpochFunction] = (),
+        augmentation: Augmentation | None = None,
+        image_shape: tuple[int, int] | None = None,
     ) -> list[History]:
         """Train every member, as many at the same time as there are processor cores.
 
@@ -126,6 +120,8 @@ class Ensemble:
             threads: processor cores to use for all members together; 0 for all.
             seeds: a seed for each member, of the order in which it visits the samples; by default 0, 1, 2, ...
             callbacks: see `NeuralNetwork.fit`. They are called for every member, from several threads.
+            augmentation: see there.
+            image_shape: see there.
 
         Returns:
             The history of each member.
@@ -141,7 +137,7 @@ class Ensemble:
             )
         if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or not 0 <= threads <= 1024:
             raise ConfigError(f"threads must be a whole number from 0 to 1024, got {threads!r}.")
-        data = self.members[0].make_dataset(x, y, validation_data, sample_weight, class_weight)
+        data = self.members[0].make_dataset(x, y, validation_data, sample_weight, class_weight, image_shape)
         rule, shares = make_optimizer(optimizer), CoreShares(len(given), int(threads))
         # Which engine it will be depends on whether every part can be compiled.
         shares.choose_workers(make_engine(engine, self.members[0], copy.deepcopy(rule), 1))
@@ -158,6 +154,7 @@ class Ensemble:
                 threads=threads,
                 seed=seed,
                 callbacks=[*callbacks, shares],
+                augmentation=augmentation,
             )
 
         fits = [

@@ -6,15 +6,18 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chainrule.core.errors import ConfigError
 from chainrule.core.validation import check_features
 from chainrule.data import Dataset
 from chainrule.engine import LogitsPredictor, make_predictor
-from chainrule.nn.metrics import Evaluation
+from chainrule.model import Model
+from chainrule.nn.augmentation import Augmentation
 from chainrule.nn.network import Network, check_pairs
 from chainrule.nn.parameters import Array
+from chainrule.nn.views import Views
 from chainrule.optim.optimizer import Optimizer
 from chainrule.training.callbacks import Callback, EarlyStopping, EpochFunction
 from chainrule.training.history import History
@@ -26,7 +29,7 @@ __all__ = ["NeuralNetwork"]
 _MANY_ROWS = 1024
 
 
-class NeuralNetwork(Network):
+class NeuralNetwork(Network, Model):
     """A classifier with softmax output that can be trained and makes predictions.
 
     Its arguments, attributes and errors are those of `Network`.
@@ -36,22 +39,16 @@ class NeuralNetwork(Network):
     array([[0.5, 0.5]], dtype=float32)
     """
 
-    def compute_logits(self, x: ArrayLike) -> Array:
-        """The output layer's z: (n, d) -> (n, k). Raises ConfigError."""
-        return self._compute_logits(self._check_finite(x))
-
-    def predict_proba(self, x: ArrayLike) -> Array:
-        """The probability of each class: (n, d) -> (n, k), rows sum to 1. Raises ConfigError."""
-        return self.objective.predict_proba(self.compute_logits(x))
-
-    def predict(self, x: ArrayLike) -> NDArray[Any]:
-        """The most probable class, the expected numbers, or the true labels: (n,) or (n, k). Raises ConfigError."""
-        return self.objective.predict(self.compute_logits(x))
-
-    def evaluate(self, x: ArrayLike, y: ArrayLike | None = None) -> Evaluation:
-        """Loss, score and predictions on samples with known targets: x (n, d), y (n,). Raises ConfigError."""
-        samples, targets = self.check_evaluated(x, y)
-        return self.objective.evaluate(self._compute_logits(samples), targets)
+    def compute_logits(
+        self, x: ArrayLike, *, views: Views | None = None, image_shape: tuple[int, int] | None = None
+    ) -> Array:
+        """The output layer's z, or that whose answer is the mean over views: (n, d) -> (n, k). Raises ConfigError."""
+        samples = self._check_finite(x)
+        if views is None or views.count == 1:
+            return self._compute_logits(samples)
+        return self.objective.average(
+            np.stack([self._compute_logits(view) for view in views.make(samples, image_shape)])
+        )
 
     def check_evaluated(self, x: ArrayLike, y: ArrayLike | None) -> tuple[Array, NDArray[Any]]:
         """Samples and targets in the form that an evaluation takes. Raises ConfigError."""
@@ -77,6 +74,8 @@ class NeuralNetwork(Network):
         threads: int = 0,
         seed: int = 0,
         callbacks: Sequence[Callback | EpochFunction] = (),
+        augmentation: Augmentation | None = None,
+        image_shape: tuple[int, int] | None = None,
     ) -> History:
         """Train on samples x and their targets y, or on the training set of a `Dataset`.
 
@@ -95,6 +94,8 @@ class NeuralNetwork(Network):
             threads: processor cores to use; 0 chooses what is fastest.
             seed: of the order in which samples are visited.
             callbacks: `Callback` objects, or functions `f(trainer, record)` called after each epoch.
+            augmentation: how training images are changed at random, such as `Augmentation(shift=2, flip=True)`.
+            image_shape: (height, width) of a sample, which augmentation needs; only with arrays.
 
         Returns:
             One record per epoch.
@@ -103,7 +104,7 @@ class NeuralNetwork(Network):
             ConfigError: an argument or the data do not fit.
             DivergenceError: the loss became infinite or NaN.
         """
-        data = self.make_dataset(x, y, validation_data, sample_weight, class_weight)
+        data = self.make_dataset(x, y, validation_data, sample_weight, class_weight, image_shape)
         trainer = Trainer(
             self,
             data,
@@ -114,6 +115,7 @@ class NeuralNetwork(Network):
             threads=threads,
             epochs=epochs,
             callbacks=callbacks,
+            augmentation=augmentation,
         )
         for _ in trainer.run(epochs):
             pass
@@ -130,13 +132,14 @@ class NeuralNetwork(Network):
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
         sample_weight: ArrayLike | None = None,
         class_weight: Mapping[int, float] | str | None = None,
+        image_shape: tuple[int, int] | None = None,
     ) -> Dataset:
         """The arguments of `fit` as a dataset. Raises ConfigError."""
         if isinstance(x, Dataset):
-            if any(given is not None for given in (y, validation_data, sample_weight, class_weight)):
+            if any(given is not None for given in (y, validation_data, sample_weight, class_weight, image_shape)):
                 raise ConfigError(
-                    "A Dataset has its labels, validation set and weights: leave y, validation_data, sample_weight and "
-                    "class_weight out."
+                    "A Dataset has its labels, validation set, weights and image shape: leave y, validation_data, "
+                    "sample_weight, class_weight and image_shape out."
                 )
             return x
         if y is None:
@@ -148,6 +151,7 @@ class NeuralNetwork(Network):
             classes=[str(number) for number in range(self.sizes[-1])] if self.objective.has_classes else (),
             sample_weight=sample_weight,
             class_weight=class_weight,
+            image_shape=image_shape,
             dtype=self.dtype,
         )
 

@@ -82,6 +82,69 @@ def test_an_estimate_by_students_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (alone.mean, alone.std, alone.low, alone.high) == (0.5, 0.0, 0.5, 0.5)
 
 
+def test_an_interval_covers_the_test_images_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "questions"))
+    from estimate import estimate_accuracy, estimate_mean
+
+    values = [0.88, 0.885, 0.89]
+    seeds, both = estimate_mean(values), estimate_accuracy(values, 10_000)
+    images = 1.96 * (0.885 * 0.115 / 10_000) ** 0.5
+    assert both.mean == seeds.mean
+    assert both.high - both.mean == pytest.approx(((seeds.high - seeds.mean) ** 2 + images**2) ** 0.5, rel=1e-3)
+    assert estimate_accuracy([0.885], 10_000).low == pytest.approx(0.885 - images, rel=1e-4)
+
+
+def test_an_experiment_is_described_by_all_its_hyperparameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "questions"))
+    from study import describe_experiment
+
+    sgd = {"optimizer": "sgd", "weight_decay": 0.0005, "epochs": 10, "output_dir": "a"}
+    configs = [
+        sgd | {"seed": 10},
+        sgd | {"seed": 9, "output_dir": "b"},
+        sgd | {"optimizer": "nag", "momentum": 0.9, "seed": 9},
+    ]
+    found = describe_experiment(configs)
+    assert found["runs"] == 3
+    assert found["fixed"] == {"weight_decay": 0.0005, "epochs": 10, "momentum": 0.9}
+    assert found["varied"] == {"optimizer": ["nag", "sgd"], "seed": [9, 10]}
+
+
+def test_every_committed_experiment_prints_its_fixed_hyperparameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "questions"))
+    from sections import build_section
+
+    pdf = pypdfium2.PdfDocument(ROOT / "report" / "Report.pdf")
+    printed = "".join("".join(page.get_textpage().get_text_range() for page in pdf).split())
+    page, notebook = ((ROOT / file).read_text() for file in ("report/report.html", "notebooks/assignment.ipynb"))
+    for number in (3, 4, 6, 7, 8, 10):
+        answer = json.loads((ROOT / "report" / "results" / f"question{number}.json").read_text())
+        text = build_section(f"question{number}", ROOT / "report" / "results").text
+        assert answer["experiments"]
+        for experiment in answer["experiments"].values():
+            assert {"weight_decay", "batch_size", "weight_init"} <= {*experiment["fixed"], *experiment["varied"]}
+            assert "val_fraction" in experiment["fixed"]
+            for key, value in experiment["fixed"].items():
+                shown = f"{value:g}" if isinstance(value, float) else str(value)
+                assert f"`{key}`: {shown}" in text
+                assert f"`{key}`: {shown}" in notebook
+                assert f"<code>{key}</code>: {shown}" in page
+                assert f"{key}:{shown}" in printed.replace("\u00ad", "")
+
+
+def test_the_survey_is_read_from_the_answer_to_question_4(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "questions"))
+    from survey import read_trials
+
+    results = ROOT / "report" / "results"
+    trials = read_trials(json.loads((results / "question4.json").read_text()), "survey")
+    assert len(trials) == 300
+    charted = json.loads((results / "question6.json").read_text())["charts"]["survey"]["axes"][-1]
+    assert [100 * (trial.get_metric("val_accuracy") or 0) for trial in trials] == charted["values"]
+    assert {trial.config["weight_decay"] for trial in trials} == {0, 0.0005, 0.5}
+    assert trials[0].config["loss"] == "cross_entropy"
+
+
 def test_the_notebook_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import jupytext
     from nbclient import NotebookClient

@@ -148,6 +148,7 @@ class Dataset:
         classes: Sequence[str] | None = None,
         sample_weight: ArrayLike | None = None,
         class_weight: Mapping[int, float] | str | None = None,
+        image_shape: tuple[int, int] | None = None,
         seed: int = 0,
         dtype: str = "float32",
         name: str = "arrays",
@@ -166,6 +167,7 @@ class Dataset:
             sample_weight: (n,), how much each training sample counts, 0 or more.
             class_weight: the same by class number, or "balanced" for n / (k * samples of the class); multiplied with
                 sample_weight.
+            image_shape: (height, width) where a sample is an image, or None.
             seed: of the choice of the samples held out.
             dtype: ``float32`` or ``float64``. C-contiguous arrays of this dtype are used without copying them.
             name: what run folders and reports call the dataset.
@@ -204,7 +206,7 @@ class Dataset:
             x_val, y_val, features, labels = features[val], labels[val], features[train], labels[train]
             weights = None if weights is None else weights[train]
         data = cls(
-            name, features, labels, x_val, y_val, x_test, y_test, names,
+            name, features, labels, x_val, y_val, x_test, y_test, names, image_shape,
             train_indices=train, val_indices=val, sample_weight=weights,
         )  # fmt: skip
         return data if class_weight is None else data.weigh_classes(class_weight)

@@ -68,5 +68,5 @@ class LogitsPredictor(Protocol):
 
 
 # Each makes an engine from a network, an optimizer, a batch size, a number of threads, of which 0 leaves the choice,
-# and a seed for dropout.
+# a seed for dropout and augmentation, and an `Augmenter` or None.
 ENGINES: Registry[Callable[..., Engine]] = Registry("engine")

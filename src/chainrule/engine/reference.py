@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from chainrule.engine.base import BatchResults
 from chainrule.engine.subnormals import subnormals_as_zero
 from chainrule.engine.threads import blas_threads, threads_for
+from chainrule.nn.augmentation import Augmenter
 from chainrule.nn.dropout import derive_key
 from chainrule.nn.metrics import Evaluation
 from chainrule.nn.network import Network
@@ -24,9 +25,16 @@ class ReferenceEngine:
     """Runs `network.forward`, the loss, `network.backward` and `optimizer.step`, reusing one set of gradients."""
 
     def __init__(
-        self, network: Network, optimizer: Optimizer, batch_size: int, threads: int = 0, seed: int = 0
+        self,
+        network: Network,
+        optimizer: Optimizer,
+        batch_size: int,
+        threads: int = 0,
+        seed: int = 0,
+        augmenter: Augmenter | None = None,
     ) -> None:
         self._network, self._optimizer, self._batch_size, self._seed = network, optimizer, batch_size, seed
+        self._augmenter = augmenter
         self._threads = threads or threads_for(batch_size)
         self._gradients = network.parameters.zeros_like()
         self._batch = np.empty((batch_size, network.sizes[0]), network.dtype)
@@ -42,6 +50,9 @@ class ReferenceEngine:
                 batch = x.take(chosen, axis=0, out=self._batch[: len(chosen)], mode="clip")
                 targets, own_weights = y[chosen], None if weights is None else weights[chosen]
                 key = derive_key(self._seed, self._optimizer.state.step_count)
+                if self._augmenter:
+                    batch = self._augmenter.mix(self._augmenter.apply(batch, key), key)
+                    targets = self._augmenter.mix(targets, key)
                 outputs = network.forward(batch, key)
                 network.track(outputs)
                 logits = outputs[-1].z

@@ -12,9 +12,10 @@ from chainrule.report import run_charts
 from chainrule.report.run_charts import format_metric_label
 from chainrule.report.run_records import RunRecord, find_varied_hyperparameters, get_metric_sign, select_best
 from chainrule.report.section import Report, Section
-from chainrule.report.statistics import compute_correlations, compute_importances, group_by_value, select_scored
+from chainrule.report.statistics import compute_correlations, group_by_value, select_scored
+from chainrule.report.variance import Share, VarianceShares, compute_variance_shares
 
-__all__ = ["build_overview", "escape_markdown", "format_markdown_table", "tabulate_runs"]
+__all__ = ["build_overview", "describe_shares", "escape_markdown", "format_markdown_table", "tabulate_runs"]
 
 _MAX_ROWS = 10
 _MAX_GROUPS = 6  # learning curves, and hyperparameters with a table of their own
@@ -70,6 +71,39 @@ def escape_markdown(text: object) -> str:
     return re.sub(r"([\\`*_{}\[\]()<>#+!~&$-])", r"\\\1", " ".join(str(text).split()))
 
 
+def describe_shares(shares: VarianceShares, label: str) -> str:
+    """Describe in Markdown which shares of a metric's variance the hyperparameters explain, or why this is unknown.
+
+    Args:
+        shares: the shares.
+        label: name of the metric.
+    """
+    if shares.additive is None:
+        return shares.reason
+    text = (
+        f"A model in which the effects of the hyperparameters add up predicts {_format_share(shares.additive)} of the "
+        f"variance of {label}, in cross-validation over {shares.runs} runs. "
+    )
+    if shares.pairwise is None or shares.interaction is None:
+        text += shares.reason
+    else:
+        text += (
+            f"With effects of pairs it predicts {_format_share(shares.pairwise)}. "
+            f"The difference, {_format_share(shares.interaction)}, is interaction."
+        )
+        if shares.interaction.low <= 0:
+            text += " Its interval includes 0, so these runs do not show that hyperparameters interact."
+    if shares.continuous:
+        names = ", ".join(map(escape_markdown, shares.continuous))
+        text += f" Modeled as splines: {names}; the other hyperparameters are categorical."
+    return text
+
+
+def _format_share(share: Share) -> str:
+    value, low, high = (100 * part for part in (share.value, share.low, share.high))
+    return f"{value:.1f} % (95 % interval {low:.1f} to {high:.1f})"
+
+
 def _format_metric(value: float | None, metric: str) -> str:
     """Format a metric for a table; accuracies in percent."""
     if value is None:
@@ -116,13 +150,15 @@ def _build_differences(records: Sequence[RunRecord], metric: str) -> Section | N
         return None
     charts: dict[str, Chart] = {"parallel": run_charts.build_parallel_coordinates(records, metric)}
     text = ["![One line per run](chart:parallel)"]
-    if importances := compute_importances(records, metric):
-        charts["importance"] = run_charts.build_bar_chart(importances, "share of the variance")
-        text.append(f"![Share of the variance of {label} explained by each hyperparameter alone](chart:importance)")
+    shares = compute_variance_shares(records, metric)
+    text.append(describe_shares(shares, label))
+    if shares.hyperparameters:
+        charts["shares"] = run_charts.build_share_chart(shares)
+        text.append(f"![Share of the variance of {label} that is lost without each hyperparameter](chart:shares)")
     if correlations := compute_correlations(records, metric):
         charts["correlation"] = run_charts.build_bar_chart(correlations, f"rank correlation with {label}")
         text.append(f"![Rank correlation of hyperparameters with {label}](chart:correlation)")
-    for name in list(importances or space)[:_MAX_GROUPS]:
+    for name in list(shares.hyperparameters or space)[:_MAX_GROUPS]:
         groups = group_by_value(records, metric, name)
         if len(groups) > _MAX_ROWS:
             continue

@@ -12,7 +12,8 @@ from chainrule.charts.chart import Axis, BarChart, ConfusionMatrix, LineChart, P
 from chainrule.core.errors import ChainruleError
 from chainrule.data import load_dataset
 from chainrule.report.run_records import RunRecord, find_varied_hyperparameters, get_metric_sign
-from chainrule.report.statistics import select_scored
+from chainrule.report.statistics import MAX_CATEGORIES, select_scored
+from chainrule.report.variance import VarianceShares
 from chainrule.runs.folder import MODEL
 from chainrule.saved_models import load_model
 from chainrule.training.history import History
@@ -23,12 +24,12 @@ __all__ = [
     "build_confusion_matrix",
     "build_learning_curves",
     "build_parallel_coordinates",
+    "build_share_chart",
     "format_metric_label",
 ]
 
 _EXAMPLES_PER_CELL = 6
 _MAX_BARS = 20
-_MAX_CATEGORIES = 12  # a numeric hyperparameter with more values gets a continuous axis
 
 
 def format_metric_label(metric: str) -> str:
@@ -78,7 +79,7 @@ def build_parallel_coordinates(records: Sequence[RunRecord], metric: str = "val_
     axes = []
     for name, values in find_varied_hyperparameters([record for record, _ in scored]).items():
         own = [record.config[name] for record, _ in scored]
-        if len(values) > _MAX_CATEGORIES and all(isinstance(value, int | float) for value in values):
+        if len(values) > MAX_CATEGORIES and all(isinstance(value, int | float) for value in values):
             axes.append(Axis(name, [float(value) for value in own]))
             continue
         names = [str(value) for value in values]
@@ -92,6 +93,16 @@ def build_bar_chart(values: Mapping[str, float], x_label: str) -> BarChart:
     """Chart the first named numbers as bars, in the given order."""
     shown = dict(list(values.items())[:_MAX_BARS])
     return BarChart(x_label, list(shown), [Series("", [], list(shown.values()))])
+
+
+def build_share_chart(shares: VarianceShares) -> BarChart:
+    """Chart by how much the explained share drops without each hyperparameter, and the interaction, with intervals."""
+    shown = dict(list(shares.hyperparameters.items())[:_MAX_BARS])
+    if shares.interaction is not None:
+        shown["interaction of pairs"] = shares.interaction
+    mean, low, high = ([100 * getattr(one, part) for one in shown.values()] for part in ("value", "low", "high"))
+    series = [Series("", [], mean, low=low, high=high)]
+    return BarChart("share of the variance (%), 95 % interval", list(shown), series, "points", 0.0)
 
 
 def build_learning_curves(groups: Mapping[str, Sequence[History]], column: str = "val_accuracy") -> LineChart:

@@ -1,21 +1,17 @@
-"""How hyperparameters affect results: groups, correlations, importances."""
+"""How hyperparameters affect results: groups and correlations."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from chainrule.report.run_records import RunRecord, find_varied_hyperparameters, get_metric_sign
 
-__all__ = ["compute_correlations", "compute_importances", "group_by_value", "select_scored"]
+__all__ = ["MAX_CATEGORIES", "compute_correlations", "group_by_value", "select_scored"]
 
-# The running time of fANOVA grows faster than the number of runs: seconds for 500, minutes for thousands.
-_MAX_RUNS = 500
 # A numeric hyperparameter with more values than this is treated as continuous, with fewer as categorical.
-_MAX_CATEGORIES = 12
+MAX_CATEGORIES = 12
 
 
 def select_scored(records: Sequence[RunRecord], metric: str) -> list[tuple[RunRecord, float]]:
@@ -71,41 +67,3 @@ def _encode_columns(records: Sequence[RunRecord]) -> dict[str, list[float]]:
             for value in values:
                 columns[f"{name} = {value}"] = [float(str(one) == str(value)) for one in found]
     return columns
-
-
-def compute_importances(records: Sequence[RunRecord], metric: str) -> dict[str, float]:
-    """The share of the metric's variance that each hyperparameter explains by itself, largest first.
-
-    Computed by Optuna's functional ANOVA on a random forest (Hutter, Hoos and Leyton-Brown, 2014). The rest, to 1,
-    is explained by interactions. Empty for fewer than 10 runs; of more than 500 runs, a random 500 are used.
-    """
-    import optuna
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
-
-    pairs = select_scored(records, metric)
-    if len(pairs) > _MAX_RUNS:
-        chosen = np.random.default_rng(0).permutation(len(pairs))[:_MAX_RUNS]
-        pairs = [pairs[index] for index in sorted(chosen)]
-    space = find_varied_hyperparameters([record for record, _ in pairs])
-    if len(pairs) < 10 or not space:
-        return {}
-    distributions: dict[str, Any] = {}
-    for name, values in space.items():
-        if len(values) > _MAX_CATEGORIES and all(isinstance(value, int | float) for value in values):
-            low, high = min(values), max(values)
-            distributions[name] = FloatDistribution(low, high, log=low > 0 and high / low > 50)
-        else:
-            distributions[name] = CategoricalDistribution([str(value) for value in values])
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        study = optuna.create_study(direction="maximize")
-        for record, value in pairs:
-            params = {
-                name: float(record.config[name]) if isinstance(kind, FloatDistribution) else str(record.config[name])
-                for name, kind in distributions.items()
-            }
-            study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
-        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-        found = optuna.importance.get_param_importances(study, evaluator=evaluator, normalize=False)
-    return {name: float(value) for name, value in found.items()}

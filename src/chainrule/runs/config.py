@@ -34,8 +34,10 @@ from chainrule.core.registry import Registry
 from chainrule.data import DATASETS
 from chainrule.engine import ENGINES
 from chainrule.nn.activations import ACTIVATIONS
+from chainrule.nn.augmentation import Augmentation
 from chainrule.nn.initializers import INITIALIZERS
 from chainrule.nn.losses import LOSSES
+from chainrule.nn.views import Views
 from chainrule.optim.optimizers import OPTIMIZERS
 
 __all__ = [
@@ -103,6 +105,10 @@ class TrainConfig(Configurable):
     input_dropout = Float(0.0, "probability that an input is left out of a training step", ge=0, lt=1, group=_MODEL)
     batch_norm = Bool(False, "normalize the hidden layers over the batch", group=_MODEL)
     dtype = Choice("float32", "floating-point type", ("float32", "float64"), group=_MODEL)
+    shift, flip, rotation = Augmentation.shift, Augmentation.flip, Augmentation.rotation
+    zoom, elastic, cutout = Augmentation.zoom, Augmentation.elastic, Augmentation.cutout
+    mixup = Augmentation.mixup
+    view_shift, view_flip = Views.view_shift, Views.view_flip
     epochs = Int(10, "passes over the training set", flag="-e", ge=1, group=_TRAINING)
     batch_size = Int(64, "samples per step", flag="-b", ge=1, group=_TRAINING)
     loss = Choice("cross_entropy", "loss", LOSSES, flag="-l", group=_TRAINING)
@@ -191,6 +197,16 @@ class TrainConfig(Configurable):
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"A TrainConfig is read-only; create a new one to change {name!r}.")
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What is done to training images."""
+        return Augmentation(**{name: getattr(self, name) for name in Augmentation.fields()})
+
+    @property
+    def views(self) -> Views:
+        """Of which views of an image the answers are averaged at the end of a run."""
+        return Views(**{name: getattr(self, name) for name in Views.fields()})
 
     @property
     def hidden_sizes(self) -> tuple[int, ...]:

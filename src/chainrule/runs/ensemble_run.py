@@ -222,13 +222,14 @@ class EnsembleRun(RecordedRun):
         if not networks:  # stopped at once
             networks = [_make_network(self.config.of_member(self.config.seed), self.trained_on)]
         ensemble = Ensemble(networks)
-        test = ensemble.evaluate(data.x_test, data.y_test)
+        views: Any = {"views": self.config.views, "image_shape": data.image_shape}
+        test = ensemble.evaluate(data.x_test, data.y_test, **views)
         check_finite_loss(test)
         results = [self._results[number].metrics for number in trained]
         names = record_names(test.score_name)[2:]
         metrics: dict[str, Any] = {name: _mean([result[name] for result in results]) for name in names}
         if len(data.x_val):
-            val = ensemble.evaluate(data.x_val, data.y_val)
+            val = ensemble.evaluate(data.x_val, data.y_val, **views)
             metrics |= {"val_loss": val.loss, f"val_{val.score_name}": val.score}
         metrics = {
             "status": status,

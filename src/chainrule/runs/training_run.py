@@ -9,10 +9,14 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from numpy.typing import NDArray
+
 from chainrule.data import Dataset
+from chainrule.model import Model
 from chainrule.neural_network import NeuralNetwork
 from chainrule.nn.losses import LOSSES
 from chainrule.nn.metrics import Evaluation, make_class_report
+from chainrule.nn.parameters import Array
 from chainrule.optim.optimizers import OPTIMIZERS
 from chainrule.runs.checkpointing import RunCheckpoints
 from chainrule.runs.config import TrainConfig
@@ -34,6 +38,8 @@ def make_trainer(config: TrainConfig, data: Dataset, callbacks: Sequence[Callbac
     Raises:
         ConfigError: the data do not fit the configuration.
     """
+    if config.views.count > 1:
+        config.views.check_shape(data.image_shape, data.x_train.shape[1])
     outputs = len(data.classes) if data.classes else data.y_train.shape[1]
     network = NeuralNetwork(
         [data.x_train.shape[1], *config.hidden_sizes, outputs],
@@ -59,6 +65,7 @@ def make_trainer(config: TrainConfig, data: Dataset, callbacks: Sequence[Callbac
         threads=config.threads,
         epochs=config.epochs,
         callbacks=[*used, *callbacks],
+        augmentation=config.augmentation,
     )
 
 
@@ -158,11 +165,21 @@ class TrainingRun(RecordedRun):
         """Evaluate the parameters of the kept epoch."""
         data, trainer = self.run.dataset, self.trainer
         kept = _restore_kept_epoch(trainer, self.config.keep)
-        test = trainer.evaluate(data.x_test, data.y_test)
+        test = self._predict(data.x_test, data.y_test)
         metrics = _make_metrics(status, trainer, kept, test, data.classes)
+        if self.config.views.count > 1 and len(data.x_val):
+            val = self._predict(data.x_val, data.y_val)
+            metrics |= {"val_loss": val.loss, f"val_{val.score_name}": val.score}
         is_last = kept is not None and kept is trainer.history[-1]
         remark = f" with the parameters of epoch {kept.epoch}" if kept and (status == "aborted" or not is_last) else ""
         return TestResult(metrics, test, trainer.network, remark)
+
+    def _predict(self, x: Array, y: NDArray[Any]) -> Evaluation:
+        """Evaluate the network on samples, or on views of them."""
+        views, network = self.config.views, self.trainer.network
+        if views.count > 1 and isinstance(network, Model):
+            return network.evaluate(x, y, views=views, image_shape=self.run.dataset.image_shape)
+        return self.trainer.evaluate(x, y)
 
     def _clean_up(self) -> None:
         self.checkpoints.remove_older()

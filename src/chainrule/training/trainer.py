@@ -22,6 +22,7 @@ from chainrule.core.seeding import generator
 from chainrule.core.validation import check_weights
 from chainrule.data import Dataset
 from chainrule.engine import make_engine
+from chainrule.nn.augmentation import Augmentation, Augmenter
 from chainrule.nn.losses import LOSSES
 from chainrule.nn.metrics import Evaluation
 from chainrule.nn.network import Network
@@ -69,6 +70,7 @@ class Trainer:
         threads: processor cores for a step; 0 chooses what is fastest.
         epochs: how many the learning rate schedule spans; 0 will do if it is constant.
         callbacks: called after each epoch.
+        augmentation: of the training images; None, or one without effect, leaves samples as they are.
 
     Attributes:
         history: a record of each finished epoch.
@@ -94,6 +96,7 @@ class Trainer:
         threads: int = 0,
         epochs: int = 0,
         callbacks: Sequence[Callback | EpochFunction] = (),
+        augmentation: Augmentation | None = None,
     ) -> None:
         if not isinstance(data, Dataset):
             raise ConfigError(f"data must be a Dataset, such as load_dataset returns, got {type(data).__name__}.")
@@ -120,9 +123,16 @@ class Trainer:
             )
         steps_per_epoch = -(-len(self.x) // self.batch_size)
         self.optimizer.schedule_span = (self.optimizer.state.step_count, epochs * steps_per_epoch)
+        if not isinstance(augmentation, Augmentation | None):
+            raise ConfigError(f"augmentation must be an Augmentation or None, got {augmentation!r:.100}.")
+        augmenter = None
+        if augmentation is not None and augmentation.is_active:
+            augmenter = Augmenter(augmentation, data.image_shape, self.x.shape[1])
+            if augmentation.mixup and self.y.ndim == 1:
+                self.y = np.eye(network.sizes[-1], dtype=network.dtype)[self.y]  # mixed targets are no class numbers
         dropout_seed = int(generator(seed, "dropout").integers(2**63))
         batch = min(self.batch_size, len(self.x))
-        self.engine = make_engine(engine, network, self.optimizer, batch, threads, dropout_seed)
+        self.engine = make_engine(engine, network, self.optimizer, batch, threads, dropout_seed, augmenter)
         self.optimizer.rate_factor = 1.0  # callbacks of this training may reduce it
         self.history = History()
         self.step = 0

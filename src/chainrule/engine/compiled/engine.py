@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from chainrule.engine.compiled.prediction import Predictor, has_many_zeros
 from chainrule.engine.compiled.runtime import ThreadTeam, TrainingRunner
 from chainrule.engine.compiled.workspace import Plan, plan_training
 from chainrule.engine.threads import ThreadTuner
+from chainrule.nn.augmentation import Augmenter
 from chainrule.nn.metrics import Evaluation
 from chainrule.nn.network import Network
 from chainrule.nn.parameters import Array
@@ -38,12 +40,18 @@ class CompiledEngine:
     """
 
     def __init__(
-        self, network: Network, optimizer: Optimizer, batch_size: int, threads: int = 0, seed: int = 0
+        self,
+        network: Network,
+        optimizer: Optimizer,
+        batch_size: int,
+        threads: int = 0,
+        seed: int = 0,
+        augmenter: Augmenter | None = None,
     ) -> None:
         self._network, self._optimizer, self._batch_size = network, optimizer, batch_size
         self._team = ThreadTeam()
-        self._seed = seed
-        self._runner = TrainingRunner(network, optimizer, self._team, seed)
+        self._make_runner = partial(TrainingRunner, network, optimizer, self._team, seed, augmenter)
+        self._runner = self._make_runner()
         self._predictor = Predictor(network, self._team, threads)
         self._threads, self._most = threads, 0
         self._tuner = ThreadTuner(threads)
@@ -70,7 +78,7 @@ class CompiledEngine:
         soft = has_classes and is_soft
         if not self._runner.is_current(soft=soft):
             try:
-                self._runner = TrainingRunner(self._network, self._optimizer, self._team, self._seed, soft=soft)
+                self._runner = self._make_runner(soft=soft)
             except NotCompilableError as error:
                 raise ConfigError(
                     f"The optimizer was changed to what only the numpy engine can run: {error}."

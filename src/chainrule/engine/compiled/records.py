@@ -96,7 +96,9 @@ THREAD = np.dtype(
             "others",  # address of the gradients that follow those of the weights
             "other_parameters",  # biases and scales, which follow the weights
             "shrink",  # index of the factor that scales the gradients down, among the constants of `update`
-            "seed",  # of dropout
+            "augmentation",  # address of the settings of the augmentation of images; 0 without
+            "scratch",  # address of what `Augmenter.make_scratch` returns
+            "seed",  # of dropout and augmentation
             "dropped",  # of 2**32 random values, how many leave a hidden unit out
             "inputs_dropped",  # the same of an input
         )

@@ -21,6 +21,7 @@ from chainrule.engine.compiled.step_compiler import compile_steps
 from chainrule.engine.compiled.workspace import Plan
 from chainrule.engine.subnormals import subnormals_as_zero
 from chainrule.nn.activations import ACTIVATIONS
+from chainrule.nn.augmentation import Augmenter
 from chainrule.nn.dropout import count_dropped
 from chainrule.nn.network import Network
 from chainrule.nn.parameters import Array, aligned_zeros
@@ -127,7 +128,8 @@ class TrainingRunner:
         network: trained in place.
         optimizer: its state is updated.
         team: the threads to use.
-        seed: of dropout, 0 to 2**63 - 1.
+        seed: of dropout and augmentation, 0 to 2**63 - 1.
+        augmenter: of the training images; None leaves samples as they are.
         soft: whether the targets of a classification are probabilities, (n, k), instead of class numbers.
 
     Raises:
@@ -135,11 +137,20 @@ class TrainingRunner:
     """
 
     def __init__(
-        self, network: Network, optimizer: Optimizer, team: ThreadTeam, seed: int, *, soft: bool = False
+        self,
+        network: Network,
+        optimizer: Optimizer,
+        team: ThreadTeam,
+        seed: int,
+        augmenter: Augmenter | None,
+        *,
+        soft: bool = False,
     ) -> None:
         self._team, self._optimizer, self._dtype = team, optimizer, network.dtype
+        self._augmenter = augmenter  # its settings are read by address
         self._objective, self._soft = network.objective, soft
         self._thread_fields = {
+            "augmentation": augmenter.settings.ctypes.data if augmenter else 0,
             "seed": seed,
             "dropped": count_dropped(network.dropout),
             "inputs_dropped": count_dropped(network.input_dropout),
@@ -209,9 +220,13 @@ class TrainingRunner:
         losses = [np.zeros(steps) for _ in range(count)]
         scores = [np.zeros(steps) for _ in range(count)]
 
+        scratch = [self._augmenter.make_scratch(x.dtype) for _ in range(count)] if self._augmenter else []
+
         def work(thread: int) -> int:
             for name, value in fields.items():
                 plan.threads[thread][name] = value
+            if scratch:
+                plan.threads[thread]["scratch"] = scratch[thread].ctypes.data
             seen: int = train(
                 plan.threads[thread], plan.layers[thread], x.ctypes.data, y.ctypes.data, order.ctypes.data, first,
                 steps, state.step_count, optimizer.weight_decay, rates, hyperparameters.ctypes.data,

@@ -19,6 +19,7 @@ from chainrule.engine.compiled.products import PRODUCT, TRANSPOSE
 from chainrule.engine.compiled.records import LAYER, THREAD
 from chainrule.engine.compiled.step import FUNCTIONS, LARGE, ROW_BLOCK, evaluate
 from chainrule.engine.compiled.updates import FUSED, GRADIENTS, UPDATES
+from chainrule.nn.augmentation import LAYER_NUMBER, NODES
 from chainrule.nn.normalization import EPSILON, MOMENTUM
 
 __all__ = ["compile_steps"]
@@ -44,6 +45,7 @@ def compile_steps(function: Callable[..., int], dtype: str) -> Any:
     scope |= {"prefetch": prefetch, "real": np.dtype(dtype).type, "width": np.dtype(dtype).itemsize}
     constants = {"LARGE": LARGE, "ROW_BLOCK": ROW_BLOCK, "SPINS": SPINS, "EPSILON": EPSILON, "MOMENTUM": MOMENTUM}
     constants |= {"FUSED": FUSED, "GRADIENTS": GRADIENTS, "UPDATES": UPDATES}
+    constants |= {"LAYER_NUMBER": LAYER_NUMBER, "NODES": NODES}
     sources = [f'@njit(error_model="numpy")\n{inspect.getsource(part)}' for part in FUNCTIONS]
     # Annotations are not evaluated: the names that they use are unknown to the text.
     head = f"from __future__ import annotations\n# {dtype} {constants} {LAYER} {THREAD}"

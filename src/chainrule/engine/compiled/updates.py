@@ -28,14 +28,24 @@ def copy(source, target, elements):
 
 
 def square_rows(gradient, squares, rows, columns):
-    """The sum of squares of each row of a gradient."""
+    """The sum of squares of each row of a gradient, in eight parts, because one sum would wait for each addition."""
     squares_ = carray(pointer(squares, np.float64), rows)
+    whole = columns // 8 * 8
     for row in range(rows):
         values = carray(pointer(gradient + row * columns * width, real), columns)
-        total = 0.0
-        for column in range(columns):
-            total += np.float64(values[column]) * np.float64(values[column])
-        squares_[row] = total
+        a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        for column in range(0, whole, 8):
+            a += np.float64(values[column]) ** 2
+            b += np.float64(values[column + 1]) ** 2
+            c += np.float64(values[column + 2]) ** 2
+            d += np.float64(values[column + 3]) ** 2
+            e += np.float64(values[column + 4]) ** 2
+            f += np.float64(values[column + 5]) ** 2
+            g += np.float64(values[column + 6]) ** 2
+            h += np.float64(values[column + 7]) ** 2
+        for column in range(whole, columns):
+            a += np.float64(values[column]) ** 2
+        squares_[row] = ((a + b) + (c + d)) + ((e + f) + (g + h))
 
 
 def shrink_gradients(thread, clip_norm, constants):
