@@ -121,8 +121,8 @@ def check_class_targets(
         return check_labels(y, n_classes=n_classes, name=name)
     if n_classes not in (None, shape[1]):
         raise ConfigError(
-            f"{name} must have the shape (n,), a class number per sample, or (n, {n_classes}), the probabilities of the "
-            f"{n_classes} classes. Got {shape}. {name}.argmax(axis=1) converts one-hot rows."
+            f"{name} must have the shape (n,), a class number per sample, or (n, {n_classes}), probabilities of the "
+            f"classes. Got {shape}. {name}.argmax(axis=1) converts one-hot rows."
         )
     probabilities = check_targets(y, columns=shape[1], dtype=dtype, low=0.0, name=name)
     sums = probabilities.sum(axis=1, dtype=np.float64)
