@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,12 +14,13 @@ import pytest
 
 from chainrule import Dataset, Ensemble, load_model, run_sweep, train
 from chainrule.cli.main import main
-from chainrule.core.errors import CheckpointError, ConfigError, DivergenceError
+from chainrule.core.errors import CheckpointError, ConfigError, DivergenceError, OutputError
 from chainrule.core.seeding import derive_seed
 from chainrule.report.run_records import find_run_records
 from chainrule.runs import TrainConfig, recorded_run
 from chainrule.runs.experiment import run_experiment
-from chainrule.runs.folder import RunFolder
+from chainrule.runs.folder import RunFolder, make_run_error
+from chainrule.runs.writer import RunWriter
 from chainrule.terminal.console import Console
 from chainrule.training.history import History
 
@@ -98,6 +100,20 @@ def test_a_member_that_diverges_fails_the_run() -> None:
     with pytest.raises(DivergenceError, match=r"Member \d.*diverged"):
         train({**QUICK, "members": 2, "run_name": "two", "optimizer": "sgd", "learning_rate": 1e30})
     assert json.loads(Path("runs/two/run.json").read_text())["status"] == "failed"
+
+
+def test_a_full_disk_fails_the_run_and_says_which_to_resume(monkeypatch) -> None:
+    def fail(self, network) -> Path:
+        raise make_run_error(self._folder, self._folder / "model", OSError(errno.ENOSPC, "No space left on device"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunWriter, "save_model", fail)
+        with pytest.raises(OutputError, match="No space left") as raised:
+            train({**QUICK, "members": 3, "run_name": "full"})
+    assert raised.value.run_folder == Path("runs/full")
+    assert RunFolder.read(Path("runs/full")).status == "failed"
+    whole = train({**QUICK, "members": 3, "run_name": "whole"})
+    assert train(resume="full").model_path.read_bytes() == whole.model_path.read_bytes()
 
 
 def test_other_data_are_refused_when_resumed(digits) -> None:
