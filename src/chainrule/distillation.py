@@ -36,7 +36,7 @@ def distill(
     Raises:
         ConfigError: the teacher does not fit the data, or a number is out of range.
 
-    >>> data = Dataset.from_arrays([[0.0], [1.0]], [0, 1])
+    >>> data = Dataset.from_arrays([[0.0], [0.0]], [0, 1])
     >>> distill(data, NeuralNetwork([1, 2]), share=0.5).y_train
     array([[0.75, 0.25],
            [0.25, 0.75]], dtype=float32)

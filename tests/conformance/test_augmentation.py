@@ -18,22 +18,28 @@ KINDS = [
     {"zoom": 0.2},
     {"elastic": 1.5},
     {"cutout": 3},
-    {"shift": 1, "flip": True, "rotation": 10.0, "zoom": 0.1, "elastic": 1.0, "cutout": 2},
+    {"mixup": 0.7},
+    {"shift": 1, "flip": True, "rotation": 10.0, "zoom": 0.1, "elastic": 1.0, "cutout": 2, "mixup": 0.5},
 ]
 
 
 def augment(images, key=1, **kind):
     """Images (n, height, width) changed."""
     n, *shape = np.shape(images)
-    return Augmenter(Augmentation(**kind), tuple(shape)).apply(np.reshape(images, (n, -1)), key).reshape(n, *shape)
+    return (
+        Augmenter(Augmentation(**kind), tuple(shape), int(np.prod(shape)))
+        .apply(np.reshape(images, (n, -1)), key)
+        .reshape(n, *shape)
+    )
 
 
 def train(engine, digits, *, threads=1, dtype="float64", shape=(8, 8), batch=12, hidden=(30,), **kind):
     network = Network([64, *hidden, 10], seed=3, dtype=dtype, dropout=0.2)
     made = engine(
-        network, OPTIMIZERS["adam"](learning_rate=0.003), batch, threads, 99, Augmenter(Augmentation(**kind), shape)
+        network, OPTIMIZERS["adam"](learning_rate=0.003), batch, threads, 99, Augmenter(Augmentation(**kind), shape, 64)
     )
-    losses = made.train(digits.x_train.astype(dtype), digits.y_train, np.arange(4 * batch + batch // 2)).losses
+    targets = np.eye(10, dtype=dtype)[digits.y_train] if "mixup" in kind else digits.y_train
+    losses = made.train(digits.x_train.astype(dtype), targets, np.arange(4 * batch + batch // 2)).losses
     return network.parameters.flat, losses
 
 
@@ -144,10 +150,33 @@ def test_cutout_clears_one_square_of_that_side() -> None:
     assert found.mean(axis=0)[1:-1, 1:-1].std() < 0.03
 
 
-@pytest.mark.parametrize("kind", KINDS[:-2])
+@pytest.mark.parametrize("kind", KINDS[:5])
 def test_what_is_the_same_everywhere_stays_so_inside(kind) -> None:
     found = augment(np.full((50, 28, 28), 0.7), **kind)
     np.testing.assert_allclose(found[:, 13:15, 13:15], 0.7, rtol=1e-12)
+
+
+def test_mixup_mixes_samples_and_targets_alike() -> None:
+    augmenter = Augmenter(Augmentation(mixup=0.6), None, 500)
+    mixed = augmenter.mix(np.eye(500), key=3)
+    own = np.diag(mixed)
+    np.testing.assert_allclose(mixed.sum(axis=1), 1)
+    # Each sample has a partner, another one, and a share of its own that is uniform from 0.4 to 1.
+    assert ((mixed > 0).sum(axis=1) == 2).all()
+    assert 0.4 <= own.min() < 0.43
+    assert 0.97 < own.max() < 1
+    assert own.mean() == pytest.approx(0.7, abs=0.03)
+    partners = (mixed - np.diag(own)).argmax(axis=1)
+    assert len(np.unique(partners)) > 280  # of 500, a random choice leaves out a share of 1 / e
+    np.testing.assert_allclose(augmenter.mix(np.arange(500.0)[:, None], key=3)[:, 0], mixed @ np.arange(500.0))
+
+
+@pytest.mark.parametrize("engine", ["compiled", "numpy"])
+def test_mixup_needs_no_images_and_works_for_numbers(digits, engine) -> None:
+    network = NeuralNetwork([64, 30, 1], loss="squared_error", seed=1)
+    x, y = digits.x_train, digits.x_train[:, 20] + digits.x_train[:, 30]
+    network.fit(x, y, epochs=20, augmentation=Augmentation(mixup=0.5), engine=engine, optimizer="adam")
+    assert network.evaluate(x, y).score > 0.9
 
 
 def test_images_change_with_step_sample_and_seed_only(digits) -> None:

@@ -88,3 +88,23 @@ def test_more_epochs(tmp_path) -> None:
     assert bench.resume("short", "-e", "6") == 0, bench.err
     assert bench.start(*bench.words, "-e", "6", "--run_name", "long") == 0
     assert bench.results("short") == bench.results("long")
+
+
+def test_stopped_at_once_by_a_second_ctrl_c(tmp_path) -> None:
+    bench = EnsembleBench(tmp_path, "-b", "8")
+    process = subprocess.Popen(
+        bench.command(*bench.words, "-e", "12", "--run_name", "hurt"),
+        cwd=tmp_path, env=bench.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not (tmp_path / "runs/hurt/members/0/history.jsonl").exists():
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert bench.journal("hurt")["status"] == "aborted"
+    assert bench.resume("hurt") == 0, bench.err
+    assert bench.start(*bench.words, "-e", "12", "--run_name", "whole") == 0
+    assert bench.results("hurt") == bench.results("whole")

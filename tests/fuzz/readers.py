@@ -32,7 +32,7 @@ from data.tiny_dataset import make_contents, make_spec
 from fuzz import mutations as m
 from fuzz.samples import Sample
 
-from chainrule import NeuralNetwork, load_model, save_model
+from chainrule import Ensemble, NeuralNetwork, load_model, save_model
 from chainrule.cli.runs import run as print_runs
 from chainrule.core.errors import CheckpointError, ConfigError, DataError, DivergenceError
 from chainrule.core.yaml_with_lines import read_mapping
@@ -40,6 +40,7 @@ from chainrule.data import Dataset
 from chainrule.data.idx import read_idx, unpack
 from chainrule.data.sources import find_files
 from chainrule.data.specs import verify
+from chainrule.nn.model_file import _ENSEMBLE_FORMAT as ENSEMBLE
 from chainrule.nn.model_file import _FORMAT as MODEL
 from chainrule.optim.optimizers import OPTIMIZERS
 from chainrule.runs.config import TrainConfig
@@ -136,7 +137,8 @@ def _network(dtype: str = "float32") -> NeuralNetwork:
 
 
 def _model_seeds() -> list[Sample]:
-    networks = (_network(), _network("float64"), NeuralNetwork([4, 2], seed=2))
+    ensemble = Ensemble([_network(), NeuralNetwork([3, 2], seed=3)])
+    networks = (_network(), _network("float64"), NeuralNetwork([4, 2], seed=2), ensemble)
     return [{"model": _written(lambda path, n=network: save_model(n, path, ("a", "b")))} for network in networks]  # type: ignore[misc]
 
 
@@ -155,14 +157,22 @@ def _change_description(format: str) -> m.Mutation:
     return change
 
 
-@register("model", _model_seeds, [_change_description(MODEL), m.change_header, m.change_header_text])
+_MODEL_CHANGES = [_change_description(MODEL), _change_description(ENSEMBLE), m.change_header, m.change_header_text]
+
+
+@register("model", _model_seeds, _MODEL_CHANGES)
 def _read_model(folder: Path) -> None:
     network = load_model(folder / "model")
-    assert np.isfinite(network.parameters.flat).all()
+    assert all(np.isfinite(member.parameters.flat).all() for member in _members(network))
     with np.errstate(all="ignore"):
         assert network.predict(np.zeros((2, network.sizes[0]))).shape == (2,)
     save_model(network, folder / "again")
-    assert load_model(folder / "again").parameters.flat.tobytes() == network.parameters.flat.tobytes()
+    for again, member in zip(_members(load_model(folder / "again")), _members(network), strict=True):
+        assert again.parameters.flat.tobytes() == member.parameters.flat.tobytes()
+
+
+def _members(network: NeuralNetwork | Ensemble) -> tuple[NeuralNetwork, ...]:
+    return network.members if isinstance(network, Ensemble) else (network,)
 
 
 # --- checkpoints

@@ -70,6 +70,12 @@ def test_the_targets_are_those_of_distill(teacher, digits) -> None:
     assert by_key.model_path.read_bytes() == by_hand.model_path.read_bytes()
 
 
+def test_an_ensemble_of_students(teacher) -> None:
+    save_model(teacher, "t.safetensors")
+    one, two = (train({**QUICK, "teacher": "t.safetensors", "members": members}) for members in (1, 2))
+    assert (two.folder / "members/0/model.safetensors").read_bytes() == one.model_path.read_bytes()
+
+
 def test_a_resumed_student_needs_the_same_teacher(teacher, digits) -> None:
     save_model(teacher, "t.safetensors")
     settings = {**QUICK, "teacher": "t.safetensors"}

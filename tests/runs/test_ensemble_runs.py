@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 
-from chainrule import Ensemble, load_model, run_sweep, train
+from chainrule import Dataset, Ensemble, load_model, run_sweep, train
 from chainrule.cli.main import main
-from chainrule.core.errors import CheckpointError, ConfigError, DivergenceError
+from chainrule.core.errors import CheckpointError, ConfigError, DivergenceError, OutputError
 from chainrule.core.seeding import derive_seed
 from chainrule.report.run_records import find_run_records
-from chainrule.runs import TrainConfig
-from chainrule.runs.folder import RunFolder
+from chainrule.runs import TrainConfig, recorded_run
+from chainrule.runs.experiment import run_experiment
+from chainrule.runs.folder import RunFolder, make_run_error
+from chainrule.runs.writer import RunWriter
 from chainrule.terminal.console import Console
 from chainrule.training.history import History
 
@@ -97,6 +102,20 @@ def test_a_member_that_diverges_fails_the_run() -> None:
     assert json.loads(Path("runs/two/run.json").read_text())["status"] == "failed"
 
 
+def test_a_full_disk_fails_the_run_and_says_which_to_resume(monkeypatch) -> None:
+    def fail(self, network) -> Path:
+        raise make_run_error(self._folder, self._folder / "model", OSError(errno.ENOSPC, "No space left on device"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunWriter, "save_model", fail)
+        with pytest.raises(OutputError, match="No space left") as raised:
+            train({**QUICK, "members": 3, "run_name": "full"})
+    assert raised.value.run_folder == Path("runs/full")
+    assert RunFolder.read(Path("runs/full")).status == "failed"
+    whole = train({**QUICK, "members": 3, "run_name": "whole"})
+    assert train(resume="full").model_path.read_bytes() == whole.model_path.read_bytes()
+
+
 def test_other_data_are_refused_when_resumed(digits) -> None:
     own = replace(digits, name="own")
     train({**QUICK, "members": 2, "run_name": "own"}, data=own)
@@ -117,6 +136,47 @@ def test_a_sweep_over_members() -> None:
     assert [found.get("members", 1) for found in metrics] == [1, 3]
     assert [trial["val_accuracy"] for trial in result.trials] == [found["val_accuracy"] for found in metrics]
     assert not list(Path("runs/members").rglob("checkpoints"))
+
+
+def test_a_pruned_run_is_tested() -> None:
+    seen = []
+
+    def watch(history: History) -> bool:
+        seen.append(len(history))
+        return True
+
+    config = TrainConfig({**QUICK, "members": 2, "epochs": 200, "threads": 2, "run_name": "two"})
+    result = run_experiment(config, Console(quiet=True), watch=watch)
+    assert result.status == "pruned"
+    assert seen[0] == 1
+    assert 1 <= len(result.history) < 200
+    assert result.metrics["members"] == 2
+    assert RunFolder.read(Path("runs/two")).status == "pruned"
+
+
+def test_a_run_that_is_stopped_at_once(monkeypatch) -> None:
+    @contextmanager
+    def stopping(notify):
+        stop = Event()
+        stop.set()
+        yield stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorded_run, "stopping_on_interrupt", stopping)
+        result = train({**QUICK, "members": 2, "run_name": "two"})
+    assert (result.status, len(result.history), result.metrics["epochs"]) == ("aborted", 0, 0)
+    whole = train({**QUICK, "members": 2, "run_name": "whole"})
+    assert train(resume="two").model_path.read_bytes() == whole.model_path.read_bytes()
+
+
+def test_runs_of_regression(random) -> None:
+    x = random.normal(size=(200, 3))
+    data = Dataset.from_arrays(x, x[:, :1], classes=(), val_fraction=0.2, test_data=(x, x[:, :1]))
+    config = {"members": 2, "loss": "squared_error", "epochs": 3, "hidden_size": 8, "figures": False}
+    result = train(config, data=data)
+    model = load_model(result.model_path)
+    assert result.metrics["test_r2"] == model.evaluate(x, x[:, :1]).score
+    assert len(result.metrics["member_test_r2"]) == 2
 
 
 @pytest.mark.parametrize("members", [0, -1, 1.5, "two", True])

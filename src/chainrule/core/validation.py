@@ -117,8 +117,13 @@ def check_class_targets(
         ConfigError: another shape, no class number, a negative or infinite probability, or a row of another sum.
     """
     shape = _as_numbers(y, name, hint=_CLASS_NAMES_HINT).shape
-    if len(shape) != 2 or shape[1] < 2 or n_classes not in (None, shape[1]):
+    if len(shape) != 2 or shape[1] < 2:
         return check_labels(y, n_classes=n_classes, name=name)
+    if n_classes not in (None, shape[1]):
+        raise ConfigError(
+            f"{name} must have the shape (n,), a class number per sample, or (n, {n_classes}), probabilities of the "
+            f"classes. Got {shape}. {name}.argmax(axis=1) converts one-hot rows."
+        )
     probabilities = check_targets(y, columns=shape[1], dtype=dtype, low=0.0, name=name)
     sums = probabilities.sum(axis=1, dtype=np.float64)
     wrong = np.abs(sums - 1) > _SUM_TOLERANCE

@@ -51,7 +51,8 @@ class ReferenceEngine:
                 targets, own_weights = y[chosen], None if weights is None else weights[chosen]
                 key = derive_key(self._seed, self._optimizer.state.step_count)
                 if self._augmenter:
-                    batch = self._augmenter.apply(batch, key)
+                    batch = self._augmenter.mix(self._augmenter.apply(batch, key), key)
+                    targets = self._augmenter.mix(targets, key)
                 outputs = network.forward(batch, key)
                 network.track(outputs)
                 logits = outputs[-1].z

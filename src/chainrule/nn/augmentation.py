@@ -11,6 +11,10 @@ Steinkraus and Platt, "Best Practices for Convolutional Neural Networks Applied 
 Perlin, "An Image Synthesizer" (1985) for the noise; DeVries and Taylor, "Improved Regularization of Convolutional
 Neural Networks with Cutout" (2017).
 
+`mixup` then adds to each sample, of images or other data, a part of another sample of the batch, and to its target the
+same part of the other one's target: x <- s x + (1 - s) x', with s uniform from 1 - mixup to 1. Reference: Zhang et al.,
+"mixup: Beyond Empirical Risk Minimization" (2018), where s has a beta distribution; mixup = 1 is its alpha = 1.
+
 Nothing is stored: images are changed while a batch is gathered. As in dropout.py, the random numbers are a function of
 the seed, the step and the sample's position in the batch, and of nothing else. The elementwise functions are written
 for NumPy arrays; the compiled engine compiles the same source for single numbers.
@@ -28,7 +32,10 @@ from chainrule.core.fields import Bool, Configurable, Float, Int
 from chainrule.nn.dropout import mix_bits, mix_row
 from chainrule.nn.parameters import Array
 
-__all__ = ["LAYER_NUMBER", "NODES", "Augmentation", "Augmenter", "draw", "draw_node", "interpolate", "rotate", "smooth"]
+__all__ = [
+    *("LAYER_NUMBER", "NODES", "Augmentation", "Augmenter"),
+    *("draw", "draw_node", "draw_partner", "draw_share", "interpolate", "rotate", "smooth"),
+]
 
 # Takes the place of the number of a layer where random bits are mixed; no network is as deep.
 LAYER_NUMBER = 2**32
@@ -49,6 +56,9 @@ class Augmentation(Configurable):
     zoom = Float(0.0, "largest relative change of width and of height of training images", ge=0, lt=1, group="images")
     elastic = Float(0.0, "pixels by which smooth noise displaces parts of training images", ge=0, group="images")
     cutout = Int(0, "side of a square that is set to 0 in each training image, in pixels", ge=0, group="images")
+    mixup = Float(
+        0.0, "largest share of another training sample that is mixed into each one", ge=0, le=1, group="training"
+    )
 
     @property
     def is_active(self) -> bool:
@@ -64,6 +74,16 @@ def draw(bits: Any, number: Any) -> Any:
 def draw_node(bits: Any, axis: Any, row: Any, column: Any) -> Any:
     """One component of the vector at a node of the lattice, in [-1, 1). The first eight numbers have other uses."""
     return 2.0 * draw(bits, 8 + (axis * NODES + row) * NODES + column) - 1.0
+
+
+def draw_share(bits: Any, mixup: Any) -> Any:
+    """How much of a sample stays its own, by mixup."""
+    return 1.0 - mixup * draw(bits, 8 + 2 * NODES * NODES)
+
+
+def draw_partner(bits: Any, row: Any, rows: Any) -> Any:
+    """The position in a batch of `rows` samples of the one that is mixed with the one at `row`: another, at random."""
+    return (row + 1 + np.int64(draw(bits, 9 + 2 * NODES * NODES) * (rows - 1))) % rows
 
 
 def smooth(t: Any) -> Any:
@@ -88,31 +108,45 @@ class Augmenter:
 
     Args:
         augmentation: how much they change.
-        image_shape: (height, width).
+        image_shape: (height, width); None if the samples are no images.
+        n_features: of a sample.
 
     Attributes:
-        settings: height, width and the settings in the order of `Augmentation`'s fields, float64.
+        settings: height and width (of other data, 1 and the number of features), then the settings in the order of
+            `Augmentation`'s fields, float64.
 
     Raises:
         ConfigError: the samples are no images, or a setting is too large for them.
     """
 
-    def __init__(self, augmentation: Augmentation, image_shape: tuple[int, int] | None) -> None:
-        if image_shape is None:
-            active = ", ".join(name for name, value in augmentation.as_dict().items() if value)
+    def __init__(self, augmentation: Augmentation, image_shape: tuple[int, int] | None, n_features: int) -> None:
+        active = ", ".join(name for name, value in augmentation.as_dict().items() if value and name != "mixup")
+        if image_shape is None and active:
             raise ConfigError(f"{active}: only images can be augmented, and the data have no image_shape.")
+        image_shape = image_shape or (1, n_features)
         smallest = min(image_shape)
         for name in ("shift", "elastic", "cutout"):
-            if (value := getattr(augmentation, name)) >= smallest:
+            if active and (value := getattr(augmentation, name)) >= smallest:
                 height, width = image_shape
                 raise ConfigError(f"{name} must be less than {smallest} for images of {height} x {width}, got {value}.")
         self.augmentation = augmentation
         self.settings = np.array([*image_shape, *augmentation.as_dict().values()], np.float64)
 
     def make_scratch(self, dtype: DTypeLike) -> Array:
-        """Zeros for one image with its border, and for five numbers of each pixel of a row."""
+        """Zeros for a sample, then for one with its border, and for five numbers of each pixel of a row."""
         height, width = self.settings[:2].astype(int)
-        return np.zeros((height + 3) * (width + 3) + 5 * width, dtype)
+        return np.zeros(height * width + (height + 3) * (width + 3) + 5 * width, dtype)
+
+    def mix(self, values: Array, key: int) -> Array:
+        """Mix the samples of a batch, or their targets, by mixup: (n, any) -> (n, any)."""
+        if not self.augmentation.mixup:
+            return values
+        rows = np.arange(len(values))
+        with np.errstate(over="ignore"):
+            bits = _mix_rows(key, len(values))
+            share = draw_share(bits, self.augmentation.mixup).astype(values.dtype)[:, None]
+            mixed: Array = share * values + (1 - share) * values[draw_partner(bits, rows, len(values))]
+        return mixed
 
     def apply(self, x: Array, key: int) -> Array:
         """Change the images of a batch: (n, d) -> (n, d). `key` is that of the step, as for dropout."""
@@ -120,9 +154,8 @@ class Augmenter:
             return self._apply(x, key)
 
     def _apply(self, x: Array, key: int) -> Array:
-        rows = np.arange(len(x), dtype=np.uint64)
-        bits = mix_row(np.uint64(key), np.array([LAYER_NUMBER], np.uint64), rows).astype(np.uint32)[:, None, None]
-        height, width, shift, flip, rotation, zoom, elastic, cutout = self.settings.tolist()
+        bits = _mix_rows(key, len(x))[:, None, None]
+        height, width, shift, flip, rotation, zoom, elastic, cutout, _ = self.settings.tolist()
         i, j = np.arange(height)[:, None], np.arange(width)[None, :]
         angle = np.deg2rad(rotation) * (2.0 * draw(bits, 3) - 1.0)
         y, x_ = rotate(
@@ -142,6 +175,13 @@ class Augmenter:
             top, left = np.floor(draw(bits, 6) * height) - cutout // 2, np.floor(draw(bits, 7) * width) - cutout // 2
             images[(i >= top) & (i < top + cutout) & (j >= left) & (j < left + cutout)] = 0
         return images.reshape(x.shape)
+
+
+def _mix_rows(key: int, n: int) -> NDArray[np.uint32]:
+    """32 random bits for each row of a batch."""
+    rows = np.arange(n, dtype=np.uint64)
+    bits: NDArray[np.uint32] = mix_row(np.uint64(key), np.array([LAYER_NUMBER], np.uint64), rows).astype(np.uint32)
+    return bits
 
 
 def _make_noise(bits: Any, axis: int, i: Any, j: Any) -> NDArray[np.float64]:

@@ -107,6 +107,7 @@ class TrainConfig(Configurable):
     dtype = Choice("float32", "floating-point type", ("float32", "float64"), group=_MODEL)
     shift, flip, rotation = Augmentation.shift, Augmentation.flip, Augmentation.rotation
     zoom, elastic, cutout = Augmentation.zoom, Augmentation.elastic, Augmentation.cutout
+    mixup = Augmentation.mixup
     view_shift, view_flip = Views.view_shift, Views.view_flip
     epochs = Int(10, "passes over the training set", flag="-e", ge=1, group=_TRAINING)
     batch_size = Int(64, "samples per step", flag="-b", ge=1, group=_TRAINING)

@@ -125,8 +125,11 @@ class Trainer:
         self.optimizer.schedule_span = (self.optimizer.state.step_count, epochs * steps_per_epoch)
         if not isinstance(augmentation, Augmentation | None):
             raise ConfigError(f"augmentation must be an Augmentation or None, got {augmentation!r:.100}.")
-        is_active = augmentation is not None and augmentation.is_active
-        augmenter = Augmenter(augmentation, data.image_shape) if augmentation and is_active else None
+        augmenter = None
+        if augmentation is not None and augmentation.is_active:
+            augmenter = Augmenter(augmentation, data.image_shape, self.x.shape[1])
+            if augmentation.mixup and self.y.ndim == 1:
+                self.y = np.eye(network.sizes[-1], dtype=network.dtype)[self.y]  # mixed targets are no class numbers
         dropout_seed = int(generator(seed, "dropout").integers(2**63))
         batch = min(self.batch_size, len(self.x))
         self.engine = make_engine(engine, network, self.optimizer, batch, threads, dropout_seed, augmenter)

@@ -102,10 +102,10 @@ def augment(source, target, first, last, settings, scratch, bits):
         source: address of the whole image.
         target: address of the pixel number `first` of the result.
         settings: address of those of `Augmenter`.
-        scratch: address of what `Augmenter.make_scratch` returns.
+        scratch: address of zeros, as `warp_image` needs them.
         bits: of the sample's row, uint32.
     """
-    values = carray(pointer(settings, np.float64), 8)
+    values = carray(pointer(settings, np.float64), 9)
     height, columns, shift, cutout = int(values[0]), int(values[1]), values[2], int(values[7])
     image = carray(pointer(source, real), height * columns)
     pixels = carray(pointer(target, real), last - first)

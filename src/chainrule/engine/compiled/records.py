@@ -97,7 +97,7 @@ THREAD = np.dtype(
             "other_parameters",  # biases and scales, which follow the weights
             "shrink",  # index of the factor that scales the gradients down, among the constants of `update`
             "augmentation",  # address of the settings of the augmentation of images; 0 without
-            "scratch",  # address of what the augmentation of one image needs
+            "scratch",  # address of what `Augmenter.make_scratch` returns
             "seed",  # of dropout and augmentation
             "dropped",  # of 2**32 random values, how many leave a hidden unit out
             "inputs_dropped",  # the same of an input

@@ -25,7 +25,7 @@ from chainrule.engine.compiled.barrier import arrive, wait
 from chainrule.engine.compiled.dropout import drop
 from chainrule.engine.compiled.intrinsics import pointer
 from chainrule.engine.compiled.normalization import measure, normalize, normalize_backward, sum_slopes
-from chainrule.engine.compiled.samples import gather, gather_targets, prefetch_samples
+from chainrule.engine.compiled.samples import gather, gather_augmented, gather_targets, mix, prefetch_samples
 from chainrule.engine.compiled.updates import (
     FUSED,
     GRADIENTS,
@@ -35,7 +35,7 @@ from chainrule.engine.compiled.updates import (
     square_rows,
     update_layer,
 )
-from chainrule.nn.augmentation import draw, draw_node, interpolate, rotate, smooth
+from chainrule.nn.augmentation import draw, draw_node, draw_partner, draw_share, interpolate, rotate, smooth
 from chainrule.nn.dropout import mix_bits, mix_row
 
 __all__ = [
@@ -213,7 +213,7 @@ def train_data_parallel(
                 return -1
             if number < last:
                 activate(layer.z, layers[number + 1].inputs, rows * layer.fan_out)
-        gather_targets(targets, order, position, thread)
+        gather_targets(targets, order, position, thread, key)
         loss(
             layers[last].z, thread.targets, layers[last].delta, rows, layers[last].fan_out, thread.rows,
             thread.losses + thread.first_sample * 8, thread.scores + thread.first_sample * 8, thread.loss_constants,
@@ -290,7 +290,7 @@ def train_tensor_parallel(
                 activate(layer.z, above.inputs, thread.rows * (above.last_row - above.first_row))
             else:
                 sum_partials(layer, thread, thread.first_sample, thread.last_sample, 0, layer.fan_out)
-        gather_targets(targets, order, position, thread)
+        gather_targets(targets, order, position, thread, key)
         loss(
             layers[last].z, thread.targets, layers[last].delta + thread.first_sample * layers[last].delta_stride,
             thread.last_sample - thread.first_sample, layers[last].fan_out, thread.rows,
@@ -370,7 +370,7 @@ def evaluate(threads, layers, x, order_, first, steps, logits, product, activate
 # What the three call, callees first.
 FUNCTIONS = (
     *(mix_row, mix_bits, draw, draw_node, smooth, rotate, interpolate, blend_nodes, shift_image),
-    *(warp_image, augment),
+    *(warp_image, augment, draw_partner, draw_share, mix, gather_augmented),
     *(gather, gather_targets, prefetch_samples, arrive, wait, multiply, drop, multiply_inputs),
     *(drop_inputs, backward, multiply_partially, sum_partials, measure, normalize, sum_slopes, normalize_backward),
     *(normalize_together, normalize_together_backward, reduce_loss, copy, square_rows, shrink_gradients, update_layer),
