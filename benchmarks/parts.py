@@ -109,7 +109,8 @@ class Stepper:
             network.parameters[f"layer{number}.weights"] = weights
         optimizer = Adam(**part.optimizer)
         optimizer.schedule_span = (0, SCHEDULE_STEPS)
-        augmenter = Augmenter(Augmentation(**part.augmentation), data.image_shape) if part.augmentation else None
+        augmentation = Augmentation(**part.augmentation)
+        augmenter = Augmenter(augmentation, data.image_shape, sizes[0]) if part.augmentation else None
         # Fails where a part cannot be compiled, while `make_engine` would use the reference engine.
         self._engine: Engine = ENGINES["compiled"](network, optimizer, BATCH, threads, 0, augmenter)
         self._data, self._order = data, Order(len(data.y_train))

@@ -115,7 +115,7 @@ def main() -> None:
     folder = find_folder()
     if folder is None:
         print(
-            "Skipped: set CHAINRULE_TABULAR_DIR to the folder of california.csv.gz, diamonds.csv.gz, adult-train.csv.gz."
+            "Skipped: CHAINRULE_TABULAR_DIR must be the folder of california.csv.gz, diamonds.csv.gz and others."
         )
         return
     for name, load in TASKS.items():
