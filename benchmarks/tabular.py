@@ -114,9 +114,7 @@ def main() -> None:
     results: dict[str, Any] = read_stored("tabular", settings).get("results", {})
     folder = find_folder()
     if folder is None:
-        print(
-            "Skipped: CHAINRULE_TABULAR_DIR must be the folder of california.csv.gz, diamonds.csv.gz and others."
-        )
+        print("Skipped: CHAINRULE_TABULAR_DIR must be the folder of california.csv.gz, diamonds.csv.gz and others.")
         return
     for name, load in TASKS.items():
         if name in results and "--again" not in sys.argv:
