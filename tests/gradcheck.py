@@ -8,21 +8,22 @@ import numpy as np
 
 from chainrule.nn.parameters import Array
 
-# The error of a central difference is about step**2 from its formula and 1e-16/step from rounding.
-STEP = 1e-5
+# The error of the five-point formula is about step**4 from the formula and 1e-16/step from rounding. A larger step would
+# cross the kinks of ReLU.
+STEP = 2e-5
 
 
-def numerical_gradient(function: Callable[[], float], at: Array) -> Array:
+def numerical_gradient(function: Callable[[], float], at: Array, step: float = STEP) -> Array:
     """d function / d at, element by element, where `function` reads the array `at` (float64), which is put back."""
     gradient = np.empty_like(at)
     for index in np.ndindex(at.shape):
-        kept = at[index]
-        at[index] = kept + STEP
-        above = function()
-        at[index] = kept - STEP
-        below = function()
+        kept, values = at[index], []
+        for steps in (2, 1, -1, -2):
+            at[index] = kept + steps * step
+            values.append(function())
         at[index] = kept
-        gradient[index] = (above - below) / (2 * STEP)
+        far_above, above, below, far_below = values
+        gradient[index] = (8 * (above - below) - (far_above - far_below)) / (12 * step)
     return gradient
 
 

@@ -49,10 +49,14 @@ def test_gradients_of_random_networks(network, n, seed) -> None:
     # Normalization magnifies differences of numbers that are nearly equal.
     assume(all(output.normalized is None or output.normalized.variance.min() > 1e-3 for output in hidden))
     _, gradients = network.loss_and_gradients(x, y)
-    numerical = numerical_gradient(lambda: network.loss_and_gradients(x, y)[0], network.parameters.flat)
+    # Several normalized layers with small variances magnify a step so much that only a smaller one is accurate.
+    measured = [
+        numerical_gradient(lambda: network.loss_and_gradients(x, y)[0], network.parameters.flat, step)
+        for step in (2e-5, 2e-6)
+    ]
     # Differences of a loss around 1 cannot resolve slopes below 1e-10 or so.
-    assume(np.abs(numerical).max() > 1e-3)
-    assert relative_error(gradients.flat, numerical) < 1e-7
+    assume(np.abs(measured[0]).max() > 1e-3)
+    assert min(relative_error(gradients.flat, numerical) for numerical in measured) < 1e-7
 
 
 @given(network=networks(), n=st.integers(2, 6))
