@@ -8,8 +8,8 @@ import numpy as np
 
 from chainrule.nn.parameters import Array
 
-# The error of the five-point formula is about step**4 from the formula and 1e-16/step from rounding. A larger step would
-# cross the kinks of ReLU.
+# The error of the five-point formula is about step**4 from the formula and 1e-16/step from rounding. A larger step
+# would cross the kinks of ReLU.
 STEP = 2e-5
 
 
