@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from chainrule.data import Dataset
 from chainrule.nn.metrics import Evaluation
 from chainrule.runs.run import Run
 from chainrule.runs.tracking import wandb as tracking
@@ -43,7 +43,7 @@ def toy_run(folder: Path, image_shape: tuple[int, int] | None = (2, 2)) -> Run:
     """A run in `folder` on a dataset of four samples of four pixels, three classes."""
     x = np.array([[0, 0.5, 1, 0], [1, 1, 1, 1], [0, 0, 0, 0], [0.25, 0, 0, 0]], dtype=np.float32)
     y = np.array([1, 0, 1, 2])
-    dataset: Any = SimpleNamespace(name="toy", classes=CLASSES, image_shape=image_shape, x_train=x, y_train=y)
+    dataset = Dataset.from_arrays(x, y, classes=CLASSES, image_shape=image_shape, name="toy")
     folder.mkdir(parents=True, exist_ok=True)
     return Run("bs 16/ReLU", folder, CONFIG, dataset)
 
