@@ -9,8 +9,7 @@ import numpy as np
 from estimate import Estimate, estimate_mean
 from study import Study
 
-from chainrule import Dataset
-from chainrule.neural_network import load_model
+from chainrule import Dataset, load_model
 from chainrule.report.run_records import RunRecord
 from chainrule.runs.folder import MODEL
 

@@ -124,7 +124,7 @@ def test_a_plugin_whose_path_cannot_be(train: Train, tmp_path: Path) -> None:
 def test_a_plugin_that_ends_the_program_later(train: Train, tmp_path: Path) -> None:
     """Its exit status of 0 must not pass for success."""
     (tmp_path / "p.py").write_text(
-        "import sys\nimport chainrule.runs.experiment as e\ne.NeuralNetwork = lambda *a, **k: sys.exit(0)\n"
+        "import sys\nimport chainrule.runs.experiment as e\ne.make_trainer = lambda *a, **k: sys.exit(0)\n"
     )
     check(train("--plugin", "p.py", *QUICK), 1, "sys.exit(0)")
 

@@ -46,8 +46,8 @@ NODES = 5
 class Augmentation(Configurable):
     """How much training images are changed at most; each image differently in each epoch.
 
-    >>> Augmentation(shift=2, flip=True)
-    Augmentation(shift=2, flip=True)
+    >>> Augmentation(shift=2, flip=True).is_active
+    True
     """
 
     shift = Int(0, "whole pixels by which training images are shifted at most, in each direction", ge=0, group="images")
