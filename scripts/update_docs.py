@@ -35,6 +35,7 @@ from chainrule.runs.config import TrainConfig, find_hyperparameters
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "benchmarks"))
 
+from recipes import PARTS as RECIPES  # noqa: E402
 from report import PARTS as MEASURED  # noqa: E402
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -200,6 +201,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "accuracy": format_accuracy,
     **{f"help-{command}": partial(format_help, command) for command in ("sweep", "runs", "report", "bench")},
     **MEASURED,
+    **RECIPES,
 }
 # Not checked, because every change of the code changes it.
 UNCHECKED: dict[str, Callable[[], str]] = {"code-size": format_code_size}
