@@ -30,7 +30,6 @@ __all__ = ["PARTS", "RECIPES", "find_ingredients", "read_recipes", "read_runs", 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / "recipes"
 FILE = RESULTS / "recipes.json"
-THREADS = 2
 
 # Keys that every training has in some form; all other keys of a recipe are ingredients, and one is left out by removing
 # its key, which leaves the library's default.
@@ -71,12 +70,12 @@ def select_runs(runs: Iterable[Mapping[str, Any]], config: Mapping[str, Any]) ->
     return sorted((run for run in runs if run["config"] == config), key=lambda run: run["seed"])
 
 
-def measure(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def measure(config: Mapping[str, Any], seed: int, threads: int = 2) -> dict[str, Any]:
     """Train once with `chainrule train --config`, and read the run folder."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "recipe.yaml"
         file.write_text(yaml.safe_dump(dict(config)), encoding="utf-8")
-        flags = {"config": file, "seed": seed, "threads": THREADS, "output_dir": folder, "run_name": "run"}
+        flags = {"config": file, "seed": seed, "threads": threads, "output_dir": folder, "run_name": "run"}
         words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
         command = [sys.executable, "-m", "chainrule", "train", *words, "--figures", "false", "--quiet"]
         subprocess.run(command, cwd=ROOT, check=True)
@@ -87,7 +86,7 @@ def measure(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
         **{name: metrics.get(name) for name in ("val_accuracy", "test_accuracy", "kept_epoch")},
         "training_seconds": round(sum(seconds), 2),
         "median_epoch_seconds": round(statistics.median(seconds), 3),
-        "threads": THREADS,
+        "threads": threads,
     }
 
 
@@ -97,6 +96,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("names", nargs="*", metavar="RECIPE", help="recipes to measure (default: all)")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds of a recipe (default: 3)")
     parser.add_argument("--ablation_seeds", type=int, default=1, help="seeds of a left-out ingredient (default: 1)")
+    parser.add_argument(
+        "--threads", type=int, default=2, help="threads; the accuracies do not depend on them (default: 2)"
+    )
     parser.add_argument("--again", action="store_true", help="measure stored runs of these recipes again")
     arguments = parser.parse_args(words)
     recipes = read_recipes()
@@ -115,7 +117,7 @@ def main(words: Sequence[str] | None = None) -> None:
                 others = [run for run in runs if not key.items() <= run.items()]
                 if len(others) < len(runs) and not arguments.again:
                     continue
-                run = {**key, "config": config, **measure(config, seed)}
+                run = {**key, "config": config, **measure(config, seed, arguments.threads)}
                 runs = [*others, run]
                 _store(runs)
                 val, test = (_format_accuracies([run[f"{part}_accuracy"]]) for part in ("val", "test"))
@@ -142,8 +144,7 @@ def format_recipes() -> str:
         if not found:
             continue
         seeds = ", ".join(str(run["seed"]) for run in found)
-        time = min(run["median_epoch_seconds"] for run in found) * recipe["epochs"]
-        shown = f"{time:.1f} s" if time < 60 else f"{time / 60:.1f} min"
+        shown = _format_time([run["median_epoch_seconds"] * recipe["epochs"] for run in found if run["threads"] == 2])
         val, test = (_format_accuracies([run[f"{part}_accuracy"] for run in found]) for part in ("val", "test"))
         rows.append(f"| [{name}](../recipes/{name}.yaml) | {title} | {val} | **{test}** | {seeds} | {shown} |")
     return "\n".join(rows)
@@ -179,6 +180,13 @@ def _format_ingredient(
     change = f"{100 * statistics.mean(changes):+.2f}" if ingredient and changes else ""
     label = ", ".join(f"`{key}: {recipe[key]}`" for key in ingredient.split(", ")) if ingredient else "nothing"
     return f"| {label} | {val} | {test} | {change} | {', '.join(map(str, seeds))} |"
+
+
+def _format_time(seconds: Sequence[float]) -> str:
+    """Format the shortest time; "" if there is none."""
+    if not seconds:
+        return ""
+    return f"{min(seconds):.1f} s" if min(seconds) < 60 else f"{min(seconds) / 60:.1f} min"
 
 
 def _format_accuracies(values: Sequence[float]) -> str:

@@ -87,9 +87,15 @@ def test_only_runs_without_a_result_are_measured(
 ) -> None:
     measured: list[tuple[dict[str, Any], int]] = []
 
-    def measure(config: dict[str, Any], seed: int) -> dict[str, Any]:
+    def measure(config: dict[str, Any], seed: int, threads: int) -> dict[str, Any]:
         measured.append((config, seed))
-        return {"val_accuracy": 0.5, "test_accuracy": 0.25, "kept_epoch": 1, "median_epoch_seconds": 1.0}
+        return {
+            "val_accuracy": 0.5,
+            "test_accuracy": 0.25,
+            "kept_epoch": 1,
+            "median_epoch_seconds": 1.0,
+            "threads": threads,
+        }
 
     (tmp_path / "tiny.yaml").write_text("# Tiny\ndataset: digits\nepochs: 2\ndropout: 0.1\n")
     for name, value in {"RECIPES": tmp_path, "FILE": tmp_path / "recipes.json", "measure": measure}.items():
