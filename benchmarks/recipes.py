@@ -5,9 +5,9 @@
     python benchmarks/recipes.py mnist --seeds 5 --ablation_seeds 3
     python benchmarks/recipes.py mnist --again    # measure it again
 
-A run is stored with its configuration in benchmarks/results/recipes.json; it is measured again if the recipe has
-changed. `python scripts/update_docs.py` writes the tables of docs/recipes.md. Settings of a recipe are chosen
-by validation accuracy, never by test accuracy.
+Every run is stored with its configuration in benchmarks/results/recipes.json. When a recipe changes, it is measured
+again, and its old runs stay there. `python scripts/update_docs.py` writes the tables of docs/recipes.md. Recipes are
+chosen by validation accuracy, never by test accuracy.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FILE = RESULTS / "recipes.json"
 
 # Keys that every training has in some form; all other keys of a recipe are ingredients, and one is left out by removing
 # its key, which leaves the library's default.
-_FRAME = ("dataset", "val_fraction", "num_layers", "hidden_size", "epochs", "batch_size", "learning_rate", "keep")
+_FRAME = ("dataset", "num_layers", "hidden_size", "epochs", "batch_size", "learning_rate", "keep")
 # Keys that only work together are left out together.
 _GROUPS = (("schedule", "warmup"), ("weight_decay", "decay_type"))
 
@@ -65,9 +65,12 @@ def remove_ingredient(recipe: Mapping[str, Any], ingredient: str) -> dict[str, A
     return {key: value for key, value in recipe.items() if key not in ingredient.split(", ")}
 
 
-def select_runs(runs: Iterable[Mapping[str, Any]], config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The runs of a configuration, by seed."""
-    return sorted((run for run in runs if run["config"] == config), key=lambda run: run["seed"])
+def select_runs(
+    runs: Iterable[Mapping[str, Any]], name: str, recipe: Mapping[str, Any], left_out: str = ""
+) -> list[Mapping[str, Any]]:
+    """The runs of a recipe as it is now, without an ingredient, by seed."""
+    key = {"recipe": name, "left_out": left_out, "config": remove_ingredient(recipe, left_out)}
+    return sorted((run for run in runs if key.items() <= run.items()), key=lambda run: run["seed"])
 
 
 def measure(config: Mapping[str, Any], seed: int, threads: int = 2) -> dict[str, Any]:
@@ -106,18 +109,14 @@ def main(words: Sequence[str] | None = None) -> None:
         parser.error(f"no such recipe: {', '.join(sorted(unknown))}; recipes: {', '.join(recipes)}")
     runs = read_runs() if FILE.exists() else []
     for name in arguments.names or recipes:
-        wanted = {
-            left_out: remove_ingredient(recipes[name], left_out) for left_out in ("", *find_ingredients(recipes[name]))
-        }
-        # Results of a recipe as it was are dropped.
-        runs = [run for run in runs if run["recipe"] != name or run["config"] == wanted.get(run["left_out"])]
-        for left_out, config in wanted.items():
+        for left_out in ("", *find_ingredients(recipes[name])):
+            config = remove_ingredient(recipes[name], left_out)
             for seed in range(arguments.ablation_seeds if left_out else arguments.seeds):
-                key = {"recipe": name, "left_out": left_out, "seed": seed}
+                key = {"recipe": name, "left_out": left_out, "seed": seed, "config": config}
                 others = [run for run in runs if not key.items() <= run.items()]
                 if len(others) < len(runs) and not arguments.again:
                     continue
-                run = {**key, "config": config, **measure(config, seed, arguments.threads)}
+                run = {**key, **measure(config, seed, arguments.threads)}
                 runs = [*others, run]
                 _store(runs)
                 val, test = (_format_accuracies([run[f"{part}_accuracy"]]) for part in ("val", "test"))
@@ -140,7 +139,7 @@ def format_recipes() -> str:
     ]
     for name, recipe in read_recipes().items():
         title = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").split("\n")[0].lstrip("# ").rstrip(".")
-        found = select_runs(runs, recipe)
+        found = select_runs(runs, name, recipe)
         if not found:
             continue
         seeds = ", ".join(str(run["seed"]) for run in found)
@@ -162,9 +161,9 @@ def format_ingredients() -> str:
             "| --- | ---: | ---: | ---: | --- |",
         ]
         for ingredient in ("", *find_ingredients(recipe)):
-            found = select_runs(runs, remove_ingredient(recipe, ingredient))
+            found = select_runs(runs, name, recipe, ingredient)
             if found:
-                rows.append(_format_ingredient(recipe, ingredient, found, select_runs(runs, recipe)))
+                rows.append(_format_ingredient(recipe, ingredient, found, select_runs(runs, name, recipe)))
         parts.append("\n".join(rows))
     return "\n\n".join(parts)
 
@@ -189,10 +188,13 @@ def _format_time(seconds: Sequence[float]) -> str:
     return f"{min(seconds):.1f} s" if min(seconds) < 60 else f"{min(seconds) / 60:.1f} min"
 
 
-def _format_accuracies(values: Sequence[float]) -> str:
-    """Format mean and standard deviation in percent."""
-    spread = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{100 * statistics.mean(values):.2f} %{spread}"
+def _format_accuracies(values: Sequence[float | None]) -> str:
+    """Format mean and standard deviation in percent; "none" for the validation of training on all samples."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return "none"
+    spread = f" ± {100 * statistics.stdev(known):.2f}" if len(known) > 1 else ""
+    return f"{100 * statistics.mean(known):.2f} %{spread}"
 
 
 PARTS = {"recipes": format_recipes, "recipe-ingredients": format_ingredients}
