@@ -1,4 +1,4 @@
-# make train       creates .venv, installs chainrule into it, trains the default configuration
+# make train       creates .venv, installs chainrule into it, trains recipes/fashion_mnist_fast.yaml
 # make test        the same, and checks style, types and all tests
 # make test-peers  the tests that require more than `make test` installs: PyTorch, Chromium, W&B's checker, real data
 # make report      runs the experiments of the ten questions and writes report/ and the notebook (about an hour)
@@ -6,22 +6,23 @@
 # make fuzz        feeds a million damaged files to everything that reads one (about half an hour)
 # make bench       creates .venv-bench with PyTorch, JAX, Keras and scikit-learn, measures chainrule against them (over an hour)
 #
-# ARGS adds flags to training: make train ARGS="-d digits -e 3"
+# ARGS adds flags to training, which override the recipe: make train ARGS="-d digits -e 3"
 
 PYTHON ?= python3
 ARGS ?=
+RECIPE := recipes/fashion_mnist_fast.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
 PEERS := .venv-ci
 CHECKER := .venv-sweeps
 
-.PHONY: data fuzz soak train test test-peers lint types install docs accuracy bench report notebook clean
+.PHONY: data fuzz soak train test test-peers lint types install docs accuracy recipes bench report notebook clean
 
 # The datasets that training needs: the one in ARGS, or the default.
 train: DATASETS = $(if $(filter -d --dataset% --data_dir%,$(ARGS)),$(filter fashion_mnist mnist,$(ARGS)),fashion_mnist)
 train: $(VENV)/.installed data
-	$(BIN)/chainrule train $(ARGS)
+	$(BIN)/chainrule train $(if $(filter --config% --resume% --from-sweep%,$(ARGS)),,--config $(RECIPE)) $(ARGS)
 
 # Two processes; the tests of one file run in the same one.
 PYTEST := -m pytest -n 2 --dist loadfile
@@ -55,6 +56,11 @@ docs: $(VENV)/.installed-dev
 accuracy: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/tabular.py
+	$(BIN)/python scripts/update_docs.py
+
+# Measures the recipes, and what each of their ingredients contributes (about an hour).
+recipes: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/recipes.py
 	$(BIN)/python scripts/update_docs.py
 
 # Measures the times in the documentation. The peers are no dependencies, so they have an environment of their own.

@@ -1,7 +1,7 @@
 """Generate the parts of the documentation that follow from the code and from stored results.
 
     python scripts/update_docs.py              # rewrite the generated parts
-    python scripts/update_docs.py --examples   # the output of the README's example and of `chainrule train`, too
+    python scripts/update_docs.py --examples   # the output of the README's examples, too
     python scripts/update_docs.py --check      # exit with status 1 if a part is out of date
 
 A part is the text between `<!-- generated: NAME -->` and `<!-- end of generated: NAME -->` in README.md or a page of
@@ -35,8 +35,10 @@ from chainrule.runs.config import TrainConfig, find_hyperparameters
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "benchmarks"))
 
+from recipes import PARTS as RECIPES  # noqa: E402
 from report import PARTS as MEASURED  # noqa: E402
 
+QUICKSTART = ROOT / "recipes" / "fashion_mnist_fast.yaml"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _PART = re.compile(r"(<!-- generated: (\S+) -->\n)(.*?)(<!-- end of generated: \2 -->)", re.DOTALL)
 _PUBLISHED = {"Fashion-MNIST": "87.96 %", "MNIST": "97.52 %"}
@@ -175,9 +177,9 @@ def format_example() -> str:
 
 
 def format_transcript() -> str:
-    """Format what `chainrule train` prints, with the epochs between the second and the last left out."""
+    """Format what `make train` prints, with the epochs between the second and the last left out."""
     with tempfile.TemporaryDirectory() as folder:
-        lines = _run("-m", "chainrule", "train", cwd=Path(folder)).rstrip().splitlines()
+        lines = _run("-m", "chainrule", "train", "--config", str(QUICKSTART), cwd=Path(folder)).rstrip().splitlines()
     epochs = [position for position, line in enumerate(lines) if line.startswith("epoch")]
     shown = [*lines[: epochs[2]], "...", *lines[epochs[-1] :]]
     # The name of the run is long, and has the time in it.
@@ -200,6 +202,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "accuracy": format_accuracy,
     **{f"help-{command}": partial(format_help, command) for command in ("sweep", "runs", "report", "bench")},
     **MEASURED,
+    **RECIPES,
 }
 # Not checked, because every change of the code changes it.
 UNCHECKED: dict[str, Callable[[], str]] = {"code-size": format_code_size}
