@@ -162,8 +162,7 @@ def format_ingredients() -> str:
         ]
         for ingredient in ("", *find_ingredients(recipe)):
             found = select_runs(runs, name, recipe, ingredient)
-            if found:
-                rows.append(_format_ingredient(recipe, ingredient, found, select_runs(runs, name, recipe)))
+            rows.append(_format_ingredient(recipe, ingredient, found, select_runs(runs, name, recipe)))
         parts.append("\n".join(rows))
     return "\n\n".join(parts)
 
@@ -172,12 +171,14 @@ def _format_ingredient(
     recipe: Mapping[str, Any], ingredient: str, found: Sequence[Mapping[str, Any]], whole: Sequence[Mapping[str, Any]]
 ) -> str:
     """Format a row; the change of test accuracy is that of the same seeds of the whole recipe."""
+    label = ", ".join(f"`{key}: {recipe[key]}`" for key in ingredient.split(", ")) if ingredient else "nothing"
+    if not found:
+        return f"| {label} | not measured | | | |"
     seeds = [run["seed"] for run in found]
     val, test = (_format_accuracies([run[f"{part}_accuracy"] for run in found]) for part in ("val", "test"))
     with_it = {run["seed"]: run["test_accuracy"] for run in whole}
     changes = [run["test_accuracy"] - with_it[run["seed"]] for run in found if run["seed"] in with_it]
     change = f"{100 * statistics.mean(changes):+.2f}" if ingredient and changes else ""
-    label = ", ".join(f"`{key}: {recipe[key]}`" for key in ingredient.split(", ")) if ingredient else "nothing"
     return f"| {label} | {val} | {test} | {change} | {', '.join(map(str, seeds))} |"
 
 
