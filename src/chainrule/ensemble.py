@@ -73,12 +73,14 @@ class Ensemble(Model):
         """The layer widths of the first network; the first and the last are those of all."""
         return self.members[0].sizes
 
-    def compute_logits(
-        self, x: ArrayLike, *, views: Views | None = None, image_shape: tuple[int, int] | None = None
-    ) -> Array:
+    def average_logits(self, samples: Array, views: Views | None, image_shape: tuple[int, int] | None) -> Array:
         """The z, (n, k), whose answer is the mean of the members' answers. Raises ConfigError."""
-        logits = [member.compute_logits(x, views=views, image_shape=image_shape) for member in self.members]
+        logits = [member.average_logits(samples, views, image_shape) for member in self.members]
         return self.objective.average(np.stack(logits))
+
+    def check_predicted(self, x: ArrayLike) -> Array:
+        """Samples in the form that a prediction takes. Raises ConfigError."""
+        return self.members[0].check_predicted(x)
 
     def check_evaluated(self, x: ArrayLike, y: ArrayLike | None) -> tuple[Array, NDArray[Any]]:
         """Samples and targets in the form that an evaluation takes. Raises ConfigError."""

@@ -25,14 +25,22 @@ class Model(ABC):
     objective: Objective
 
     @abstractmethod
-    def compute_logits(
-        self, x: ArrayLike, *, views: Views | None = None, image_shape: tuple[int, int] | None = None
-    ) -> Array:
-        """The z of the outputs, (n, d) -> (n, k); of views, the z whose answer is the mean. Raises ConfigError."""
+    def check_predicted(self, x: ArrayLike) -> Array:
+        """Samples in the form that a prediction takes. Raises ConfigError."""
 
     @abstractmethod
     def check_evaluated(self, x: ArrayLike, y: ArrayLike | None) -> tuple[Array, NDArray[Any]]:
         """Samples and targets in the form that an evaluation takes. Raises ConfigError."""
+
+    @abstractmethod
+    def average_logits(self, samples: Array, views: Views | None, image_shape: tuple[int, int] | None) -> Array:
+        """`compute_logits` of samples that are checked."""
+
+    def compute_logits(
+        self, x: ArrayLike, *, views: Views | None = None, image_shape: tuple[int, int] | None = None
+    ) -> Array:
+        """The z of the outputs, (n, d) -> (n, k); of views, the z whose answer is the mean. Raises ConfigError."""
+        return self.average_logits(self.check_predicted(x), views, image_shape)
 
     def predict_proba(
         self, x: ArrayLike, *, views: Views | None = None, image_shape: tuple[int, int] | None = None
@@ -56,4 +64,4 @@ class Model(ABC):
     ) -> Evaluation:
         """Loss, score and predictions on samples with known targets: x (n, d), y (n,). Raises ConfigError."""
         samples, targets = self.check_evaluated(x, y)
-        return self.objective.evaluate(self.compute_logits(samples, views=views, image_shape=image_shape), targets)
+        return self.objective.evaluate(self.average_logits(samples, views, image_shape), targets)

@@ -39,11 +39,8 @@ class NeuralNetwork(Network, Model):
     array([[0.5, 0.5]], dtype=float32)
     """
 
-    def compute_logits(
-        self, x: ArrayLike, *, views: Views | None = None, image_shape: tuple[int, int] | None = None
-    ) -> Array:
+    def average_logits(self, samples: Array, views: Views | None, image_shape: tuple[int, int] | None) -> Array:
         """The output layer's z, or that whose answer is the mean over views: (n, d) -> (n, k). Raises ConfigError."""
-        samples = self._check_finite(x)
         if views is None or views.count == 1:
             return self._compute_logits(samples)
         return self.objective.average(
@@ -52,7 +49,7 @@ class NeuralNetwork(Network, Model):
 
     def check_evaluated(self, x: ArrayLike, y: ArrayLike | None) -> tuple[Array, NDArray[Any]]:
         """Samples and targets in the form that an evaluation takes. Raises ConfigError."""
-        samples = self._check_finite(x)
+        samples = self.check_predicted(x)
         if y is None:
             raise ConfigError("y, the target of each sample, is missing: evaluate(x, y).")
         targets = self.check_targets(y)
@@ -155,7 +152,7 @@ class NeuralNetwork(Network, Model):
             dtype=self.dtype,
         )
 
-    def _check_finite(self, x: ArrayLike) -> Array:
+    def check_predicted(self, x: ArrayLike) -> Array:
         """Samples to predict, as an (n, d) array of the network's dtype."""
         if isinstance(x, Dataset):
             raise ConfigError("x must be an array, such as x_test of a Dataset, got the Dataset.")

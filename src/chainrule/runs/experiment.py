@@ -27,7 +27,7 @@ from chainrule.runs.folder import (
     make_run_name,
     run_lock,
 )
-from chainrule.runs.recorded_run import RecordedRun, RunResult
+from chainrule.runs.recorded_run import RunResult
 from chainrule.runs.tracking.wandb import make_wandb_tracker
 from chainrule.runs.training_run import TrainingRun, make_trainer
 from chainrule.terminal.console import Console
@@ -174,17 +174,11 @@ def run_experiment(
         name = config.run_name or f"{make_run_name(config)}_{datetime.now():%Y%m%d-%H%M%S}"
         folder = resume or create_run_folder(Path(config.output_dir), name, unique=config.run_name is None)
         with run_lock(folder), _convert_memory_errors(folder):
-            run: RecordedRun
-            if config.members == 1:
-                run = TrainingRun.open(
-                    config, trainer, trained_on, data, folder, tracker, console, watch,
-                    resume=resume is not None, save_interval=save_every,
-                )  # fmt: skip
-            else:
-                run = EnsembleRun.open(
-                    config, trainer, trained_on, data, folder, tracker, console, watch,
-                    resume=resume is not None, save_interval=save_every,
-                )  # fmt: skip
+            kind: type[TrainingRun | EnsembleRun] = TrainingRun if config.members == 1 else EnsembleRun
+            run = kind.open(
+                config, trainer, trained_on, data, folder, tracker, console, watch,
+                resume=resume is not None, save_interval=save_every,
+            )  # fmt: skip
             console.note(
                 f"Training {run.describe(trainer.network)} on {data.name} with {config.optimizer}; results in {folder}"
             )
